@@ -1,0 +1,125 @@
+//! Opens connections for the client: TCP without delay, or a unix socket.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::address::Address;
+
+/// The host under which a unix socket's path travels through hyper's pool, which knows
+/// connections by host: the path in hexadecimal, and this ending.
+const UNIX_SUFFIX: &str = ".unix-socket";
+
+/// The URI of a path on a server.
+pub(crate) fn uri(address: &Address, path_and_query: &str) -> Result<Uri, http::Error> {
+    let authority = match address {
+        Address::Tcp(authority) => authority.clone(),
+        Address::Unix(path) => {
+            use std::fmt::Write as _;
+            use std::os::unix::ffi::OsStrExt as _;
+            let mut host = String::new();
+            for byte in path.as_os_str().as_bytes() {
+                let _ = write!(host, "{byte:02x}");
+            }
+            host + UNIX_SUFFIX
+        }
+    };
+    Uri::builder()
+        .scheme("http")
+        .authority(authority)
+        .path_and_query(path_and_query)
+        .build()
+}
+
+/// hyper's connector.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector;
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default();
+            let stream = if let Some(hex) = host.strip_suffix(UNIX_SUFFIX) {
+                Stream::Unix(UnixStream::connect(unhex(hex)?).await?)
+            } else {
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let tcp = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+                tcp.set_nodelay(true)?;
+                Stream::Tcp(tcp)
+            };
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
+fn unhex(hex: &str) -> io::Result<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes: Option<Vec<u8>> = (0..hex.len() / 2)
+        .map(|i| {
+            hex.get(2 * i..2 * i + 2)
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        })
+        .collect();
+    bytes
+        .map(|bytes| std::ffi::OsString::from_vec(bytes).into())
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// One connection.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

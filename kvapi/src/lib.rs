@@ -1,0 +1,31 @@
+//! What goes over Keyway's wire, and the client that speaks it.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`key`] | the names of settings, checked once and trusted after |
+//! | [`duration`] | durations as Go writes them, which is how the API and our configuration write them |
+//! | [`types`] | **the wire contract**: entries, transactions, watch events, header names |
+//! | [`address`] | where a server is: TCP or a unix socket |
+//! | [`problem`] | what a person is told when something fails, and the exit codes |
+//! | [`sse`] | server-sent events out of a stream of bytes |
+//! | [`client`] | requests over several addresses; says `Unknown` when a write may have happened |
+//! | [`watch`] | one stream of changes, resumed by revision over cuts |
+//!
+//! Nothing of ours is imported here: the store, the agent and the command all build on this crate.
+#![warn(missing_docs)]
+
+pub mod address;
+pub mod client;
+mod connect;
+pub mod duration;
+pub mod key;
+pub mod problem;
+pub mod sse;
+pub mod types;
+pub mod watch;
+
+pub use address::Address;
+pub use client::{Client, Consistency, Error};
+pub use key::Key;
+pub use problem::Problem;
+pub use types::{Entry, Revision};

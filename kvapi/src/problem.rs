@@ -1,0 +1,109 @@
+//! What a person is told when something fails, and the exit codes: one table for `keyway` and
+//! `keyway-agent`.
+
+use std::fmt;
+
+use crate::client;
+
+/// Exit codes of both programs. A child's own code and 128+n are passed through beside these.
+pub mod exit {
+    /// Done, or nothing to do.
+    pub const OK: u8 = 0;
+    /// The answer is no: no such key, there are differences.
+    pub const NO: u8 = 1;
+    /// Wrong usage.
+    pub const USAGE: u8 = 2;
+    /// Input is invalid: a template, a configuration, a value.
+    pub const INVALID: u8 = 3;
+    /// Not allowed.
+    pub const DENIED: u8 = 4;
+    /// Someone else was faster: a compare-and-swap lost.
+    pub const CONFLICT: u8 = 5;
+    /// Nobody answers or nobody leads; nothing was done, try again.
+    pub const UNAVAILABLE: u8 = 6;
+    /// A change failed and was rolled back.
+    pub const ROLLED_BACK: u8 = 7;
+    /// A change failed and was left as it is, or its outcome is unknown.
+    pub const LEFT: u8 = 8;
+    /// A bug of ours.
+    pub const BUG: u8 = 70;
+    /// A timeout passed.
+    pub const TIMEOUT: u8 = 124;
+    /// The agent failed before the child started.
+    pub const AGENT: u8 = 125;
+    /// The child's program cannot be executed.
+    pub const NOT_EXECUTABLE: u8 = 126;
+    /// The child's program was not found.
+    pub const NOT_FOUND: u8 = 127;
+}
+
+/// A failure as it is told: what happened and what to do. Shown as
+///
+/// ```text
+/// error: no such key `app/prot`
+///   help: did you mean `app/port`?
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The exit code, from [`exit`].
+    pub code: u8,
+    /// What happened, with the place and the value in it; lower case, no full stop.
+    pub what: String,
+    /// What to do, best first.
+    pub help: Vec<String>,
+}
+
+impl Problem {
+    /// A problem without a remedy yet; add it with [`Problem::help`].
+    pub fn new(code: u8, what: impl Into<String>) -> Self {
+        Self {
+            code,
+            what: what.into(),
+            help: Vec::new(),
+        }
+    }
+
+    /// Adds a remedy.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        for help in &self.help {
+            write!(f, "\n  help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl From<client::Error> for Problem {
+    fn from(error: client::Error) -> Self {
+        use client::Error;
+        let what = error.to_string();
+        match error {
+            Error::Unavailable { .. } => Self::new(exit::UNAVAILABLE, what)
+                .help("nothing was done; is the server running? Start one with `keyway dev`, or name it with --addr or KEYWAY_ADDR"),
+            Error::Unknown(_) => Self::new(exit::LEFT, what).help("read the key before you repeat the write"),
+            Error::Timeout { .. } => Self::new(exit::TIMEOUT, what).help("give it longer with --timeout"),
+            Error::Refused { status, .. } => {
+                let code = match status.as_u16() {
+                    401 | 403 => exit::DENIED,
+                    409 => exit::CONFLICT,
+                    429 | 500.. => exit::UNAVAILABLE,
+                    _ => exit::INVALID,
+                };
+                Self::new(code, what)
+            }
+            Error::BadAnswer { .. } => {
+                Self::new(exit::UNAVAILABLE, what).help("is a Keyway or Consul server listening at this address?")
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! One stream of changes, over every reconnect.
+//!
+//! [`Watch`] remembers the last revision it gave out and resumes there, on the next address if
+//! need be. What it cannot decide it reports: [`News::Connected`] names the cluster, so that the
+//! caller can refuse another one, and a revision may come that is lower than one before (another
+//! cluster, a restored folder): that too is the caller's to judge.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::address::Address;
+use crate::client::Client;
+use crate::sse::{Parser, SseEvent};
+use crate::types::{Revision, WatchEvent, WatchRequest, header};
+
+/// Pauses between tries, doubled from the first to the last, each shortened by up to a half by
+/// chance, so that a thousand agents do not come back in one moment.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// A server sends at least a keep-alive this often; silence for longer is a dead connection.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How long a server may take to begin its answer.
+const OPEN: Duration = Duration::from_secs(10);
+
+/// What a watch has to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A server answered; what follows comes from it.
+    Connected {
+        /// Who.
+        address: Address,
+        /// The cluster it belongs to; empty if it does not say.
+        cluster: String,
+    },
+    /// An event. Once it is handed out, a reconnect resumes behind it.
+    Event(WatchEvent),
+    /// The connection is gone; it is tried again by itself.
+    Lost {
+        /// For a person.
+        reason: String,
+    },
+    /// The server refused the watch for good (status and text), such as a bad pattern. The watch
+    /// keeps trying, slowly.
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// What it said.
+        text: String,
+    },
+}
+
+/// See the module. Dropping it ends the stream. [`Watch::next`] is cancel-safe.
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+    request: WatchRequest,
+    /// The last revision handed out.
+    seen: Option<Revision>,
+    address: usize,
+    state: State,
+    pause: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not to be tried before this moment.
+    Waiting(Instant),
+    Open {
+        body: Incoming,
+        parser: Parser,
+        ready: std::collections::VecDeque<SseEvent>,
+    },
+}
+
+impl Watch {
+    pub(crate) fn new(client: Client, request: WatchRequest) -> Self {
+        Self {
+            seen: request.since,
+            client,
+            request,
+            address: 0,
+            state: State::Waiting(Instant::now()),
+            pause: PAUSE.0,
+        }
+    }
+
+    /// What is watched.
+    #[must_use]
+    pub fn request(&self) -> &WatchRequest {
+        &self.request
+    }
+
+    /// The next thing to know. Never ends; drop the watch to stop it.
+    pub async fn next(&mut self) -> News {
+        loop {
+            match &mut self.state {
+                State::Waiting(until) => {
+                    sleep_until(*until).await;
+                    return self.connect().await;
+                }
+                State::Open { body, parser, ready } => {
+                    if let Some(event) = ready.pop_front() {
+                        if let Some(news) = self.event(&event) {
+                            return news;
+                        }
+                        continue;
+                    }
+                    let reason = match timeout(SILENCE, body.frame()).await {
+                        Ok(Some(Ok(frame))) => {
+                            if let Some(data) = frame.data_ref() {
+                                ready.extend(parser.push(data));
+                            }
+                            continue;
+                        }
+                        Ok(Some(Err(e))) => e.to_string(),
+                        Ok(None) => "the server closed the stream".to_owned(),
+                        Err(_) => format!("silence for {}", crate::duration::format(SILENCE)),
+                    };
+                    return self.lost(reason);
+                }
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> News {
+        let addresses = self.client.addresses();
+        let address = addresses[self.address % addresses.len()].clone();
+        // A body, not a query: a watch may name thousands of keys.
+        let request = WatchRequest {
+            since: self.seen,
+            ..self.request.clone()
+        };
+        let body = match serde_json::to_vec(&request) {
+            Ok(body) => Bytes::from(body),
+            Err(e) => return self.lost(e.to_string()),
+        };
+        let opened = timeout(
+            OPEN,
+            self.client
+                .open(&address, &Method::POST, "/v1/watch", &body, &HeaderMap::new()),
+        )
+        .await;
+        let response = match opened {
+            Ok(Ok(response)) => response,
+            Ok(Err(failure)) => return self.lost(failure.reason),
+            Err(_) => return self.lost(format!("{address}: no answer within {}", crate::duration::format(OPEN))),
+        };
+        if response.status() != StatusCode::OK {
+            let status = response.status();
+            let text = match timeout(OPEN, response.into_body().collect()).await {
+                Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes()).trim().to_owned(),
+                _ => String::new(),
+            };
+            self.back_off();
+            return if status.is_client_error() {
+                self.pause = PAUSE.1;
+                News::Refused { status, text }
+            } else {
+                News::Lost {
+                    reason: format!("{address} answered {status}: {text}"),
+                }
+            };
+        }
+        let cluster = response
+            .headers()
+            .get(header::CLUSTER)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        self.state = State::Open {
+            body: response.into_body(),
+            parser: Parser::default(),
+            ready: [].into(),
+        };
+        News::Connected { address, cluster }
+    }
+
+    /// An event of ours; `None` for one that we do not know.
+    fn event(&mut self, event: &SseEvent) -> Option<News> {
+        let parsed = match WatchEvent::parse(&event.name, &event.data) {
+            Ok(parsed) => parsed?,
+            Err(e) => return Some(self.lost(format!("an event that cannot be read: {e}"))),
+        };
+        self.pause = PAUSE.0;
+        match &parsed {
+            WatchEvent::Snapshot(snapshot) => self.seen = Some(snapshot.revision),
+            WatchEvent::Change(change) => self.seen = Some(change.revision),
+            WatchEvent::Progress(progress) => self.seen = Some(progress.revision),
+            WatchEvent::Compacted(_) => {}
+            WatchEvent::End(end) => return Some(self.lost(end.reason.clone())),
+        }
+        Some(News::Event(parsed))
+    }
+
+    fn lost(&mut self, reason: String) -> News {
+        self.back_off();
+        News::Lost { reason }
+    }
+
+    fn back_off(&mut self) {
+        self.address += 1;
+        let pause = self.pause.mul_f64(rand::random_range(0.5..=1.0));
+        self.state = State::Waiting(Instant::now() + pause);
+        if self.address % self.client.addresses().len() == 0 {
+            self.pause = (self.pause * 2).min(PAUSE.1);
+        }
+    }
+}
