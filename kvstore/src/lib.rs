@@ -1,1 +1,4 @@
-//! x
+//! Keyway's store: a replicated, revisioned key-value map with watches and history.
+
+pub mod command;
+pub mod state;

@@ -1,0 +1,24 @@
+//! The clock: one of the four seams to the world. Nothing else in this crate asks the time.
+//!
+//! Two clocks, for two uses. [`now`] only ever moves forward and measures waits. [`wall_ms`] is
+//! what a leader stamps into a log entry; the state machine sees no other time than that.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
+
+/// The runtime that openraft takes its timers, tasks and chance from.
+pub type Runtime = openraft::TokioRuntime;
+
+/// A moment, for measuring.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Milliseconds since 1970, as this machine believes.
+#[must_use]
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,130 @@
+//! **The log contract**: what a log entry holds, and what comes back when it is applied.
+//!
+//! A log entry is one [`Proposal`]: the commands that were waiting when it was made, with the
+//! leader's time. Everything here is written to disk and read by later versions: fields may be
+//! added with a default, never removed or given another meaning; [`FORMAT`] says which reading
+//! is meant.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kvapi::{Key, Revision};
+use serde::{Deserialize, Serialize};
+
+use crate::state::Entry;
+
+/// The format of proposals that this version writes, and the newest that it reads.
+pub const FORMAT: u16 = 1;
+
+/// One log entry: commands that are applied in order, each by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// See [`FORMAT`].
+    pub format: u16,
+    /// The leader's clock, milliseconds since 1970. The only time that applying ever sees.
+    pub at: u64,
+    /// The commands.
+    pub commands: Vec<Command>,
+}
+
+/// One write: it takes one revision or none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// Asked twice with the same id, it happens once.
+    pub request: Option<RequestId>,
+    /// Who writes, as the client claims.
+    pub author: Option<Arc<str>>,
+    /// Why.
+    pub message: Option<Arc<str>>,
+    /// What to do.
+    pub action: Action,
+}
+
+/// An id that a client or a server gives to a write; any text of at most
+/// [`MAX_REQUEST_ID_BYTES`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub Arc<str>);
+
+/// The longest request id, in bytes.
+pub const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// What a command does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Action {
+    /// Stores a value; with `cas` only if the key is at that revision (0: absent).
+    Put { key: Key, value: Bytes, flags: u64, cas: Option<u64> },
+    /// Deletes a key; with `cas` only if it is at that revision.
+    Delete { key: Key, cas: Option<u64> },
+    /// Deletes every key that begins with the prefix. Keyway's own keys are spared unless the
+    /// prefix itself begins with theirs.
+    DeletePrefix { prefix: String },
+    /// Several operations: all of them or none.
+    Txn { ops: Vec<Op> },
+    /// Changes how much history is kept.
+    Keep(Limits),
+}
+
+/// One operation of a transaction. Consul's verbs, checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Op {
+    Set { key: Key, value: Bytes, flags: u64 },
+    Cas { key: Key, value: Bytes, flags: u64, index: u64 },
+    Get { key: Key },
+    /// A missing key gives an entry made of the request's own numbers.
+    GetOrEmpty { key: Key, flags: u64, index: u64, session: Option<Arc<str>> },
+    GetTree { prefix: String },
+    Delete { key: Key },
+    DeleteCas { key: Key, index: u64 },
+    DeleteTree { prefix: String },
+    CheckIndex { key: Key, index: u64 },
+    CheckNotExists { key: Key },
+}
+
+impl Op {
+    /// Whether the operation can change anything; a transaction without such is a read.
+    #[must_use]
+    pub const fn writes(&self) -> bool {
+        match self {
+            Self::Set { .. } | Self::Cas { .. } | Self::Delete { .. } | Self::DeleteCas { .. } | Self::DeleteTree { .. } => true,
+            Self::Get { .. } | Self::GetOrEmpty { .. } | Self::GetTree { .. } | Self::CheckIndex { .. } | Self::CheckNotExists { .. } => false,
+        }
+    }
+}
+
+/// How much history is kept. Replicated, so that every server keeps the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// All versions of this many of the newest revisions.
+    pub revisions: u64,
+    /// And this many of the newest versions of each key.
+    pub versions: u64,
+    /// And never more than this, keys and values together.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { revisions: 10_000, versions: 10, bytes: 256 << 20 }
+    }
+}
+
+/// What a command answers. Remembered with its request id, so it is part of the format.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The revision that the command took; the store's, if it changed nothing.
+    pub revision: Revision,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// See [`Reply`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Whether it was carried out: `false` is a compare-and-swap that lost.
+    Done(bool),
+    /// A transaction went through; what its operations show, in order.
+    Shown(Vec<(Key, Arc<Entry>)>),
+    /// A transaction failed and changed nothing: which operations, and Consul's words for why.
+    Failed(Vec<(usize, String)>),
+}

@@ -1,0 +1,286 @@
+//! The revisioned map: what every replica holds, and the one way to change it.
+//!
+//! A command and a time go in; a reply, an event and the changed rows come out. Equal states
+//! given equal commands stay equal on every replica; a command that changes nothing takes no
+//! revision. A clone is cheap and never changes, so a reader holds one for as long as it likes.
+//! Behaviour of single operations: Consul's KV, reference sections 1.2, 2.3 and 3.
+
+mod draft;
+mod entry;
+pub mod history;
+pub mod requests;
+pub mod rows;
+#[cfg(test)]
+mod tests;
+pub mod tombstones;
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use kvapi::key::is_own;
+use kvapi::{Key, Revision};
+
+use crate::command::{Action, Command, Outcome, Reply};
+use draft::Draft;
+pub use entry::{Entry, Event};
+use history::History;
+use requests::Requests;
+use rows::{BadRow, Counters, Row, Table};
+use tombstones::Tombstones;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    entries: OrdMap<Key, Arc<Entry>>,
+    revision: Revision,
+    settings: Revision,
+    own: Revision,
+    at: u64,
+    tombstones: Tombstones,
+    history: History,
+    requests: Requests,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    pub reply: Reply,
+    /// `None` if nothing changed.
+    pub event: Option<Arc<Event>>,
+    /// The rows that are different now.
+    pub rows: Vec<Row>,
+}
+
+impl Default for State {
+    /// An empty store is at revision 1: Consul's clients take index 0 for "do not block", so
+    /// they must never see it, and the first change must be news to those who saw 1.
+    fn default() -> Self {
+        Self {
+            entries: OrdMap::default(),
+            revision: Revision(1),
+            settings: Revision(1),
+            own: Revision(1),
+            at: 0,
+            tombstones: Tombstones::default(),
+            history: History::with(crate::command::Limits::default(), Revision(1)),
+            requests: Requests::default(),
+        }
+    }
+}
+
+impl State {
+    /// Applies one committed command of an entry that the leader made at `at`.
+    pub fn apply(&mut self, at: u64, command: &Command) -> Applied {
+        let mut rows = Vec::new();
+        self.at = self.at.max(at);
+        self.requests.expire(self.at, &mut rows);
+        if let Some(reply) = command.request.as_ref().and_then(|id| self.requests.get(id)) {
+            let reply = reply.clone();
+            rows.push(Row::Counters(self.counters()));
+            return Applied { reply, event: None, rows };
+        }
+        let (outcome, event) = self.perform(command, &mut rows);
+        let reply = Reply { revision: event.as_ref().map_or(self.revision, |event| event.revision), outcome };
+        if let Some(id) = &command.request {
+            self.requests.insert(id.clone(), self.at, reply.clone(), &mut rows);
+        }
+        rows.push(Row::Counters(self.counters()));
+        Applied { reply, event, rows }
+    }
+
+    fn perform(&mut self, command: &Command, rows: &mut Vec<Row>) -> (Outcome, Option<Arc<Event>>) {
+        if let Action::Keep(limits) = &command.action {
+            self.history.keep(*limits, rows);
+            return (Outcome::Done(true), None);
+        }
+        let mut draft = Draft::new(&mut self.entries, self.revision.next());
+        let outcome = draft.perform(&command.action);
+        let changes = draft.finish(&outcome);
+        if changes.is_empty() {
+            return (outcome, None);
+        }
+        let event = Arc::new(Event {
+            revision: self.revision.next(),
+            at: self.at,
+            author: command.author.clone(),
+            message: command.message.clone(),
+            changes,
+        });
+        self.take(&event, rows);
+        (outcome, Some(event))
+    }
+
+    /// Takes the news of a revision into everything that is not the map itself.
+    fn take(&mut self, event: &Event, rows: &mut Vec<Row>) {
+        self.revision = event.revision;
+        for (key, entry) in &event.changes {
+            if key.is_own() { self.own = event.revision } else { self.settings = event.revision }
+            rows.push(Row::Key(key.clone(), entry.clone()));
+            match entry {
+                Some(_) => self.tombstones.remove(key, rows),
+                None => self.tombstones.insert(key.clone(), event.revision, rows),
+            }
+        }
+        self.history.push(event, rows);
+    }
+
+    /// The last revision taken.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The time of the last entry, milliseconds since 1970.
+    #[must_use]
+    pub const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// What is stored under a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(key)
+    }
+
+    /// All keys that begin with `prefix`, in byte order; Keyway's own only if the prefix is theirs.
+    pub fn range<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Key, &'a Arc<Entry>)> {
+        range(&self.entries, prefix)
+    }
+
+    /// How many keys there are, Keyway's own included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The index that a read of one key reports: its own, or the newest change around it.
+    #[must_use]
+    pub fn index_of_key(&self, key: &str) -> Revision {
+        self.get(key).map_or_else(|| self.newest_change(key), |entry| entry.modify)
+    }
+
+    /// The index that a list reports: the newest change or deletion under the prefix; of a
+    /// prefix that never held anything, and of the root, the newest change at all.
+    ///
+    /// It rises whenever the list changes and never falls.
+    #[must_use]
+    pub fn index_of_prefix(&self, prefix: &str) -> Revision {
+        if prefix.is_empty() {
+            return self.settings;
+        }
+        match self.range(prefix).map(|(_, entry)| entry.modify).max() {
+            Some(newest) => newest.max(self.tombstones.newest(prefix)),
+            None => match self.tombstones.newest(prefix) {
+                deleted if deleted > self.tombstones.floor() => deleted,
+                _ => self.newest_change(prefix),
+            },
+        }
+    }
+
+    /// The newest change of a setting, or of one of Keyway's own keys if `text` is among them.
+    const fn newest_change_of(&self, own: bool) -> Revision {
+        if own { self.own } else { self.settings }
+    }
+
+    fn newest_change(&self, text: &str) -> Revision {
+        self.newest_change_of(is_own(text))
+    }
+
+    /// The past.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Remembered answers.
+    #[must_use]
+    pub const fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    const fn counters(&self) -> Counters {
+        Counters {
+            revision: self.revision,
+            settings: self.settings,
+            own: self.own,
+            at: self.at,
+            limits: self.history.limits(),
+            history_floor: self.history.floor(),
+            tombstone_floor: self.tombstones.floor(),
+        }
+    }
+
+    /// The whole state as rows, table by table, each in the order of its keys. The counters come
+    /// first: [`State::load`] wants them so.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        std::iter::once(Row::Counters(self.counters()))
+            .chain(self.entries.iter().map(|(key, entry)| Row::Key(key.clone(), Some(Arc::clone(entry)))))
+            .chain(self.history.rows())
+            .chain(self.tombstones.rows())
+            .chain(self.requests.rows())
+    }
+
+    /// Builds the state that gave these rows. No rows are the empty store.
+    pub fn load(rows: impl IntoIterator<Item = Result<Row, BadRow>>) -> Result<Self, BadRow> {
+        let mut state = Self::default();
+        let mut counters = None;
+        for row in rows {
+            let row = row?;
+            if counters.is_none() && !matches!(row, Row::Counters(_)) {
+                return Err(BadRow { table: row.table(), reason: "the counters must come first".into() });
+            }
+            match row {
+                Row::Counters(row) => {
+                    state.revision = row.revision;
+                    state.settings = row.settings;
+                    state.own = row.own;
+                    state.at = row.at;
+                    state.history = History::with(row.limits, row.history_floor);
+                    state.tombstones = Tombstones::with(row.tombstone_floor);
+                    counters = Some(row);
+                }
+                Row::Key(key, Some(entry)) => drop(state.entries.insert(key, entry)),
+                Row::Version(revision, key, Some(version)) => state.history.restore(revision, key, version),
+                Row::Record(revision, Some(record)) => state.history.restore_record(revision, record),
+                Row::Tombstone(key, Some(revision)) => state.tombstones.restore(key, revision),
+                Row::Request(id, Some(remembered)) => state.requests.restore(id, remembered),
+                Row::Key(_, None) | Row::Version(_, _, None) | Row::Record(_, None) | Row::Tombstone(_, None) | Row::Request(_, None) => {
+                    return Err(BadRow { table: row_table(&counters), reason: "it has no content".into() });
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    /// A hash of everything: equal on equal states, on every replica and after every restart.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        use sha2::{Digest as _, Sha256};
+        let mut hash = Sha256::new();
+        for row in self.rows() {
+            for part in [row.table().name().as_bytes(), &row.key(), &row.content().unwrap_or_default()] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn row_table(_: &Option<Counters>) -> Table {
+    Table::Keys
+}
+
+/// The part of a map whose keys begin with `prefix`, without Keyway's own keys unless the prefix
+/// is theirs.
+fn range<'a, V>(map: &'a OrdMap<Key, V>, prefix: &'a str) -> impl Iterator<Item = (&'a Key, &'a V)> {
+    map.range::<_, str>((Bound::Included(prefix), Bound::Unbounded))
+        .take_while(move |(key, _)| key.as_str().starts_with(prefix))
+        .filter(move |(key, _)| kvapi::key::shows(prefix, key.as_str()))
+}

@@ -1,0 +1,183 @@
+//! A command at work on the map: changes are made in place and can be taken back whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use kvapi::{Key, Revision};
+
+use super::entry::Entry;
+use crate::command::{Action, Op, Outcome};
+
+type Map = OrdMap<Key, Arc<Entry>>;
+
+/// See the module. [`Draft::finish`] ends it.
+pub(super) struct Draft<'a> {
+    map: &'a mut Map,
+    revision: Revision,
+    /// What was there before, of every key that was changed.
+    before: BTreeMap<Key, Option<Arc<Entry>>>,
+}
+
+impl<'a> Draft<'a> {
+    /// A draft of the revision that is taken if anything changes.
+    pub(super) fn new(map: &'a mut Map, revision: Revision) -> Self {
+        Self { map, revision, before: BTreeMap::new() }
+    }
+
+    pub(super) fn perform(&mut self, action: &Action) -> Outcome {
+        match action {
+            Action::Put { key, value, flags, cas } => Outcome::Done(self.put(key, value, *flags, *cas)),
+            Action::Delete { key, cas } => Outcome::Done(self.delete(key, *cas)),
+            Action::DeletePrefix { prefix } => {
+                self.delete_prefix(prefix);
+                Outcome::Done(true)
+            }
+            Action::Txn { ops } => self.txn(ops),
+            Action::Keep(_) => Outcome::Done(true),
+        }
+    }
+
+    /// Takes everything back if the command failed. Returns what is different, in key order.
+    pub(super) fn finish(self, outcome: &Outcome) -> Vec<(Key, Option<Arc<Entry>>)> {
+        if let Outcome::Failed(_) = outcome {
+            for (key, entry) in self.before {
+                match entry {
+                    Some(entry) => drop(self.map.insert(key, entry)),
+                    None => drop(self.map.remove(&key)),
+                }
+            }
+            return Vec::new();
+        }
+        let map = self.map;
+        self.before.into_keys().map(|key| { let now = map.get(&key).cloned(); (key, now) }).collect()
+    }
+
+    /// `false` if the swap lost.
+    fn put(&mut self, key: &Key, value: &Bytes, flags: u64, cas: Option<u64>) -> bool {
+        let current = self.map.get(key);
+        if cas.is_some_and(|expected| expected != current.map_or(0, |entry| entry.modify.0)) {
+            return false;
+        }
+        let entry = Entry {
+            value: value.clone(),
+            flags,
+            create: current.map_or(self.revision, |entry| entry.create),
+            modify: self.revision,
+            // Consul's quirk: an ordinary write resets the count and leaves the holder.
+            lock_index: 0,
+            session: current.and_then(|entry| entry.session.clone()),
+        };
+        if current.is_none_or(|current| differs(current, &entry)) {
+            self.set(key, Some(entry));
+        }
+        true
+    }
+
+    /// `false` if the swap lost. What is not there is deleted already.
+    fn delete(&mut self, key: &Key, cas: Option<u64>) -> bool {
+        let Some(current) = self.map.get(key) else { return true };
+        if cas.is_some_and(|expected| expected != current.modify.0) {
+            return false;
+        }
+        self.set(key, None);
+        true
+    }
+
+    fn delete_prefix(&mut self, prefix: &str) {
+        let keys: Vec<Key> = super::range(self.map, prefix).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.set(&key, None);
+        }
+    }
+
+    /// Every operation is tried, and all that fail are named (Consul's rule).
+    fn txn(&mut self, ops: &[Op]) -> Outcome {
+        let mut shown = Vec::new();
+        let mut failed = Vec::new();
+        for (index, op) in ops.iter().enumerate() {
+            if let Err(what) = self.op(op, &mut shown) {
+                failed.push((index, what));
+            }
+        }
+        if failed.is_empty() { Outcome::Shown(shown) } else { Outcome::Failed(failed) }
+    }
+
+    fn op(&mut self, op: &Op, shown: &mut Vec<(Key, Arc<Entry>)>) -> Result<(), String> {
+        match op {
+            Op::Set { key, value, flags } => {
+                self.put(key, value, *flags, None);
+                self.show_without_value(key, shown);
+            }
+            Op::Cas { key, value, flags, index } => {
+                if !self.put(key, value, *flags, Some(*index)) {
+                    return Err(format!("failed to set key \"{key}\", index is stale"));
+                }
+                self.show_without_value(key, shown);
+            }
+            Op::Get { key } => shown.push((key.clone(), self.existing(key)?)),
+            Op::GetOrEmpty { key, flags, index, session } => {
+                let empty = || {
+                    Arc::new(Entry {
+                        value: Bytes::new(),
+                        flags: *flags,
+                        create: Revision(0),
+                        modify: Revision(*index),
+                        lock_index: 0,
+                        session: session.clone(),
+                    })
+                };
+                shown.push((key.clone(), self.map.get(key).cloned().unwrap_or_else(empty)));
+            }
+            Op::GetTree { prefix } => {
+                shown.extend(super::range(self.map, prefix).map(|(key, entry)| (key.clone(), Arc::clone(entry))));
+            }
+            Op::Delete { key } => drop(self.delete(key, None)),
+            Op::DeleteCas { key, index } => {
+                if !self.delete(key, Some(*index)) {
+                    return Err(format!("failed to delete key \"{key}\", index is stale"));
+                }
+            }
+            Op::DeleteTree { prefix } => self.delete_prefix(prefix),
+            Op::CheckIndex { key, index } => {
+                let Some(entry) = self.map.get(key) else {
+                    return Err(format!("failed to check index, key \"{key}\" doesn't exist"));
+                };
+                if entry.modify.0 != *index {
+                    let now = entry.modify;
+                    return Err(format!("failed index check for key \"{key}\", current modify index {now} != {index}"));
+                }
+            }
+            Op::CheckNotExists { key } => {
+                if self.map.contains_key(key) {
+                    return Err(format!("key \"{key}\" exists"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn existing(&self, key: &Key) -> Result<Arc<Entry>, String> {
+        self.map.get(key).cloned().ok_or_else(|| format!("key \"{key}\" doesn't exist"))
+    }
+
+    fn show_without_value(&self, key: &Key, shown: &mut Vec<(Key, Arc<Entry>)>) {
+        if let Some(entry) = self.map.get(key) {
+            shown.push((key.clone(), Arc::new(Entry { value: Bytes::new(), ..Entry::clone(entry) })));
+        }
+    }
+
+    fn set(&mut self, key: &Key, entry: Option<Entry>) {
+        let old = match entry {
+            Some(entry) => self.map.insert(key.clone(), Arc::new(entry)),
+            None => self.map.remove(key),
+        };
+        self.before.entry(key.clone()).or_insert(old);
+    }
+}
+
+/// Whether a write would change anything that a reader sees.
+fn differs(a: &Entry, b: &Entry) -> bool {
+    a.value != b.value || a.flags != b.flags || a.lock_index != b.lock_index || a.session != b.session
+}
