@@ -53,7 +53,12 @@ pub const MAX_REQUEST_ID_BYTES: usize = 128;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Action {
     /// Stores a value; with `cas` only if the key is at that revision (0: absent).
-    Put { key: Key, value: Bytes, flags: u64, cas: Option<u64> },
+    Put {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+        cas: Option<u64>,
+    },
     /// Deletes a key; with `cas` only if it is at that revision.
     Delete { key: Key, cas: Option<u64> },
     /// Deletes every key that begins with the prefix. Keyway's own keys are spared unless the
@@ -68,17 +73,47 @@ pub enum Action {
 /// One operation of a transaction. Consul's verbs, checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Op {
-    Set { key: Key, value: Bytes, flags: u64 },
-    Cas { key: Key, value: Bytes, flags: u64, index: u64 },
-    Get { key: Key },
+    Set {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+    },
+    Cas {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+        index: u64,
+    },
+    Get {
+        key: Key,
+    },
     /// A missing key gives an entry made of the request's own numbers.
-    GetOrEmpty { key: Key, flags: u64, index: u64, session: Option<Arc<str>> },
-    GetTree { prefix: String },
-    Delete { key: Key },
-    DeleteCas { key: Key, index: u64 },
-    DeleteTree { prefix: String },
-    CheckIndex { key: Key, index: u64 },
-    CheckNotExists { key: Key },
+    GetOrEmpty {
+        key: Key,
+        flags: u64,
+        index: u64,
+        session: Option<Arc<str>>,
+    },
+    GetTree {
+        prefix: String,
+    },
+    Delete {
+        key: Key,
+    },
+    DeleteCas {
+        key: Key,
+        index: u64,
+    },
+    DeleteTree {
+        prefix: String,
+    },
+    CheckIndex {
+        key: Key,
+        index: u64,
+    },
+    CheckNotExists {
+        key: Key,
+    },
 }
 
 impl Op {
@@ -86,8 +121,16 @@ impl Op {
     #[must_use]
     pub const fn writes(&self) -> bool {
         match self {
-            Self::Set { .. } | Self::Cas { .. } | Self::Delete { .. } | Self::DeleteCas { .. } | Self::DeleteTree { .. } => true,
-            Self::Get { .. } | Self::GetOrEmpty { .. } | Self::GetTree { .. } | Self::CheckIndex { .. } | Self::CheckNotExists { .. } => false,
+            Self::Set { .. }
+            | Self::Cas { .. }
+            | Self::Delete { .. }
+            | Self::DeleteCas { .. }
+            | Self::DeleteTree { .. } => true,
+            Self::Get { .. }
+            | Self::GetOrEmpty { .. }
+            | Self::GetTree { .. }
+            | Self::CheckIndex { .. }
+            | Self::CheckNotExists { .. } => false,
         }
     }
 }
@@ -105,7 +148,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { revisions: 10_000, versions: 10, bytes: 256 << 20 }
+        Self {
+            revisions: 10_000,
+            versions: 10,
+            bytes: 256 << 20,
+        }
     }
 }
 

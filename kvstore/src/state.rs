@@ -78,10 +78,17 @@ impl State {
         if let Some(reply) = command.request.as_ref().and_then(|id| self.requests.get(id)) {
             let reply = reply.clone();
             rows.push(Row::Counters(self.counters()));
-            return Applied { reply, event: None, rows };
+            return Applied {
+                reply,
+                event: None,
+                rows,
+            };
         }
         let (outcome, event) = self.perform(command, &mut rows);
-        let reply = Reply { revision: event.as_ref().map_or(self.revision, |event| event.revision), outcome };
+        let reply = Reply {
+            revision: event.as_ref().map_or(self.revision, |event| event.revision),
+            outcome,
+        };
         if let Some(id) = &command.request {
             self.requests.insert(id.clone(), self.at, reply.clone(), &mut rows);
         }
@@ -115,7 +122,11 @@ impl State {
     fn take(&mut self, event: &Event, rows: &mut Vec<Row>) {
         self.revision = event.revision;
         for (key, entry) in &event.changes {
-            if key.is_own() { self.own = event.revision } else { self.settings = event.revision }
+            if key.is_own() {
+                self.own = event.revision
+            } else {
+                self.settings = event.revision
+            }
             rows.push(Row::Key(key.clone(), entry.clone()));
             match entry {
                 Some(_) => self.tombstones.remove(key, rows),
@@ -162,7 +173,8 @@ impl State {
     /// The index that a read of one key reports: its own, or the newest change around it.
     #[must_use]
     pub fn index_of_key(&self, key: &str) -> Revision {
-        self.get(key).map_or_else(|| self.newest_change(key), |entry| entry.modify)
+        self.get(key)
+            .map_or_else(|| self.newest_change(key), |entry| entry.modify)
     }
 
     /// The index that a list reports: the newest change or deletion under the prefix; of a
@@ -220,7 +232,11 @@ impl State {
     /// first: [`State::load`] wants them so.
     pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
         std::iter::once(Row::Counters(self.counters()))
-            .chain(self.entries.iter().map(|(key, entry)| Row::Key(key.clone(), Some(Arc::clone(entry)))))
+            .chain(
+                self.entries
+                    .iter()
+                    .map(|(key, entry)| Row::Key(key.clone(), Some(Arc::clone(entry)))),
+            )
             .chain(self.history.rows())
             .chain(self.tombstones.rows())
             .chain(self.requests.rows())
@@ -229,11 +245,15 @@ impl State {
     /// Builds the state that gave these rows. No rows are the empty store.
     pub fn load(rows: impl IntoIterator<Item = Result<Row, BadRow>>) -> Result<Self, BadRow> {
         let mut state = Self::default();
-        let mut counters = None;
+        let mut counted = false;
         for row in rows {
             let row = row?;
-            if counters.is_none() && !matches!(row, Row::Counters(_)) {
-                return Err(BadRow { table: row.table(), reason: "the counters must come first".into() });
+            let table = row.table();
+            if !counted && table != Table::Counters {
+                return Err(BadRow {
+                    table: row.table(),
+                    reason: "the counters must come first".into(),
+                });
             }
             match row {
                 Row::Counters(row) => {
@@ -243,15 +263,22 @@ impl State {
                     state.at = row.at;
                     state.history = History::with(row.limits, row.history_floor);
                     state.tombstones = Tombstones::with(row.tombstone_floor);
-                    counters = Some(row);
+                    counted = true;
                 }
                 Row::Key(key, Some(entry)) => drop(state.entries.insert(key, entry)),
                 Row::Version(revision, key, Some(version)) => state.history.restore(revision, key, version),
                 Row::Record(revision, Some(record)) => state.history.restore_record(revision, record),
                 Row::Tombstone(key, Some(revision)) => state.tombstones.restore(key, revision),
                 Row::Request(id, Some(remembered)) => state.requests.restore(id, remembered),
-                Row::Key(_, None) | Row::Version(_, _, None) | Row::Record(_, None) | Row::Tombstone(_, None) | Row::Request(_, None) => {
-                    return Err(BadRow { table: row_table(&counters), reason: "it has no content".into() });
+                Row::Key(_, None)
+                | Row::Version(_, _, None)
+                | Row::Record(_, None)
+                | Row::Tombstone(_, None)
+                | Row::Request(_, None) => {
+                    return Err(BadRow {
+                        table,
+                        reason: "it has no content".into(),
+                    });
                 }
             }
         }
@@ -264,17 +291,17 @@ impl State {
         use sha2::{Digest as _, Sha256};
         let mut hash = Sha256::new();
         for row in self.rows() {
-            for part in [row.table().name().as_bytes(), &row.key(), &row.content().unwrap_or_default()] {
+            for part in [
+                row.table().name().as_bytes(),
+                &row.key(),
+                &row.content().unwrap_or_default(),
+            ] {
                 hash.update((part.len() as u64).to_be_bytes());
                 hash.update(part);
             }
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
-}
-
-fn row_table(_: &Option<Counters>) -> Table {
-    Table::Keys
 }
 
 /// The part of a map whose keys begin with `prefix`, without Keyway's own keys unless the prefix

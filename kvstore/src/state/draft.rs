@@ -23,7 +23,11 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     /// A draft of the revision that is taken if anything changes.
     pub(super) fn new(map: &'a mut Map, revision: Revision) -> Self {
-        Self { map, revision, before: BTreeMap::new() }
+        Self {
+            map,
+            revision,
+            before: BTreeMap::new(),
+        }
     }
 
     pub(super) fn perform(&mut self, action: &Action) -> Outcome {
@@ -51,7 +55,13 @@ impl<'a> Draft<'a> {
             return Vec::new();
         }
         let map = self.map;
-        self.before.into_keys().map(|key| { let now = map.get(&key).cloned(); (key, now) }).collect()
+        self.before
+            .into_keys()
+            .map(|key| {
+                let now = map.get(&key).cloned();
+                (key, now)
+            })
+            .collect()
     }
 
     /// `false` if the swap lost.
@@ -101,7 +111,11 @@ impl<'a> Draft<'a> {
                 failed.push((index, what));
             }
         }
-        if failed.is_empty() { Outcome::Shown(shown) } else { Outcome::Failed(failed) }
+        if failed.is_empty() {
+            Outcome::Shown(shown)
+        } else {
+            Outcome::Failed(failed)
+        }
     }
 
     fn op(&mut self, op: &Op, shown: &mut Vec<(Key, Arc<Entry>)>) -> Result<(), String> {
@@ -110,14 +124,24 @@ impl<'a> Draft<'a> {
                 self.put(key, value, *flags, None);
                 self.show_without_value(key, shown);
             }
-            Op::Cas { key, value, flags, index } => {
+            Op::Cas {
+                key,
+                value,
+                flags,
+                index,
+            } => {
                 if !self.put(key, value, *flags, Some(*index)) {
                     return Err(format!("failed to set key \"{key}\", index is stale"));
                 }
                 self.show_without_value(key, shown);
             }
             Op::Get { key } => shown.push((key.clone(), self.existing(key)?)),
-            Op::GetOrEmpty { key, flags, index, session } => {
+            Op::GetOrEmpty {
+                key,
+                flags,
+                index,
+                session,
+            } => {
                 let empty = || {
                     Arc::new(Entry {
                         value: Bytes::new(),
@@ -146,7 +170,9 @@ impl<'a> Draft<'a> {
                 };
                 if entry.modify.0 != *index {
                     let now = entry.modify;
-                    return Err(format!("failed index check for key \"{key}\", current modify index {now} != {index}"));
+                    return Err(format!(
+                        "failed index check for key \"{key}\", current modify index {now} != {index}"
+                    ));
                 }
             }
             Op::CheckNotExists { key } => {
@@ -159,12 +185,21 @@ impl<'a> Draft<'a> {
     }
 
     fn existing(&self, key: &Key) -> Result<Arc<Entry>, String> {
-        self.map.get(key).cloned().ok_or_else(|| format!("key \"{key}\" doesn't exist"))
+        self.map
+            .get(key)
+            .cloned()
+            .ok_or_else(|| format!("key \"{key}\" doesn't exist"))
     }
 
     fn show_without_value(&self, key: &Key, shown: &mut Vec<(Key, Arc<Entry>)>) {
         if let Some(entry) = self.map.get(key) {
-            shown.push((key.clone(), Arc::new(Entry { value: Bytes::new(), ..Entry::clone(entry) })));
+            shown.push((
+                key.clone(),
+                Arc::new(Entry {
+                    value: Bytes::new(),
+                    ..Entry::clone(entry)
+                }),
+            ));
         }
     }
 

@@ -101,7 +101,10 @@ impl History {
                 at: record.at,
                 author: record.author.clone(),
                 message: record.message.clone(),
-                changes: self.versions_of(*revision).map(|(key, version)| (key.clone(), version.clone())).collect(),
+                changes: self
+                    .versions_of(*revision)
+                    .map(|(key, version)| (key.clone(), version.clone()))
+                    .collect(),
             })
         })
     }
@@ -112,7 +115,11 @@ impl History {
         if changed.peek().is_none() {
             return;
         }
-        let record = Arc::new(Record { at: event.at, author: event.author.clone(), message: event.message.clone() });
+        let record = Arc::new(Record {
+            at: event.at,
+            author: event.author.clone(),
+            message: event.message.clone(),
+        });
         rows.push(Row::Record(event.revision, Some(Arc::clone(&record))));
         self.records.insert(event.revision, record);
         self.window.insert(event.revision, ());
@@ -166,7 +173,9 @@ impl History {
 
     /// The oldest revision leaves the window.
     fn pass_oldest(&mut self, rows: &mut Vec<Row>) {
-        let Some(oldest) = self.window.get_min().map(|(revision, ())| *revision) else { return };
+        let Some(oldest) = self.window.get_min().map(|(revision, ())| *revision) else {
+            return;
+        };
         self.window.remove(&oldest);
         self.floor = oldest;
         for key in self.keys_of(oldest) {
@@ -178,7 +187,9 @@ impl History {
     /// The oldest versions go, whatever else would keep them. The newest revision always stays.
     fn shrink_bytes(&mut self, rows: &mut Vec<Row>) {
         while self.bytes > self.limits.bytes {
-            let Some(((oldest, _), _)) = self.by_revision.get_min() else { return };
+            let Some(((oldest, _), _)) = self.by_revision.get_min() else {
+                return;
+            };
             let oldest = *oldest;
             if self.records.get_max().is_none_or(|(newest, _)| *newest == oldest) {
                 return;
@@ -219,22 +230,34 @@ impl History {
     }
 
     fn drop_record_if_empty(&mut self, revision: Revision, rows: &mut Vec<Row>) {
-        if revision <= self.floor && self.versions_of(revision).next().is_none() && self.records.remove(&revision).is_some() {
+        if revision <= self.floor
+            && self.versions_of(revision).next().is_none()
+            && self.records.remove(&revision).is_some()
+        {
             rows.push(Row::Record(revision, None));
         }
     }
 
     /// Every version and record as rows, in order.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> + '_ {
-        let versions =
-            self.by_revision.iter().map(|((revision, key), version)| Row::Version(*revision, key.clone(), Some(version.clone())));
-        let records = self.records.iter().map(|(revision, record)| Row::Record(*revision, Some(Arc::clone(record))));
+        let versions = self
+            .by_revision
+            .iter()
+            .map(|((revision, key), version)| Row::Version(*revision, key.clone(), Some(version.clone())));
+        let records = self
+            .records
+            .iter()
+            .map(|(revision, record)| Row::Record(*revision, Some(Arc::clone(record))));
         versions.chain(records)
     }
 
     /// An empty history with these numbers, to be filled by [`History::restore`].
     pub(super) fn with(limits: Limits, floor: Revision) -> Self {
-        Self { limits, floor, ..Self::default() }
+        Self {
+            limits,
+            floor,
+            ..Self::default()
+        }
     }
 
     /// Puts back what [`History::rows`] gave.

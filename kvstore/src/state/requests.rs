@@ -49,7 +49,10 @@ impl Requests {
     /// Forgets what is too old at `now`, or too much.
     pub(super) fn expire(&mut self, now: u64, rows: &mut Vec<Row>) {
         while let Some((order, id)) = self.by_order.get_min().cloned() {
-            let old = self.by_id.get(&id).is_none_or(|remembered| remembered.at + KEPT_MS < now);
+            let old = self
+                .by_id
+                .get(&id)
+                .is_none_or(|remembered| remembered.at + KEPT_MS < now);
             if !old && self.by_id.len() <= KEPT {
                 return;
             }
@@ -60,7 +63,9 @@ impl Requests {
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> + '_ {
-        self.by_id.iter().map(|(id, remembered)| Row::Request(id.clone(), Some(Arc::clone(remembered))))
+        self.by_id
+            .iter()
+            .map(|(id, remembered)| Row::Request(id.clone(), Some(Arc::clone(remembered))))
     }
 
     pub(super) fn restore(&mut self, id: RequestId, remembered: Arc<Remembered>) {

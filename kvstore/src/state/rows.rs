@@ -29,8 +29,15 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 7] =
-        [Self::Counters, Self::Keys, Self::Versions, Self::Records, Self::Tombstones, Self::Sessions, Self::Requests];
+    pub const ALL: [Self; 7] = [
+        Self::Counters,
+        Self::Keys,
+        Self::Versions,
+        Self::Records,
+        Self::Tombstones,
+        Self::Sessions,
+        Self::Requests,
+    ];
 
     /// The name of the table's tree and section.
     #[must_use]
@@ -132,8 +139,14 @@ impl Row {
             Table::Counters => Self::Counters(decode(content).map_err(bad)?),
             Table::Keys => Self::Key(text_key(key).map_err(bad)?, Some(decode(content).map_err(bad)?)),
             Table::Versions => {
-                let (revision, key) = key.split_at_checked(8).ok_or_else(|| bad("its key is too short".into()))?;
-                Self::Version(revision_key(revision).map_err(bad)?, text_key(key).map_err(bad)?, Some(decode(content).map_err(bad)?))
+                let (revision, key) = key
+                    .split_at_checked(8)
+                    .ok_or_else(|| bad("its key is too short".into()))?;
+                Self::Version(
+                    revision_key(revision).map_err(bad)?,
+                    text_key(key).map_err(bad)?,
+                    Some(decode(content).map_err(bad)?),
+                )
             }
             Table::Records => Self::Record(revision_key(key).map_err(bad)?, Some(decode(content).map_err(bad)?)),
             Table::Tombstones => Self::Tombstone(text_key(key).map_err(bad)?, Some(decode(content).map_err(bad)?)),

@@ -33,14 +33,20 @@ impl Tombstones {
     /// if none is remembered.
     #[must_use]
     pub fn newest(&self, prefix: &str) -> Revision {
-        super::range(&self.by_key, prefix).map(|(_, revision)| *revision).max().unwrap_or_default().max(self.floor)
+        super::range(&self.by_key, prefix)
+            .map(|(_, revision)| *revision)
+            .max()
+            .unwrap_or_default()
+            .max(self.floor)
     }
 
     pub(super) fn insert(&mut self, key: Key, revision: Revision, rows: &mut Vec<Row>) {
         rows.push(Row::Tombstone(key.clone(), Some(revision)));
         self.restore(key, revision);
         while self.by_key.len() > KEPT {
-            let Some(((revision, key), ())) = self.by_revision.get_min().cloned() else { return };
+            let Some(((revision, key), ())) = self.by_revision.get_min().cloned() else {
+                return;
+            };
             self.by_revision.remove(&(revision, key.clone()));
             self.by_key.remove(&key);
             self.floor = self.floor.max(revision);
@@ -57,11 +63,16 @@ impl Tombstones {
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> + '_ {
-        self.by_key.iter().map(|(key, revision)| Row::Tombstone(key.clone(), Some(*revision)))
+        self.by_key
+            .iter()
+            .map(|(key, revision)| Row::Tombstone(key.clone(), Some(*revision)))
     }
 
     pub(super) fn with(floor: Revision) -> Self {
-        Self { floor, ..Self::default() }
+        Self {
+            floor,
+            ..Self::default()
+        }
     }
 
     pub(super) fn restore(&mut self, key: Key, revision: Revision) {

@@ -1,0 +1,258 @@
+//! Group commit: the writes that are waiting become one log entry, and one fsync serves them all.
+//!
+//! No timer: while two entries are on their way, what comes in waits, and that is the next
+//! batch. One client alone waits for nobody. openraft 0.9 syncs once a proposal, so this is what
+//! makes many writers fast. A batch is cut at [`MAX_COMMANDS`] and [`MAX_BYTES`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::{ClientWriteError, RaftError};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::chance;
+use crate::clock;
+use crate::command::{Action, Command, FORMAT, Op, Proposal, Reply, RequestId};
+use crate::leadership;
+use crate::raft::Raft;
+
+/// The most commands of one log entry.
+pub const MAX_COMMANDS: usize = 1024;
+
+/// The most bytes of one log entry, but for a single command that is larger by itself.
+pub const MAX_BYTES: usize = 64 << 10;
+
+/// Log entries on their way at a time.
+const IN_FLIGHT: usize = 2;
+
+/// Writes that may wait; beyond that they are refused, so that memory stays bounded.
+const QUEUE: usize = 16_384;
+
+/// How long a write is held while nobody leads.
+pub const HOLD: Duration = Duration::from_secs(3);
+
+/// Why a write was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Nobody led for [`HOLD`]. Nothing was done.
+    #[error("no cluster leader")]
+    NoLeader,
+    /// It was proposed, and its end is not known.
+    #[error("the write may or may not have happened: {0}")]
+    Unknown(String),
+    /// Too many writes are waiting. Nothing was done.
+    #[error("too many writes are waiting ({QUEUE})")]
+    Overloaded,
+    /// The server is stopping. Nothing was done.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+struct Waiting {
+    command: Command,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Reply, ProposeError>>,
+}
+
+/// The way in for writes. Clones share the queue; the task ends when the last is dropped.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Batcher {
+    /// Starts the task that makes batches and proposes them.
+    #[must_use]
+    pub fn start(raft: Raft) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        tokio::spawn(run(raft, waiting));
+        Self { queue }
+    }
+
+    /// Waits until the command is applied, or is known not to be, or cannot be known.
+    pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting {
+            bytes: weight(&command),
+            command,
+            answer,
+        };
+        self.queue.try_send(waiting).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
+        })?;
+        answered.await.unwrap_or_else(|_| {
+            Err(ProposeError::Unknown(
+                "the server stopped before the answer came".into(),
+            ))
+        })
+    }
+}
+
+async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>) {
+    let slots = Arc::new(Semaphore::new(IN_FLIGHT));
+    let mut waiting = VecDeque::new();
+    let mut fresh = Vec::new();
+    loop {
+        // The slot first: whatever arrives while we wait for it joins the batch.
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        if waiting.is_empty() && queue.recv_many(&mut fresh, MAX_COMMANDS).await == 0 {
+            return;
+        }
+        while let Ok(more) = queue.try_recv() {
+            fresh.push(more);
+            if fresh.len() >= MAX_COMMANDS {
+                break;
+            }
+        }
+        waiting.extend(fresh.drain(..));
+        let batch = take_batch(&mut waiting);
+        let raft = raft.clone();
+        tokio::spawn(async move {
+            propose(&raft, batch).await;
+            drop(slot);
+        });
+    }
+}
+
+/// The longest batch from the front that keeps within the bounds; at least one command.
+fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+    let mut bytes = 0;
+    let mut count = 0;
+    for next in waiting.iter().take(MAX_COMMANDS) {
+        bytes += next.bytes;
+        if count > 0 && bytes > MAX_BYTES {
+            break;
+        }
+        count += 1;
+    }
+    waiting.drain(..count).collect()
+}
+
+async fn propose(raft: &Raft, mut batch: Vec<Waiting>) {
+    if !leadership::is_mine(raft) {
+        // It is going to be held, and may be proposed again: now it needs a name.
+        for waiting in &mut batch {
+            waiting
+                .command
+                .request
+                .get_or_insert_with(|| RequestId(chance::id().into()));
+        }
+    }
+    let deadline = clock::now() + HOLD;
+    let result = loop {
+        if !leadership::wait_until_mine(raft, deadline).await {
+            break Err(ProposeError::NoLeader);
+        }
+        let commands = batch.iter().map(|waiting| waiting.command.clone()).collect();
+        match raft
+            .client_write(Proposal {
+                format: FORMAT,
+                at: clock::wall_ms(),
+                commands,
+            })
+            .await
+        {
+            Ok(response) => break Ok(response.data),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))
+                if batch.iter().all(|waiting| waiting.command.request.is_some()) && clock::now() < deadline => {}
+            Err(e) => break Err(ProposeError::Unknown(e.to_string())),
+        }
+    };
+    answer(batch, result);
+}
+
+fn answer(batch: Vec<Waiting>, result: Result<Vec<Reply>, ProposeError>) {
+    match result {
+        Ok(replies) => {
+            debug_assert_eq!(replies.len(), batch.len(), "one reply for each command");
+            for (waiting, reply) in batch.into_iter().zip(replies) {
+                // Nobody may be there any more to hear it.
+                let _ = waiting.answer.send(Ok(reply));
+            }
+        }
+        Err(e) => {
+            for waiting in batch {
+                let _ = waiting.answer.send(Err(e.clone()));
+            }
+        }
+    }
+}
+
+/// About how many bytes the command takes in the log.
+fn weight(command: &Command) -> usize {
+    const FRAME: usize = 64;
+    let note =
+        command.message.as_ref().map_or(0, |text| text.len()) + command.author.as_ref().map_or(0, |text| text.len());
+    FRAME
+        + note
+        + match &command.action {
+            Action::Put { key, value, .. } => key.as_str().len() + value.len(),
+            Action::Delete { key, .. } => key.as_str().len(),
+            Action::DeletePrefix { prefix } => prefix.len(),
+            Action::Txn { ops } => ops.iter().map(op_weight).sum(),
+            Action::Keep(_) => 0,
+        }
+}
+
+fn op_weight(op: &Op) -> usize {
+    const FRAME: usize = 32;
+    FRAME
+        + match op {
+            Op::Set { key, value, .. } | Op::Cas { key, value, .. } => key.as_str().len() + value.len(),
+            Op::Get { key }
+            | Op::GetOrEmpty { key, .. }
+            | Op::Delete { key }
+            | Op::DeleteCas { key, .. }
+            | Op::CheckIndex { key, .. }
+            | Op::CheckNotExists { key } => key.as_str().len(),
+            Op::GetTree { prefix } | Op::DeleteTree { prefix } => prefix.len(),
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kvapi::Key;
+
+    fn waiting(bytes: usize) -> Waiting {
+        let action = Action::Delete {
+            key: Key::new("a").unwrap(),
+            cas: None,
+        };
+        Waiting {
+            command: Command {
+                request: None,
+                author: None,
+                message: None,
+                action,
+            },
+            bytes,
+            answer: oneshot::channel().0,
+        }
+    }
+
+    fn sizes(sizes: &[usize]) -> Vec<usize> {
+        let mut queue: VecDeque<_> = sizes.iter().copied().map(waiting).collect();
+        let mut batches = Vec::new();
+        while !queue.is_empty() {
+            batches.push(take_batch(&mut queue).len());
+        }
+        batches
+    }
+
+    #[test]
+    fn a_batch_is_cut_at_its_bytes_and_at_its_count() {
+        assert_eq!(sizes(&[100; 10]), [10]);
+        assert_eq!(sizes(&[MAX_BYTES / 2, MAX_BYTES / 2, 1]), [2, 1]);
+        assert_eq!(sizes(&[1; MAX_COMMANDS + 1]), [MAX_COMMANDS, 1]);
+    }
+
+    #[test]
+    fn a_command_larger_than_a_batch_goes_alone() {
+        assert_eq!(sizes(&[1, MAX_BYTES * 8, 1]), [1, 1, 1]);
+    }
+}

@@ -1,0 +1,235 @@
+//! One server of a cluster: opens the store, starts Raft, and is what handlers ask.
+//!
+//! The composition root of this crate: everything is wired here and nowhere else. A write goes
+//! in by [`Node::propose`] and comes back when it is applied; a read gets a [`State`] that never
+//! changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use openraft::SnapshotPolicy;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{Batcher, ProposeError};
+use crate::clock;
+use crate::command::{Command, Reply};
+use crate::config::Config;
+use crate::folder::Folder;
+use crate::network::Network;
+use crate::raft::{self, Raft};
+use crate::read::{ReadError, ReadMode, Reads};
+use crate::state::State;
+use crate::store::{self, Closing, Fatal, LogSize};
+use crate::view::Views;
+use crate::watch::hub::Hub;
+
+/// Log entries after which a snapshot is made, and how many stay behind it for followers.
+const SNAPSHOT_EVERY: u64 = 20_000;
+const KEEP_BEHIND_SNAPSHOT: u64 = 5_000;
+
+/// Log bytes after which a snapshot is made whatever the number of entries.
+const SNAPSHOT_BYTES: u64 = 256 << 20;
+
+/// A handle; clones are the same server.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    raft: Raft,
+    batcher: Batcher,
+    reads: Reads,
+    views: Views,
+    hub: Arc<Hub>,
+    stopping: CancellationToken,
+    fatal: Fatal,
+    closing: Closing,
+    cluster_id: String,
+    node_id: u64,
+}
+
+/// How the server stands, as it knows itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub node_id: u64,
+    pub cluster_id: String,
+    /// Who leads, if anyone is known to.
+    pub leader: Option<(u64, raft::Node)>,
+    pub is_leader: bool,
+    /// Milliseconds since the leader was heard of; 0 on the leader.
+    pub last_contact_ms: u64,
+    /// The voting servers.
+    pub peers: Vec<raft::Node>,
+    /// Why the server takes no traffic, if it does not.
+    pub not_ready: Option<String>,
+}
+
+impl Node {
+    /// Opens the data folder and starts the server: recovery, then Raft.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let folder = Folder::open(&config.data_dir, config.node_id)?;
+        let cluster_id = folder.cluster_id().to_owned();
+        let views = Views::default();
+        let hub = Hub::start();
+        let opened = store::open(folder, views.clone(), Arc::clone(&hub) as _).await?;
+        let raft = Raft::new(
+            config.node_id,
+            Arc::new(raft_config()?),
+            Network,
+            opened.log,
+            opened.machine,
+        )
+        .await
+        .context("start raft")?;
+        if config.bootstrap {
+            bootstrap(&raft, config).await?;
+        }
+        snapshot_by_bytes(raft.clone(), opened.log_size);
+        let inner = Inner {
+            batcher: Batcher::start(raft.clone()),
+            reads: Reads::start(raft.clone(), views.clone()),
+            raft,
+            views,
+            hub,
+            stopping: CancellationToken::new(),
+            fatal: opened.fatal,
+            closing: opened.closing,
+            cluster_id,
+            node_id: config.node_id,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Carries out a write: returns once it is durable and applied.
+    pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
+        if self.inner.stopping.is_cancelled() {
+            return Err(ProposeError::Stopping);
+        }
+        self.inner.batcher.propose(command).await
+    }
+
+    /// The state to answer a read from.
+    pub async fn read(&self, mode: ReadMode) -> Result<Arc<State>, ReadError> {
+        match mode {
+            ReadMode::Linearizable => self.inner.reads.linearizable().await,
+            ReadMode::Stale => Ok(self.view()),
+        }
+    }
+
+    /// What this server has.
+    #[must_use]
+    pub fn view(&self) -> Arc<State> {
+        self.inner.views.current()
+    }
+
+    /// Where changes are waited for.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    /// Cancelled when the server begins to stop: no new writes, streams end.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.inner.stopping
+    }
+
+    /// The id that the cluster got when it was made.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.inner.cluster_id
+    }
+
+    /// How the server stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let metrics = self.inner.raft.server_metrics().borrow().clone();
+        let members: BTreeMap<u64, raft::Node> = metrics
+            .membership_config
+            .nodes()
+            .map(|(id, node)| (*id, node.clone()))
+            .collect();
+        let leader = metrics
+            .current_leader
+            .and_then(|id| Some((id, members.get(&id)?.clone())));
+        let not_ready = match &leader {
+            _ if self.inner.stopping.is_cancelled() => Some("the server is stopping".to_owned()),
+            None => Some("no leader is known".to_owned()),
+            Some(_) => None,
+        };
+        let is_leader = metrics.current_leader == Some(metrics.id);
+        Status {
+            node_id: self.inner.node_id,
+            cluster_id: self.inner.cluster_id.clone(),
+            is_leader,
+            // With one server there is no other leader to have been in contact with.
+            last_contact_ms: 0,
+            peers: metrics
+                .membership_config
+                .voter_ids()
+                .filter_map(|id| members.get(&id).cloned())
+                .collect(),
+            leader,
+            not_ready,
+        }
+    }
+
+    /// Waits until the disk fails; then nothing can be acknowledged any more and the server must end.
+    pub async fn failed(&self) -> anyhow::Error {
+        self.inner.fatal.wait().await
+    }
+
+    /// Stops Raft and closes the store; what was applied is on disk then.
+    pub async fn close(&self) -> anyhow::Result<()> {
+        self.inner.stopping.cancel();
+        self.inner.raft.shutdown().await.context("stop raft")?;
+        self.inner.closing.close().await
+    }
+}
+
+fn raft_config() -> anyhow::Result<openraft::Config> {
+    let config = openraft::Config {
+        cluster_name: "keyway".into(),
+        heartbeat_interval: 100,
+        election_timeout_min: 500,
+        election_timeout_max: 1000,
+        install_snapshot_timeout: 10_000,
+        max_payload_entries: 256,
+        replication_lag_threshold: 30_000,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+        max_in_snapshot_log_to_keep: KEEP_BEHIND_SNAPSHOT,
+        ..openraft::Config::default()
+    };
+    config.validate().context("raft's settings")
+}
+
+/// Makes a cluster of one, unless the folder belongs to a cluster already.
+async fn bootstrap(raft: &Raft, config: &Config) -> anyhow::Result<()> {
+    if raft.is_initialized().await.context("ask raft for its members")? {
+        return Ok(());
+    }
+    let http_addr = config.http_addrs.first().map(ToString::to_string).unwrap_or_default();
+    let node = raft::Node {
+        raft_addr: config.raft_addr.clone(),
+        http_addr,
+    };
+    raft.initialize(BTreeMap::from([(config.node_id, node)]))
+        .await
+        .context("make the cluster")
+}
+
+/// openraft counts entries; large values fill the disk long before there are many of them.
+fn snapshot_by_bytes(raft: Raft, size: LogSize) {
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    tokio::spawn(async move {
+        loop {
+            clock::sleep(LOOK_EVERY).await;
+            if size.since_snapshot() >= SNAPSHOT_BYTES && raft.trigger().snapshot().await.is_err() {
+                return;
+            }
+        }
+    });
+}
