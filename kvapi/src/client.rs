@@ -147,14 +147,14 @@ impl Reply {
         self.header(header::INDEX)
             .and_then(|text| text.parse().ok())
             .map(Revision)
-            .ok_or_else(|| self.bad("it has no X-Consul-Index"))
+            .ok_or_else(|| self.bad(&"it has no X-Consul-Index"))
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|e| self.bad(e))
+        serde_json::from_slice(&self.body).map_err(|e| self.bad(&e))
     }
 
-    fn bad(&self, reason: impl ToString) -> Error {
+    fn bad(&self, reason: &dyn std::fmt::Display) -> Error {
         Error::BadAnswer {
             address: self.address.clone(),
             reason: reason.to_string(),
@@ -575,8 +575,8 @@ fn kv_path(key: &str, query: &[&str]) -> String {
     path
 }
 
-/// A key as it stands in a URL's path. Slashes stay, but where the server would clean the path
-/// (a leading one, doubled ones) they are encoded.
+/// A key as it stands in a URL's path. Slashes stay, but a leading one is encoded: the server
+/// would take it for a doubled slash and drop it.
 #[must_use]
 pub fn encode_key(key: &str) -> String {
     let text = utf8_percent_encode(key, PATH).to_string();

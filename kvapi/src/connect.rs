@@ -4,18 +4,23 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use crate::address::Address;
 
 /// The host under which a unix socket's path travels through hyper's pool, which knows
 /// connections by host: the path in hexadecimal, and this ending.
 const UNIX_SUFFIX: &str = ".unix-socket";
+
+/// How long a server may take to accept: one that is silent must not use up the time of the next.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// The URI of a path on a server.
 pub(crate) fn uri(address: &Address, path_and_query: &str) -> Result<Uri, http::Error> {
@@ -58,7 +63,9 @@ impl tower_service::Service<Uri> for Connector {
                 Stream::Unix(UnixStream::connect(unhex(hex)?).await?)
             } else {
                 let host = host.trim_start_matches('[').trim_end_matches(']');
-                let tcp = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+                let tcp = timeout(CONNECT, TcpStream::connect((host, uri.port_u16().unwrap_or(80))))
+                    .await
+                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection within 2s"))??;
                 tcp.set_nodelay(true)?;
                 Stream::Tcp(tcp)
             };

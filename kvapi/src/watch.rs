@@ -207,7 +207,7 @@ impl Watch {
         self.address += 1;
         let pause = self.pause.mul_f64(rand::random_range(0.5..=1.0));
         self.state = State::Waiting(Instant::now() + pause);
-        if self.address % self.client.addresses().len() == 0 {
+        if self.address.is_multiple_of(self.client.addresses().len()) {
             self.pause = (self.pause * 2).min(PAUSE.1);
         }
     }
