@@ -2,3 +2,7 @@
 
 pub mod command;
 pub mod state;
+pub mod chance;
+pub mod clock;
+pub mod view;
+pub mod watch;

@@ -1,0 +1,231 @@
+//! One watcher: a cursor that pulls what it has not seen yet.
+//!
+//! It begins with a snapshot, or after a revision. What comes next it takes from the ring; if it
+//! was too slow for that, from the history; if that is gone too, it says `compacted` and gives a
+//! snapshot. One frame per revision, in order, none left out. While nothing happens it says every
+//! [`KEEP_ALIVE`] that it lives, and how far it is.
+
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kvapi::{Key, Revision};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::frame;
+use super::hub::Subscription;
+use super::patterns::Part;
+use crate::clock;
+use crate::state::{Entry, Event, State};
+
+/// How often an idle stream says that it lives.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// About how much is taken at a time, in bytes.
+const PIECE: usize = 64 << 10;
+
+/// How many revisions are looked at at a time.
+const LOOK: usize = 256;
+
+/// See the module. Gives frames, and pieces of snapshots, for as long as it is asked.
+pub struct Stream {
+    subscription: Subscription,
+    /// Everything up to here has been handed out.
+    cursor: Revision,
+    ready: VecDeque<Bytes>,
+    snapshot: Option<Snapshot>,
+    keep_alive: Pin<Box<clock::Sleep>>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    ended: bool,
+}
+
+impl Stream {
+    /// Begins with everything in `view`. The subscription must be older than the view.
+    #[must_use]
+    pub fn snapshot(subscription: Subscription, view: &State, stopping: CancellationToken) -> Self {
+        let mut stream = Self::since(subscription, view.revision(), stopping);
+        stream.begin_snapshot(view);
+        stream
+    }
+
+    /// Begins after a revision.
+    #[must_use]
+    pub fn since(subscription: Subscription, revision: Revision, stopping: CancellationToken) -> Self {
+        subscription.look_again(revision.next());
+        Self {
+            subscription,
+            cursor: revision,
+            ready: VecDeque::new(),
+            snapshot: None,
+            keep_alive: Box::pin(clock::sleep(KEEP_ALIVE)),
+            stopping: Box::pin(stopping.cancelled_owned()),
+            ended: false,
+        }
+    }
+
+    /// The next bytes to send; `None` once the stream has ended. `view` is asked for the state as
+    /// it is now, where the hub has not heard of any yet.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>, view: impl Fn() -> Arc<State>) -> Poll<Option<Bytes>> {
+        loop {
+            if let Some(bytes) = self.next_ready() {
+                return Poll::Ready(Some(bytes));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            if self.stopping.as_mut().poll(cx).is_ready() {
+                self.ended = true;
+                return Poll::Ready(Some(frame::end("the server is stopping; connect again to go on")));
+            }
+            self.subscription.wake(cx.waker());
+            if self.pull(&view) {
+                continue;
+            }
+            if self.keep_alive.as_mut().poll(cx).is_ready() {
+                self.keep_alive.as_mut().reset(clock::now() + KEEP_ALIVE);
+                return Poll::Ready(Some(self.sign_of_life()));
+            }
+            return Poll::Pending;
+        }
+    }
+
+    fn next_ready(&mut self) -> Option<Bytes> {
+        if let Some(bytes) = self.ready.pop_front() {
+            return Some(bytes);
+        }
+        let bytes = self.snapshot.as_mut()?.next_piece();
+        if bytes.is_none() {
+            self.snapshot = None;
+        }
+        bytes
+    }
+
+    /// Looks for news. `false` if there was nothing to look at.
+    fn pull(&mut self, view: impl Fn() -> Arc<State>) -> bool {
+        let Some(first) = self.subscription.take() else {
+            return false;
+        };
+        if self.subscription.take_replaced() {
+            let view = self.subscription.hub().view_or(view);
+            self.begin_snapshot(&view);
+            return true;
+        }
+        // Nothing between the cursor and the first mark concerns us.
+        self.cursor = self.cursor.max(Revision(first.0.saturating_sub(1)));
+        match self.subscription.hub().since(self.cursor, LOOK) {
+            Some(items) => {
+                let more = items.len() == LOOK;
+                let taken = self.take_all(items.iter().map(|item| (&*item.event, || item.whole())));
+                if more || !taken {
+                    self.subscription.look_again(self.cursor.next());
+                }
+            }
+            None => self.pull_from_history(&self.subscription.hub().view_or(view)),
+        }
+        true
+    }
+
+    fn pull_from_history(&mut self, view: &State) {
+        if self.cursor >= view.revision() {
+            return;
+        }
+        let history = view.history();
+        let events = if self.subscription.patterns().wants_own() {
+            None
+        } else {
+            history.since(self.cursor)
+        };
+        let Some(mut events) = events else {
+            self.ready.push_back(frame::compacted(self.cursor, history.floor()));
+            self.begin_snapshot(view);
+            return;
+        };
+        let taken = loop {
+            let Some(event) = events.next() else { break true };
+            if !self.take_all(std::iter::once((&event, || frame::change(&event, |_| true)))) {
+                break false;
+            }
+        };
+        if taken {
+            // Every change that was marked so far is in this view: the hub heard of it first.
+            self.cursor = view.revision();
+        } else {
+            self.subscription.look_again(self.cursor.next());
+        }
+    }
+
+    /// Makes frames of what concerns us. `false` if it had to stop before the end.
+    fn take_all<'a, F: FnOnce() -> Bytes>(&mut self, events: impl Iterator<Item = (&'a Event, F)>) -> bool {
+        for (event, whole) in events {
+            if self.ready.iter().map(Bytes::len).sum::<usize>() >= PIECE {
+                return false;
+            }
+            let patterns = self.subscription.patterns();
+            match patterns.part_of(event) {
+                Part::Nothing => {}
+                Part::Some => self.ready.push_back(frame::change(event, |key| patterns.matches(key))),
+                Part::Whole => self.ready.push_back(whole()),
+            }
+            self.cursor = event.revision;
+        }
+        true
+    }
+
+    fn begin_snapshot(&mut self, view: &State) {
+        self.cursor = view.revision();
+        self.snapshot = Some(Snapshot {
+            revision: self.cursor,
+            rest: Some(self.subscription.patterns().entries(view).into_iter()),
+            started: false,
+        });
+    }
+
+    /// What an idle stream says: how far it is, if that is further than before.
+    fn sign_of_life(&mut self) -> Bytes {
+        let published = self.subscription.hub().published();
+        if published > self.cursor && self.subscription.is_quiet() {
+            self.cursor = published;
+            return frame::progress(published);
+        }
+        frame::KEEP_ALIVE
+    }
+}
+
+/// A snapshot event on its way: the entries are held, their text is made as it is sent.
+struct Snapshot {
+    revision: Revision,
+    /// `None` once everything has been sent.
+    rest: Option<std::vec::IntoIter<(Key, Arc<Entry>)>>,
+    started: bool,
+}
+
+impl Snapshot {
+    fn next_piece(&mut self) -> Option<Bytes> {
+        let rest = self.rest.as_mut()?;
+        let mut out = Vec::new();
+        let mut first = !self.started;
+        if first {
+            out = frame::snapshot_start(self.revision);
+            self.started = true;
+        }
+        while out.len() < PIECE {
+            let Some((key, entry)) = rest.next() else {
+                out.extend_from_slice(frame::SNAPSHOT_END);
+                self.rest = None;
+                break;
+            };
+            if !std::mem::replace(&mut first, false) {
+                out.push(b',');
+            }
+            frame::snapshot_entry(&mut out, &key, &entry);
+        }
+        Some(out.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

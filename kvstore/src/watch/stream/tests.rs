@@ -1,0 +1,336 @@
+use std::task::Waker;
+
+use kvapi::sse::Parser;
+use kvapi::types::WatchEvent;
+
+use super::*;
+use crate::command::{Action, Command, Limits};
+use crate::view::Sink as _;
+use crate::watch::hub::Hub;
+use crate::watch::patterns::Patterns;
+use crate::watch::ring::Bounds;
+
+/// A hub with its state, where the dispatcher works when told to.
+struct Fixture {
+    hub: Arc<Hub>,
+    state: State,
+    stopping: CancellationToken,
+}
+
+impl Fixture {
+    fn new(bounds: Bounds) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(bounds)),
+            state: State::default(),
+            stopping: CancellationToken::new(),
+        }
+    }
+
+    fn apply(&mut self, action: Action) {
+        let command = Command {
+            request: None,
+            author: None,
+            message: None,
+            action,
+        };
+        let event = self.state.apply(1, &command).event;
+        self.hub
+            .applied(&Arc::new(self.state.clone()), event.into_iter().collect());
+        self.hub.publish();
+    }
+
+    fn put(&mut self, key: &str, value: &str) {
+        let (key, value) = (Key::new(key).unwrap(), Bytes::from(value.to_owned()));
+        self.apply(Action::Put {
+            key,
+            value,
+            flags: 0,
+            cas: None,
+        });
+    }
+
+    fn subscribe(&self, prefixes: &[&str]) -> Subscription {
+        let prefixes = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+        self.hub.subscribe(Patterns::new(vec![], prefixes).unwrap())
+    }
+
+    fn snapshot(&self, prefixes: &[&str]) -> Stream {
+        Stream::snapshot(self.subscribe(prefixes), &self.state, self.stopping.clone())
+    }
+
+    fn since(&self, prefixes: &[&str], revision: u64) -> Stream {
+        Stream::since(self.subscribe(prefixes), Revision(revision), self.stopping.clone())
+    }
+
+    /// What the stream has to say now, in short: `s4:a,b` a snapshot, `c5:a` a change, `p5`
+    /// progress, `x` compacted, `end`.
+    fn read(&self, stream: &mut Stream) -> Vec<String> {
+        let mut parser = Parser::default();
+        let mut told = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let view = Arc::new(self.state.clone());
+        while let Poll::Ready(Some(bytes)) = stream.poll_next(&mut cx, || Arc::clone(&view)) {
+            told.extend(parser.push(&bytes).iter().map(short));
+        }
+        told
+    }
+}
+
+fn short(event: &kvapi::sse::SseEvent) -> String {
+    match WatchEvent::parse(&event.name, &event.data).unwrap().unwrap() {
+        WatchEvent::Snapshot(s) => {
+            let keys: Vec<_> = s.entries.iter().map(|entry| entry.key.as_str()).collect();
+            format!("s{}:{}", s.revision, keys.join(","))
+        }
+        WatchEvent::Change(c) => {
+            let keys: Vec<_> = c.changes.iter().map(|change| change.key.as_str()).collect();
+            format!("c{}:{}", c.revision, keys.join(","))
+        }
+        WatchEvent::Progress(p) => format!("p{}", p.revision),
+        WatchEvent::Compacted(_) => "x".into(),
+        WatchEvent::End(_) => "end".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_comes_first_and_then_one_event_for_each_revision() {
+    let mut fixture = Fixture::new(Bounds::default());
+    fixture.put("a/1", "x");
+    fixture.put("b", "x");
+    let mut stream = fixture.snapshot(&["a/"]);
+    assert_eq!(fixture.read(&mut stream), ["s3:a/1"]);
+
+    fixture.put("a/2", "x");
+    fixture.put("b", "y");
+    fixture.apply(Action::DeletePrefix { prefix: String::new() });
+
+    assert_eq!(fixture.read(&mut stream), ["c4:a/2", "c6:a/1,a/2"]);
+    assert!(fixture.read(&mut stream).is_empty());
+}
+
+#[tokio::test]
+async fn a_watch_resumes_after_the_revision_it_names() {
+    let mut fixture = Fixture::new(Bounds::default());
+    for value in ["1", "2", "3"] {
+        fixture.put("a", value);
+    }
+
+    assert_eq!(fixture.read(&mut fixture.since(&[""], 2)), ["c3:a", "c4:a"]);
+    assert!(fixture.read(&mut fixture.since(&[""], 4)).is_empty());
+}
+
+#[tokio::test]
+async fn who_falls_off_the_ring_goes_on_from_the_history() {
+    let mut fixture = Fixture::new(Bounds {
+        events: 2,
+        ..Bounds::default()
+    });
+    let mut slow = fixture.snapshot(&["a"]);
+    assert_eq!(fixture.read(&mut slow), ["s1:"]);
+
+    for value in ["1", "2", "3", "4"] {
+        fixture.put("a", value);
+        fixture.put("b", value);
+    }
+
+    assert_eq!(fixture.read(&mut slow), ["c2:a", "c4:a", "c6:a", "c8:a"]);
+    fixture.put("a", "5");
+    assert_eq!(fixture.read(&mut slow), ["c10:a"]);
+}
+
+#[tokio::test]
+async fn who_falls_off_the_history_too_is_told_and_gets_a_snapshot() {
+    let mut fixture = Fixture::new(Bounds {
+        events: 1,
+        ..Bounds::default()
+    });
+    fixture.apply(Action::Keep(Limits {
+        revisions: 2,
+        versions: 1,
+        bytes: 1 << 20,
+    }));
+    let mut slow = fixture.snapshot(&[""]);
+    assert_eq!(fixture.read(&mut slow), ["s1:"]);
+
+    for value in ["1", "2", "3", "4"] {
+        fixture.put("a", value);
+    }
+
+    assert_eq!(fixture.read(&mut slow), ["x", "s5:a"]);
+    fixture.put("b", "1");
+    assert_eq!(fixture.read(&mut slow), ["c6:b"]);
+}
+
+#[tokio::test]
+async fn own_keys_have_no_history_so_off_the_ring_means_a_snapshot() {
+    let mut fixture = Fixture::new(Bounds {
+        events: 1,
+        ..Bounds::default()
+    });
+    let mut slow = fixture.snapshot(&["_keyway/services/"]);
+    assert_eq!(fixture.read(&mut slow), ["s1:"]);
+
+    fixture.put("_keyway/services/a", "1");
+    fixture.put("_keyway/services/b", "1");
+
+    assert_eq!(
+        fixture.read(&mut slow),
+        ["x", "s3:_keyway/services/a,_keyway/services/b"]
+    );
+}
+
+#[tokio::test]
+async fn everything_is_a_watch_of_settings_only() {
+    let mut fixture = Fixture::new(Bounds::default());
+    let mut stream = fixture.snapshot(&[""]);
+    fixture.put("_keyway/agents/x", "1");
+
+    assert_eq!(fixture.read(&mut stream), ["s1:"]);
+}
+
+#[tokio::test]
+async fn a_replaced_state_is_a_new_snapshot() {
+    let mut fixture = Fixture::new(Bounds::default());
+    let mut stream = fixture.snapshot(&[""]);
+    fixture.read(&mut stream);
+    fixture.put("a", "1");
+    fixture.put("b", "1");
+
+    fixture.hub.replaced(&Arc::new(fixture.state.clone()));
+    fixture.hub.publish();
+
+    assert_eq!(fixture.read(&mut stream), ["s3:a,b"]);
+    fixture.put("c", "1");
+    assert_eq!(fixture.read(&mut stream), ["c4:c"]);
+}
+
+#[tokio::test]
+async fn an_idle_stream_says_how_far_it_is() {
+    let mut fixture = Fixture::new(Bounds::default());
+    let mut stream = fixture.snapshot(&["a"]);
+    fixture.read(&mut stream);
+    fixture.put("b", "1");
+    assert!(fixture.read(&mut stream).is_empty());
+
+    let signs = [stream.sign_of_life(), stream.sign_of_life()];
+
+    assert_eq!(signs, [frame::progress(Revision(2)), frame::KEEP_ALIVE]);
+}
+
+#[tokio::test]
+async fn the_last_event_says_that_the_server_stops() {
+    let fixture = Fixture::new(Bounds::default());
+    let mut stream = fixture.snapshot(&[""]);
+
+    fixture.stopping.cancel();
+
+    assert_eq!(fixture.read(&mut stream), ["s1:", "end"]);
+    assert!(stream.ended);
+}
+
+#[tokio::test]
+async fn a_large_snapshot_comes_in_pieces_and_whole() {
+    let mut fixture = Fixture::new(Bounds::default());
+    for n in 0..100 {
+        fixture.put(&format!("a/{n:03}"), &"x".repeat(10_000));
+    }
+    let mut stream = fixture.snapshot(&["a/"]);
+    let mut cx = Context::from_waker(Waker::noop());
+
+    let mut pieces = Vec::new();
+    while let Poll::Ready(Some(bytes)) = stream.poll_next(&mut cx, Arc::default) {
+        pieces.push(bytes);
+    }
+
+    assert!(pieces.len() > 10);
+    assert!(pieces.iter().all(|piece| piece.len() < 2 * PIECE));
+    let events = Parser::default().push(&pieces.concat());
+    let parsed = WatchEvent::parse(&events[0].name, &events[0].data).unwrap().unwrap();
+    let WatchEvent::Snapshot(snapshot) = parsed else {
+        panic!("{parsed:?}")
+    };
+    assert_eq!(snapshot.entries.len(), 100);
+}
+
+mod any_order {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Put(&'static str, u8),
+        Delete(&'static str),
+        Read,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let key = prop::sample::select(vec!["a", "a/b", "b", "_keyway/x"]);
+        prop_oneof![
+            3 => (key.clone(), 0..3_u8).prop_map(|(key, value)| Step::Put(key, value)),
+            1 => key.prop_map(Step::Delete),
+            1 => Just(Step::Read),
+        ]
+    }
+
+    /// A reader's map: what it has after the frames so far.
+    fn follow(map: &mut BTreeMap<String, Bytes>, bytes: &[u8]) {
+        for event in Parser::default().push(bytes) {
+            match WatchEvent::parse(&event.name, &event.data).unwrap().unwrap() {
+                WatchEvent::Snapshot(s) => *map = s.entries.into_iter().map(|e| (e.key, e.value)).collect(),
+                WatchEvent::Change(c) => {
+                    for change in c.changes {
+                        match change.entry {
+                            Some(entry) => drop(map.insert(change.key, entry.value)),
+                            None => drop(map.remove(&change.key)),
+                        }
+                    }
+                }
+                WatchEvent::Progress(_) | WatchEvent::Compacted(_) | WatchEvent::End(_) => {}
+            }
+        }
+    }
+
+    proptest! {
+        /// However small ring and history are, and however slow the reader.
+        #[test]
+        fn a_reader_ends_with_what_the_store_has(
+            steps in prop::collection::vec(step(), 1..40),
+            events in 1..5_usize,
+            revisions in 1..6_u64,
+            prefix in prop::sample::select(vec!["", "a", "a/", "_keyway/"]),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _guard = runtime.enter();
+            let mut fixture = Fixture::new(Bounds { events, ..Bounds::default() });
+            fixture.apply(Action::Keep(Limits { revisions, versions: 1, bytes: 1 << 20 }));
+            let mut stream = fixture.snapshot(&[prefix]);
+            let mut map = BTreeMap::new();
+            let mut cx = Context::from_waker(Waker::noop());
+
+            for step in steps.into_iter().chain([Step::Read]) {
+                match step {
+                    Step::Put(key, value) => fixture.put(key, &value.to_string()),
+                    Step::Delete(key) => fixture.apply(Action::Delete { key: Key::new(key).unwrap(), cas: None }),
+                    Step::Read => {
+                        let view = Arc::new(fixture.state.clone());
+                        let mut bytes = Vec::new();
+                        while let Poll::Ready(Some(more)) = stream.poll_next(&mut cx, || Arc::clone(&view)) {
+                            bytes.extend_from_slice(&more);
+                        }
+                        follow(&mut map, &bytes);
+                    }
+                }
+            }
+
+            let expected: BTreeMap<String, Bytes> = fixture
+                .state
+                .range(prefix)
+                .map(|(key, entry)| (key.as_str().to_owned(), entry.value.clone()))
+                .collect();
+            prop_assert_eq!(map, expected);
+        }
+    }
+}
