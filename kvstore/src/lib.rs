@@ -6,3 +6,8 @@ pub mod chance;
 pub mod clock;
 pub mod view;
 pub mod watch;
+pub mod disk;
+pub mod failpoint;
+pub mod folder;
+pub mod raft;
+pub mod store;

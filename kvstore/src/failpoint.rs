@@ -1,0 +1,76 @@
+//! Failpoints: places where a test lets the process die as if by `kill -9`.
+//!
+//! `KEYWAY_FAILPOINT=NAME` aborts at the first pass of that place, `NAME:3` at the third. Only
+//! builds with debug assertions look; in the others nothing of this is left.
+//!
+//! | name | where |
+//! | --- | --- |
+//! | `log-after-append` | entries are durable in the log, and nobody has been told |
+//! | `sled-between-batches` | between two batches of one pass to the state on disk |
+//! | `snapshot-before-rename` | a snapshot file is complete and has no name yet |
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Dies here if this is the place and the time.
+pub fn hit(name: &str) {
+    hit_after(name, || {});
+}
+
+/// The same, with something to be done before the end, to make it worse.
+pub fn hit_after(name: &str, before: impl FnOnce()) {
+    if cfg!(debug_assertions) && armed().is_some_and(|point| point.reached(name)) {
+        before();
+        eprintln!("failpoint {name}: aborting");
+        std::process::abort();
+    }
+}
+
+struct Failpoint {
+    name: String,
+    /// How many passes are still let through.
+    left: AtomicU64,
+}
+
+impl Failpoint {
+    fn parse(text: &str) -> Self {
+        let (name, nth) = text.split_once(':').unwrap_or((text, "1"));
+        let nth: u64 = nth.parse().unwrap_or(1);
+        Self {
+            name: name.to_owned(),
+            left: AtomicU64::new(nth.saturating_sub(1)),
+        }
+    }
+
+    fn reached(&self, name: &str) -> bool {
+        let pass = |left: u64| left.checked_sub(1);
+        self.name == name
+            && self
+                .left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, pass)
+                .is_err()
+    }
+}
+
+fn armed() -> Option<&'static Failpoint> {
+    static ARMED: OnceLock<Option<Failpoint>> = OnceLock::new();
+    ARMED
+        .get_or_init(|| Some(Failpoint::parse(&std::env::var("KEYWAY_FAILPOINT").ok()?)))
+        .as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failpoint_lets_as_many_pass_as_it_says() {
+        let third = Failpoint::parse("here:3");
+
+        let passes: Vec<bool> = (0..4).map(|_| third.reached("here")).collect();
+
+        assert_eq!(passes, [false, false, true, true]);
+        assert!(!third.reached("there"));
+        assert!(Failpoint::parse("here").reached("here"));
+    }
+}

@@ -1,0 +1,263 @@
+//! The data folder: whose it is, who uses it, and what lies where.
+//!
+//! ```text
+//! DIR/keyway.json   format, cluster id and node id; written once, when the folder is made
+//! DIR/lock          held while a server uses the folder
+//! DIR/log/          log and vote
+//! DIR/state/        the state on disk, which can be rebuilt
+//! DIR/snapshots/    the newest two snapshots
+//! ```
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{chance, disk};
+
+/// The format of data folders that this version makes, and the newest that it opens.
+pub const FORMAT: u16 = 1;
+
+const IDENTITY: &str = "keyway.json";
+const LOCK: &str = "lock";
+const LOG: &str = "log";
+const STATE: &str = "state";
+const SNAPSHOTS: &str = "snapshots";
+
+/// A data folder in use by this process; dropping it lets others in.
+#[derive(Debug)]
+pub struct Folder {
+    dir: PathBuf,
+    identity: Identity,
+    _lock: File,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    format: u16,
+    cluster_id: String,
+    node_id: u64,
+}
+
+/// Why a folder was not opened, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    #[error(
+        "the data folder {} is in use by another server; stop that one, or give this one a folder of its own with --data-dir",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    #[error(
+        "the data folder {} has format {found}, and this version reads up to {FORMAT}; start a newer version of keyway on it",
+        .dir.display()
+    )]
+    Newer { dir: PathBuf, found: u16 },
+    #[error(
+        "the data folder {} belongs to node {found}, not {given}; start it with --node-id {found}, or give another --data-dir",
+        .dir.display()
+    )]
+    OtherNode { dir: PathBuf, found: u64, given: u64 },
+    #[error(
+        "the data folder {} holds a log or state but no {IDENTITY}, so it cannot be told whose it is; put that file back from a copy, or give an empty folder",
+        .0.display()
+    )]
+    NoIdentity(PathBuf),
+    #[error(
+        "{} cannot be read: {reason}; put the file back from a copy, or give an empty folder",
+        .path.display()
+    )]
+    BadIdentity { path: PathBuf, reason: String },
+    #[error("cannot {what} {}: {source}", .path.display())]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+impl Folder {
+    /// Opens the folder for a node and locks it. A folder that is new or empty is made the
+    /// first of a new cluster.
+    pub fn open(dir: &Path, node_id: u64) -> Result<Self, FolderError> {
+        disk::create_dir(dir).map_err(failed("make the data folder", dir))?;
+        let lock = lock(dir)?;
+        let path = dir.join(IDENTITY);
+        let identity = match disk::read(&path).map_err(failed("read", &path))? {
+            Some(text) => Identity::parse(dir, &path, &text)?,
+            None => Identity::create(dir, &path, node_id)?,
+        };
+        if identity.node_id != node_id {
+            return Err(FolderError::OtherNode {
+                dir: dir.to_owned(),
+                found: identity.node_id,
+                given: node_id,
+            });
+        }
+        let folder = Self {
+            dir: dir.to_owned(),
+            identity,
+            _lock: lock,
+        };
+        for part in [folder.log(), folder.snapshots()] {
+            disk::create_dir(&part).map_err(failed("make the folder", &part))?;
+        }
+        Ok(folder)
+    }
+
+    /// Opens a folder whatever its node, to look at it. `None` if it is not a data folder.
+    pub fn open_existing(dir: &Path) -> Result<Option<Self>, FolderError> {
+        let path = dir.join(IDENTITY);
+        match disk::read(&path).map_err(failed("read", &path))? {
+            Some(text) => Self::open(dir, Identity::parse(dir, &path, &text)?.node_id).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The id that the cluster got when it was made.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.identity.cluster_id
+    }
+
+    /// The node that the folder belongs to.
+    #[must_use]
+    pub const fn node_id(&self) -> u64 {
+        self.identity.node_id
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.join(LOG)
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.join(STATE)
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.dir.join(SNAPSHOTS)
+    }
+}
+
+impl Identity {
+    fn parse(dir: &Path, path: &Path, text: &[u8]) -> Result<Self, FolderError> {
+        /// All that is certain about a format that is not known yet.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u16,
+        }
+        let bad = |e: serde_json::Error| FolderError::BadIdentity {
+            path: path.to_owned(),
+            reason: e.to_string(),
+        };
+        let Format { format } = serde_json::from_slice(text).map_err(bad)?;
+        if format > FORMAT {
+            return Err(FolderError::Newer {
+                dir: dir.to_owned(),
+                found: format,
+            });
+        }
+        serde_json::from_slice(text).map_err(bad)
+    }
+
+    fn create(dir: &Path, path: &Path, node_id: u64) -> Result<Self, FolderError> {
+        if [LOG, STATE, SNAPSHOTS].iter().any(|part| disk::exists(&dir.join(part))) {
+            return Err(FolderError::NoIdentity(dir.to_owned()));
+        }
+        let identity = Self {
+            format: FORMAT,
+            cluster_id: chance::id(),
+            node_id,
+        };
+        let text = serde_json::to_vec_pretty(&identity).expect("two numbers and a text have a JSON form");
+        disk::replace(path, &text).map_err(failed("write", path))?;
+        Ok(identity)
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, FolderError> {
+    let path = dir.join(LOCK);
+    let file = disk::open_lock(&path).map_err(failed("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(FolderError::InUse(dir.to_owned())),
+        Err(TryLockError::Error(e)) => Err(failed("lock", &path)(e)),
+    }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> FolderError {
+    move |source| FolderError::Io {
+        what,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_its_cluster_and_node() {
+        let dir = tempfile::tempdir().unwrap();
+
+        let id = Folder::open(dir.path(), 7).unwrap().cluster_id().to_owned();
+
+        assert_eq!(Folder::open(dir.path(), 7).unwrap().cluster_id(), id);
+        assert_eq!(Folder::open_existing(dir.path()).unwrap().unwrap().node_id(), 7);
+        let error = Folder::open(dir.path(), 8).unwrap_err().to_string();
+        assert!(
+            error.contains("belongs to node 7, not 8; start it with --node-id 7"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_folder_in_use_is_refused_until_it_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+
+        let first = Folder::open(dir.path(), 1).unwrap();
+        let second = Folder::open(dir.path(), 1).unwrap_err();
+
+        assert!(matches!(second, FolderError::InUse(_)));
+        assert!(second.to_string().contains(&dir.path().display().to_string()));
+        drop(first);
+        Folder::open(dir.path(), 1).unwrap();
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_whatever_else_it_says() {
+        let dir = tempfile::tempdir().unwrap();
+        disk::replace(&dir.path().join(IDENTITY), br#"{"format": 2, "who": ["knows"]}"#).unwrap();
+
+        let error = Folder::open(dir.path(), 1).unwrap_err();
+
+        assert!(matches!(error, FolderError::Newer { found: 2, .. }));
+        assert!(error.to_string().contains("start a newer version of keyway"));
+    }
+
+    #[test]
+    fn data_without_an_identity_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        disk::create_dir(&dir.path().join(LOG)).unwrap();
+
+        assert!(matches!(Folder::open(dir.path(), 1), Err(FolderError::NoIdentity(_))));
+        assert!(Folder::open_existing(dir.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_damaged_identity_is_refused_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        disk::replace(&dir.path().join(IDENTITY), b"{").unwrap();
+
+        let error = Folder::open(dir.path(), 1).unwrap_err().to_string();
+
+        assert!(error.contains(IDENTITY), "{error}");
+    }
+}

@@ -1,0 +1,113 @@
+//! Everything that survives a restart, and openraft's two storage traits over it.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`log`] | log and vote. **An acknowledgement rests on this alone** |
+//! | [`machine`] | the state in memory, and who hears of its changes |
+//! | `tables`, `writer` | the state on disk, one thread behind; never the promise |
+//! | [`snapshot`], `snapshots` | the whole state as a file; the newest two |
+//! | [`recovery`] | which of these a start goes on from |
+//! | [`inspect`] | looks at a folder that no server uses |
+
+mod codec;
+mod fatal;
+pub mod inspect;
+pub mod log;
+pub mod machine;
+pub mod recovery;
+pub mod snapshot;
+mod snapshots;
+mod tables;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+
+pub use fatal::Fatal;
+pub use log::{LogSize, LogStore};
+pub use machine::StateMachine;
+pub use recovery::OpenError;
+pub use snapshot::SnapshotFile;
+
+use crate::disk;
+use crate::folder::Folder;
+use crate::view::{Sink, Views};
+use machine::blocking;
+use snapshots::Snapshots;
+use writer::Writer;
+
+/// A store that is open.
+pub struct Opened {
+    /// For openraft.
+    pub log: LogStore,
+    /// For openraft.
+    pub machine: StateMachine,
+    /// Says when the disk has failed. The server must end then.
+    pub fatal: Fatal,
+    /// Says when the log has grown too long.
+    pub log_size: LogSize,
+    /// To be closed after openraft has ended.
+    pub closing: Closing,
+}
+
+/// Opens the store in a folder: finds the state, publishes it, and starts the writer.
+///
+/// An error says what to do; no state on disk is given up for it that could still be used.
+pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::Result<Opened> {
+    let fatal = Fatal::default();
+    let snapshots = Snapshots::new(&folder.snapshots(), folder.cluster_id());
+    let (log, found) = {
+        let (dir, state, fatal) = (folder.log(), folder.state(), fatal.clone());
+        let snapshots = snapshots.clone();
+        blocking(move || {
+            disk::remove_unfinished(snapshots.dir()).map_err(|source| OpenError::Io {
+                what: "remove unfinished files in",
+                path: snapshots.dir().to_owned(),
+                source,
+            })?;
+            let log = LogStore::open(&dir, fatal).map_err(|source| OpenError::Log { dir, source })?;
+            let found = recovery::recover(&log, &snapshots, &state)?;
+            Ok::<_, OpenError>((log, found))
+        })
+        .await?
+    };
+    let writer = Writer::start(found.tables, fatal.clone()).context("start the writer of the state on disk")?;
+    if found.rewrite {
+        writer
+            .replace(Arc::new(found.replica.state.clone()), found.replica.mark())
+            .await?;
+    }
+    let log_size = log.size();
+    let machine = StateMachine::start(found.replica, views, sink, writer.clone(), snapshots, log.size());
+    let closing = Closing {
+        parts: Mutex::new(Some((log.clone(), writer, folder))),
+    };
+    Ok(Opened {
+        log,
+        machine,
+        fatal,
+        log_size,
+        closing,
+    })
+}
+
+/// Closes a store.
+pub struct Closing {
+    parts: Mutex<Option<(LogStore, Writer, Folder)>>,
+}
+
+impl Closing {
+    /// Makes durable what was applied, closes all files and gives the folder free. Does nothing
+    /// the second time.
+    pub async fn close(&self) -> anyhow::Result<()> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((log, writer, folder)) = parts else {
+            return Ok(());
+        };
+        let written = writer.close().await;
+        blocking(move || log.close()).await;
+        drop(folder);
+        written.context("close the state on disk")
+    }
+}

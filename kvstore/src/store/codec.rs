@@ -1,0 +1,149 @@
+//! What the log keeps, as bytes: MessagePack behind its length. The log adds a checksum to each
+//! record, and tells a torn record by an early end, which the length makes certain.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use codeq::{Decode, Encode};
+use openraft::EntryPayload;
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Action, Op, Proposal};
+use crate::raft::{self, TypeConfig};
+
+/// What an entry or an operation weighs beside its keys and values, in bytes.
+const OVERHEAD: usize = 64;
+
+/// A log id, in Raft's order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct LogId(pub raft::LogId);
+
+/// A vote, in Raft's order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Vote(pub raft::Vote);
+
+/// What an entry carries. Clones share it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Payload(pub Arc<EntryPayload<TypeConfig>>);
+
+impl Payload {
+    /// About how many bytes it takes in memory and in the log.
+    pub(super) fn weight(&self) -> usize {
+        match &*self.0 {
+            EntryPayload::Normal(proposal) => weight(proposal),
+            EntryPayload::Blank | EntryPayload::Membership(_) => OVERHEAD,
+        }
+    }
+}
+
+macro_rules! framed {
+    ($($kind:ty),*) => {$(
+        impl Encode for $kind {
+            fn encode<W: Write>(&self, w: W) -> io::Result<usize> {
+                rmp_serde::to_vec(self).map_err(io::Error::other)?.encode(w)
+            }
+        }
+
+        impl Decode for $kind {
+            fn decode<R: Read>(r: R) -> io::Result<Self> {
+                let bytes = Vec::<u8>::decode(r)?;
+                rmp_serde::from_slice(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+            }
+        }
+    )*};
+}
+
+framed!(LogId, Vote, Payload);
+
+fn weight(proposal: &Proposal) -> usize {
+    OVERHEAD
+        + proposal
+            .commands
+            .iter()
+            .map(|command| OVERHEAD + weight_of_action(&command.action))
+            .sum::<usize>()
+}
+
+fn weight_of_action(action: &Action) -> usize {
+    match action {
+        Action::Put { key, value, .. } => key.as_str().len() + value.len(),
+        Action::Delete { key, .. } => key.as_str().len(),
+        Action::DeletePrefix { prefix } => prefix.len(),
+        Action::Txn { ops } => ops.iter().map(|op| OVERHEAD + weight_of_op(op)).sum(),
+        Action::Keep(_) => 0,
+    }
+}
+
+fn weight_of_op(op: &Op) -> usize {
+    match op {
+        Op::Set { key, value, .. } | Op::Cas { key, value, .. } => key.as_str().len() + value.len(),
+        Op::Get { key }
+        | Op::GetOrEmpty { key, .. }
+        | Op::Delete { key }
+        | Op::DeleteCas { key, .. }
+        | Op::CheckIndex { key, .. }
+        | Op::CheckNotExists { key } => key.as_str().len(),
+        Op::GetTree { prefix } | Op::DeleteTree { prefix } => prefix.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use kvapi::Key;
+
+    use super::*;
+    use crate::command::{Command, FORMAT};
+
+    fn proposal(value: Vec<u8>) -> Proposal {
+        let action = Action::Put {
+            key: Key::new("a").unwrap(),
+            value: Bytes::from(value),
+            flags: u64::MAX,
+            cas: Some(3),
+        };
+        let command = Command {
+            request: None,
+            author: Some("ann".into()),
+            message: None,
+            action,
+        };
+        Proposal {
+            format: FORMAT,
+            at: 17,
+            commands: vec![command],
+        }
+    }
+
+    #[test]
+    fn a_payload_reads_back_as_it_was_and_a_torn_one_ends_early() {
+        for size in [0, 1, 255, 70_000] {
+            let written = proposal((0..size).map(|i| u8::try_from(i % 251).unwrap()).collect());
+            let mut bytes = Vec::new();
+            Payload(Arc::new(EntryPayload::Normal(written.clone())))
+                .encode(&mut bytes)
+                .unwrap();
+
+            let EntryPayload::Normal(read) = &*Payload::decode(&bytes[..]).unwrap().0 else {
+                panic!("another kind")
+            };
+
+            assert_eq!(*read, written);
+            let torn = Payload::decode(&bytes[..bytes.len() - 1]).unwrap_err();
+            assert_eq!(torn.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn a_value_is_a_byte_string_and_costs_no_more_than_it_is() {
+        let mut bytes = Vec::new();
+        Payload(Arc::new(EntryPayload::Normal(proposal(vec![0xff; 10_000]))))
+            .encode(&mut bytes)
+            .unwrap();
+
+        assert!(bytes.len() < 10_100, "{}", bytes.len());
+    }
+}

@@ -1,0 +1,411 @@
+//! The log and the vote on disk: openraft's log trait over the crate `raft-log`.
+//!
+//! **An acknowledgement rests on this file alone**: openraft is told that entries are durable by
+//! a callback that runs after one fdatasync of theirs, and a vote is durable before
+//! `save_vote` returns. Everything is written in the order of the calls by one thread of
+//! `raft-log`. A flush that fails ends the server and is never tried again.
+//!
+//! The commit position is written without a sync: after a power cut it may lag, and Raft finds
+//! it again.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use openraft::StorageIOError;
+use openraft::storage::{LogFlushed, LogState, RaftLogReader, RaftLogStorage};
+use raft_log::RaftLog;
+use raft_log::api::raft_log_writer::RaftLogWriter;
+use tokio::sync::oneshot;
+
+use super::codec::{LogId, Payload, Vote};
+use super::fatal::Fatal;
+use crate::failpoint;
+use crate::raft::{self, Entry, StorageError, TypeConfig};
+
+/// A file of the log is closed at this size, and removed when all of it has been purged.
+const CHUNK_BYTES: usize = 16 << 20;
+
+/// How much of the log's end is kept in memory, for applying and for followers.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// A reader takes no more than this at once, but always one entry.
+const READ_BYTES: usize = 4 << 20;
+
+/// The log. Clones are the same log: openraft reads in several places.
+#[derive(Debug, Clone)]
+pub struct LogStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// `None` once the log is closed.
+    log: Mutex<Option<RaftLog<Types>>>,
+    size: LogSize,
+    fatal: Fatal,
+}
+
+/// `raft-log`'s types with ours filled in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Types;
+
+impl raft_log::Types for Types {
+    type LogId = LogId;
+    type LogPayload = Payload;
+    type Vote = Vote;
+    type Callback = Flushed;
+    type UserData = String;
+
+    fn log_index(log_id: &LogId) -> u64 {
+        log_id.0.index
+    }
+
+    fn payload_size(payload: &Payload) -> u64 {
+        payload.weight() as u64
+    }
+}
+
+/// Who is told of a flush. Whoever it is, a failure is also [`Fatal`].
+struct Flushed {
+    fatal: Fatal,
+    told: Told,
+}
+
+enum Told {
+    Nobody,
+    Openraft(LogFlushed<TypeConfig>),
+    Waiting(oneshot::Sender<io::Result<()>>),
+}
+
+impl raft_log::Callback for Flushed {
+    fn send(self, result: io::Result<()>) {
+        if let Err(e) = &result {
+            self.fatal.report(format!(
+                "cannot write the log: {e}; free or replace the disk, then start the server again"
+            ));
+        }
+        match self.told {
+            Told::Nobody => {}
+            Told::Openraft(flushed) => {
+                failpoint::hit("log-after-append");
+                flushed.log_io_completed(result);
+            }
+            // Whoever waited has gone: the server is ending.
+            Told::Waiting(waiting) => drop(waiting.send(result)),
+        }
+    }
+}
+
+impl LogStore {
+    /// Opens the log in a folder that exists; the torn end of a crash is cut off.
+    pub(super) fn open(dir: &Path, fatal: Fatal) -> io::Result<Self> {
+        let dir = dir
+            .to_str()
+            .ok_or_else(|| io::Error::other("the folder's name is not UTF-8"))?;
+        let log = RaftLog::open(Arc::new(config(dir)))?;
+        let size = LogSize::default();
+        size.start_at(log.on_disk_size());
+        Ok(Self {
+            shared: Arc::new(Shared {
+                log: Mutex::new(Some(log)),
+                size,
+                fatal,
+            }),
+        })
+    }
+
+    /// How much has been written.
+    pub(super) fn size(&self) -> LogSize {
+        self.shared.size.clone()
+    }
+
+    /// The last purged log id and the last one.
+    pub(super) fn bounds(&self) -> io::Result<(Option<raft::LogId>, Option<raft::LogId>)> {
+        self.with(|log| {
+            let state = log.log_state();
+            Ok((state.purged().map(|id| id.0), state.last().map(|id| id.0)))
+        })
+    }
+
+    /// How far the log is known to be committed.
+    pub(super) fn committed(&self) -> io::Result<Option<raft::LogId>> {
+        self.with(|log| Ok(log.log_state().committed().map(|id| id.0)))
+    }
+
+    /// Entries from `from` on and before `to`, of about `limit` bytes at most, but at least one.
+    pub(super) fn read(&self, from: u64, to: u64, limit: usize) -> io::Result<Vec<Entry>> {
+        self.with(|log| {
+            let mut bytes = 0;
+            let mut entries = Vec::new();
+            for found in log.read(from, to) {
+                let (log_id, payload) = found?;
+                bytes += payload.weight();
+                if bytes > limit && !entries.is_empty() {
+                    break;
+                }
+                entries.push(Entry {
+                    log_id: log_id.0,
+                    payload: Arc::unwrap_or_clone(payload.0),
+                });
+            }
+            Ok(entries)
+        })
+    }
+
+    /// Waits until all that was written is on disk, and closes the files. Blocks.
+    pub(super) fn close(&self) {
+        let closed = self.lock().take();
+        drop(closed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<RaftLog<Types>>> {
+        self.shared.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut RaftLog<Types>) -> io::Result<T>) -> io::Result<T> {
+        let mut log = self.lock();
+        work(log.as_mut().ok_or_else(|| io::Error::other("the log is closed"))?)
+    }
+
+    /// Writes something and has it flushed; a failure ends the server.
+    fn write(
+        &self,
+        what: impl FnOnce(&mut RaftLog<Types>) -> io::Result<()>,
+        sync: bool,
+        told: Told,
+    ) -> io::Result<()> {
+        let fatal = self.shared.fatal.clone();
+        let written = self.with(|log| {
+            what(log)?;
+            log.flush(
+                sync,
+                Some(Flushed {
+                    fatal: fatal.clone(),
+                    told,
+                }),
+            )
+        });
+        if let Err(e) = &written {
+            fatal.report(format!(
+                "cannot write the log: {e}; free or replace the disk, then start the server again"
+            ));
+        }
+        written
+    }
+
+    /// The same, and waits until it is durable.
+    async fn write_through(&self, what: impl FnOnce(&mut RaftLog<Types>) -> io::Result<()>) -> io::Result<()> {
+        let (told, durable) = oneshot::channel();
+        self.write(what, true, Told::Waiting(told))?;
+        durable
+            .await
+            .map_err(|_| io::Error::other("the log's writer has ended"))?
+    }
+}
+
+fn config(dir: &str) -> raft_log::Config {
+    raft_log::Config {
+        wal: raft_log::chunked_wal::Config {
+            // For replaying a file at the start.
+            read_buffer_size: Some(1 << 20),
+            chunk_max_size: Some(CHUNK_BYTES),
+            truncate_incomplete_record: Some(true),
+            // Commands are gathered before they become an entry; waiting here would only add delay.
+            flush_batch_wait: Some(Duration::ZERO),
+            ..raft_log::chunked_wal::Config::new(dir)
+        },
+        log_cache_capacity: Some(CACHE_BYTES),
+        ..raft_log::Config::default()
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + Send>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let (from, to) = half_open(&range);
+        self.read(from, to, usize::MAX)
+            .map_err(|e| StorageIOError::read_logs(&e).into())
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
+        self.read(start, end, READ_BYTES)
+            .map_err(|e| StorageIOError::read_logs(&e).into())
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
+        let (last_purged_log_id, last_log_id) = self.bounds().map_err(|e| StorageIOError::read_logs(&e))?;
+        Ok(LogState {
+            last_purged_log_id,
+            last_log_id,
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &raft::Vote) -> Result<(), StorageError> {
+        let vote = Vote(*vote);
+        let written = self.write_through(|log| log.save_vote(vote).map(drop)).await;
+        written.map_err(|e| StorageIOError::write_vote(&e).into())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<raft::Vote>, StorageError> {
+        let vote = self.with(|log| Ok(log.log_state().vote().map(|vote| vote.0)));
+        vote.map_err(|e| StorageIOError::read_vote(&e).into())
+    }
+
+    async fn save_committed(&mut self, committed: Option<raft::LogId>) -> Result<(), StorageError> {
+        let Some(committed) = committed.map(LogId) else {
+            return Ok(());
+        };
+        let write = |log: &mut RaftLog<Types>| {
+            let state = log.log_state();
+            // While a snapshot is being installed, the commit position is ahead of the log.
+            if Some(&committed) <= state.last() && Some(&committed) > state.committed() {
+                log.commit(committed)?;
+            }
+            Ok(())
+        };
+        self.write(write, false, Told::Nobody)
+            .map_err(|e| StorageIOError::write_logs(&e).into())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<raft::LogId>, StorageError> {
+        self.committed().map_err(|e| StorageIOError::read_logs(&e).into())
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + Send,
+        I::IntoIter: Send,
+    {
+        let entries = entries
+            .into_iter()
+            .map(|entry| (LogId(entry.log_id), Payload(Arc::new(entry.payload))));
+        let size = &self.shared.size;
+        let write = |log: &mut RaftLog<Types>| {
+            for (log_id, payload) in entries {
+                size.add(log_id.0.index, payload.weight());
+                log.append([(log_id, payload)])?;
+            }
+            Ok(())
+        };
+        self.write(write, true, Told::Openraft(callback))
+            .map_err(|e| StorageIOError::write_logs(&e).into())
+    }
+
+    async fn truncate(&mut self, log_id: raft::LogId) -> Result<(), StorageError> {
+        let written = self.write_through(|log| log.truncate(log_id.index).map(drop)).await;
+        written.map_err(|e| StorageIOError::write_logs(&e).into())
+    }
+
+    async fn purge(&mut self, log_id: raft::LogId) -> Result<(), StorageError> {
+        let written = self.write(|log| log.purge(LogId(log_id)).map(drop), true, Told::Nobody);
+        self.shared.size.purged(log_id.index);
+        written.map_err(|e| StorageIOError::write_logs(&e).into())
+    }
+}
+
+/// The range as its first index and the first after it.
+fn half_open(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let from = match range.start_bound() {
+        Bound::Included(from) => *from,
+        Bound::Excluded(from) => from + 1,
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(to) => to.saturating_add(1),
+        Bound::Excluded(to) => *to,
+        Bound::Unbounded => u64::MAX,
+    };
+    (from, to.max(from))
+}
+
+/// How many bytes of log there are, so that it can be kept short by bytes as well as by entries.
+/// Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct LogSize {
+    sizes: Arc<Mutex<Sizes>>,
+}
+
+#[derive(Debug, Default)]
+struct Sizes {
+    /// Bytes written since the log began, or since it was opened.
+    written: u64,
+    /// The same when the last snapshot was taken.
+    at_snapshot: u64,
+    /// The index at which each so many bytes had been written, oldest first.
+    marks: VecDeque<(u64, u64)>,
+}
+
+impl LogSize {
+    /// Bytes of entries between two marks.
+    const STEP: u64 = 1 << 20;
+
+    /// Bytes of log that no snapshot makes superfluous.
+    #[must_use]
+    pub fn since_snapshot(&self) -> u64 {
+        let sizes = self.lock();
+        sizes.written - sizes.at_snapshot
+    }
+
+    /// Up to which index the log must be purged so that about `keep` bytes of it remain; `None`
+    /// if no more is there. Entries from before the start are not counted.
+    #[must_use]
+    pub fn surplus(&self, keep: u64) -> Option<u64> {
+        let sizes = self.lock();
+        let from = sizes.written.checked_sub(keep)?;
+        sizes
+            .marks
+            .iter()
+            .take_while(|(_, written)| *written <= from)
+            .last()
+            .map(|(index, _)| *index)
+    }
+
+    fn start_at(&self, bytes: u64) {
+        self.lock().written = bytes;
+    }
+
+    fn add(&self, index: u64, bytes: usize) {
+        let mut sizes = self.lock();
+        sizes.written += bytes as u64;
+        let written = sizes.written;
+        if sizes.marks.back().is_none_or(|(_, at)| written - at >= Self::STEP) {
+            sizes.marks.push_back((index, written));
+        }
+    }
+
+    fn purged(&self, upto: u64) {
+        let mut sizes = self.lock();
+        while sizes.marks.front().is_some_and(|(index, _)| *index <= upto) {
+            sizes.marks.pop_front();
+        }
+    }
+
+    /// What to give to [`LogSize::snapshot_taken`] when the snapshot of this moment is complete.
+    pub(super) fn now(&self) -> u64 {
+        self.lock().written
+    }
+
+    pub(super) fn snapshot_taken(&self, at: u64) {
+        let mut sizes = self.lock();
+        sizes.at_snapshot = sizes.at_snapshot.max(at);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sizes> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

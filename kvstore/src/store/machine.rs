@@ -1,0 +1,250 @@
+//! openraft's state machine trait round the pure [`State`].
+//!
+//! Committed entries go in; replies go back to those who proposed them, the new state to the
+//! readers, events to the watches, rows to the disk. **State first**: whoever an event wakes
+//! finds its state published. The entries of one call are published as one view.
+
+use std::io;
+use std::sync::Arc;
+
+use openraft::storage::RaftStateMachine;
+use openraft::{EntryPayload, RaftSnapshotBuilder, StorageIOError};
+
+use super::log::LogSize;
+use super::snapshot::{BadSnapshot, SnapshotFile};
+use super::snapshots::Snapshots;
+use super::tables::Mark;
+use super::writer::Writer;
+use crate::command::{FORMAT, Proposal, Reply};
+use crate::raft::{Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
+use crate::state::rows::Row;
+use crate::state::{Event, State};
+use crate::view::{Sink, Views};
+
+/// The state, with everybody who has to hear of it.
+pub struct StateMachine {
+    replica: Replica,
+    views: Views,
+    sink: Arc<dyn Sink>,
+    writer: Writer,
+    snapshots: Snapshots,
+    size: LogSize,
+}
+
+/// The state and the log entry that it stands at.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Replica {
+    pub state: State,
+    pub last_log_id: Option<LogId>,
+    pub membership: StoredMembership,
+}
+
+/// What came of some entries, beside the replies.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub events: Vec<Arc<Event>>,
+    pub rows: Vec<Row>,
+}
+
+/// An entry that this version cannot apply.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "log entry {index} has format {format}, and this version reads up to {FORMAT}; start a newer version of keyway on this folder"
+)]
+pub(super) struct NewerEntry {
+    pub index: u64,
+    pub format: u16,
+}
+
+impl Replica {
+    /// Applies one entry. Returns the replies to its commands.
+    pub(super) fn apply(&mut self, entry: Entry, news: &mut News) -> Result<Vec<Reply>, NewerEntry> {
+        let replies = match entry.payload {
+            EntryPayload::Blank => Vec::new(),
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                Vec::new()
+            }
+            EntryPayload::Normal(proposal) if proposal.format > FORMAT => {
+                return Err(NewerEntry {
+                    index: entry.log_id.index,
+                    format: proposal.format,
+                });
+            }
+            EntryPayload::Normal(proposal) => self.apply_proposal(&proposal, news),
+        };
+        self.last_log_id = Some(entry.log_id);
+        Ok(replies)
+    }
+
+    fn apply_proposal(&mut self, proposal: &Proposal, news: &mut News) -> Vec<Reply> {
+        let mut replies = Vec::with_capacity(proposal.commands.len());
+        for command in &proposal.commands {
+            let applied = self.state.apply(proposal.at, command);
+            news.events.extend(applied.event);
+            news.rows.extend(applied.rows);
+            replies.push(applied.reply);
+        }
+        replies
+    }
+
+    /// The mark that the disk gets for it.
+    pub(super) fn mark(&self) -> Mark {
+        Mark::of(&self.state, self.last_log_id, self.membership.clone())
+    }
+}
+
+impl StateMachine {
+    /// Publishes the state that recovery has found.
+    pub(super) fn start(
+        replica: Replica,
+        views: Views,
+        sink: Arc<dyn Sink>,
+        writer: Writer,
+        snapshots: Snapshots,
+        size: LogSize,
+    ) -> Self {
+        let machine = Self {
+            replica,
+            views,
+            sink,
+            writer,
+            snapshots,
+            size,
+        };
+        machine.publish_whole();
+        machine
+    }
+
+    fn publish_whole(&self) -> Arc<State> {
+        let view = Arc::new(self.replica.state.clone());
+        self.views.set(Arc::clone(&view));
+        self.sink.replaced(&view);
+        view
+    }
+
+    async fn publish(&self, news: News) -> io::Result<()> {
+        let view = Arc::new(self.replica.state.clone());
+        self.views.set(Arc::clone(&view));
+        if !news.events.is_empty() {
+            self.sink.applied(&view, news.events);
+        }
+        self.writer.write(news.rows, self.replica.mark()).await
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        Ok((self.replica.last_log_id, self.replica.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Vec<Reply>>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + Send,
+        I::IntoIter: Send,
+    {
+        let mut news = News::default();
+        let mut replies = Vec::new();
+        for entry in entries {
+            let log_id = entry.log_id;
+            replies.push(
+                self.replica
+                    .apply(entry, &mut news)
+                    .map_err(|e| StorageIOError::apply(log_id, &e))?,
+            );
+        }
+        self.publish(news)
+            .await
+            .map_err(|e| StorageIOError::write_state_machine(&e))?;
+        Ok(replies)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder {
+            replica: self.replica.clone(),
+            snapshots: self.snapshots.clone(),
+            writer: self.writer.clone(),
+            size: self.size.clone(),
+            size_now: self.size.now(),
+        }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
+        let file = self
+            .snapshots
+            .receiving()
+            .map_err(|e| StorageIOError::write_snapshot(None, &e))?;
+        Ok(Box::new(file))
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Box<SnapshotFile>) -> Result<(), StorageError> {
+        let failed = |e: &BadSnapshot| StorageIOError::write_snapshot(Some(meta.signature()), e);
+        let snapshots = self.snapshots.clone();
+        let (header, state) = blocking(move || snapshots.adopt(&snapshot))
+            .await
+            .map_err(|e| failed(&e))?;
+        self.replica = Replica {
+            state,
+            last_log_id: header.last_log_id,
+            membership: header.membership,
+        };
+        let view = self.publish_whole();
+        let written = self.writer.replace(view, self.replica.mark()).await;
+        written.map_err(|e| StorageIOError::write_state_machine(&e))?;
+        self.size.snapshot_taken(self.size.now());
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+        let snapshots = self.snapshots.clone();
+        let current = blocking(move || snapshots.current())
+            .await
+            .map_err(|e| StorageIOError::read_snapshot(None, &e))?;
+        Ok(current.map(|(header, file)| Snapshot {
+            meta: header.meta(),
+            snapshot: Box::new(file),
+        }))
+    }
+}
+
+/// Takes a snapshot of the state as it was when this was made, beside the applying.
+pub struct SnapshotBuilder {
+    replica: Replica,
+    snapshots: Snapshots,
+    writer: Writer,
+    size: LogSize,
+    size_now: u64,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    /// The log is purged once this returns, so both the state on disk and the snapshot are
+    /// durable by then.
+    async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
+        let (snapshots, replica) = (self.snapshots.clone(), self.replica.clone());
+        let taken = blocking(move || snapshots.take(&replica.state, replica.last_log_id, replica.membership)).await;
+        let (header, file) = taken.map_err(|e| StorageIOError::write_snapshot(None, &e))?;
+        self.writer
+            .checkpoint()
+            .await
+            .map_err(|e| StorageIOError::write_state_machine(&e))?;
+        self.size.snapshot_taken(self.size_now);
+        Ok(Snapshot {
+            meta: header.meta(),
+            snapshot: Box::new(file),
+        })
+    }
+}
+
+/// Runs work that waits for the disk where it holds up nobody else.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(e) => match e.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is being dropped cancels it, and then nobody waits here.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

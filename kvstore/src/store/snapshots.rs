@@ -1,0 +1,151 @@
+//! The folder of snapshots: takes them, takes them over from other servers, and finds the newest
+//! that is good. The newest two are kept.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::snapshot::{BadSnapshot, Header, SnapshotFile};
+use crate::disk::{self, NewFile};
+use crate::raft::{LogId, StoredMembership};
+use crate::state::State;
+
+/// How many snapshots are kept: if the newest is damaged, there is one more.
+const KEPT: usize = 2;
+
+const SUFFIX: &str = ".snapshot";
+
+/// Where a snapshot from another server is gathered; removed at the next start if it stays.
+const RECEIVED: &str = "received.unfinished";
+
+/// The snapshots of a data folder. Clones are the same folder.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshots {
+    dir: Arc<Path>,
+    cluster_id: Arc<str>,
+}
+
+impl Snapshots {
+    pub(super) fn new(dir: &Path, cluster_id: &str) -> Self {
+        Self {
+            dir: dir.into(),
+            cluster_id: cluster_id.into(),
+        }
+    }
+
+    /// Where they lie.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All of them, newest first. Nothing has been checked.
+    pub(super) fn list(&self) -> io::Result<Vec<SnapshotFile>> {
+        let mut paths = disk::list(&self.dir)?;
+        paths.retain(|path| path.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()));
+        Ok(paths.into_iter().rev().map(SnapshotFile::at).collect())
+    }
+
+    /// The newest whose header can be read.
+    pub(super) fn current(&self) -> io::Result<Option<(Header, SnapshotFile)>> {
+        Ok(self
+            .list()?
+            .into_iter()
+            .find_map(|file| Some((file.header().ok()?, file))))
+    }
+
+    /// Writes a snapshot and removes those that it makes superfluous.
+    pub(super) fn take(
+        &self,
+        state: &State,
+        last_log_id: Option<LogId>,
+        membership: StoredMembership,
+    ) -> io::Result<(Header, SnapshotFile)> {
+        let header = Header {
+            cluster_id: self.cluster_id.to_string(),
+            revision: state.revision().0,
+            last_log_id,
+            membership,
+            snapshot_id: snapshot_id(last_log_id),
+        };
+        let file = SnapshotFile::write(&self.path(last_log_id), &header, state)?;
+        self.prune()?;
+        Ok((header, file))
+    }
+
+    /// Where to put a snapshot that comes from another server.
+    pub(super) fn receiving(&self) -> io::Result<SnapshotFile> {
+        let path = self.dir.join(RECEIVED);
+        disk::create_empty(&path)?;
+        Ok(SnapshotFile::at(path))
+    }
+
+    /// Checks a snapshot whole, and makes it one of this folder.
+    pub(super) fn adopt(&self, file: &SnapshotFile) -> Result<(Header, State), BadSnapshot> {
+        let failed = |what| {
+            move |source| BadSnapshot::Io {
+                what,
+                path: file.path.clone(),
+                source,
+            }
+        };
+        let (header, state) = file.load()?;
+        let target = self.path(header.last_log_id);
+        if file.path != target {
+            let mut copy = NewFile::create(&target).map_err(failed("copy"))?;
+            let mut from = disk::open(&file.path).map_err(failed("open"))?;
+            copy.copy_from(&mut from)
+                .and_then(|_| copy.commit(|| {}))
+                .map_err(failed("copy"))?;
+        }
+        if file.path == self.dir.join(RECEIVED) {
+            disk::remove(&file.path).map_err(failed("remove"))?;
+        }
+        self.prune().map_err(failed("remove what is older than"))?;
+        Ok((header, state))
+    }
+
+    /// The newest snapshot that is whole and of this cluster, loaded; and what was wrong with
+    /// newer ones.
+    pub(super) fn newest_good(&self) -> io::Result<(Option<(Header, State)>, Vec<BadSnapshot>)> {
+        let mut bad = Vec::new();
+        for file in self.list()? {
+            match self.load_own(&file) {
+                Ok(good) => return Ok((Some(good), bad)),
+                Err(e) => bad.push(e),
+            }
+        }
+        Ok((None, bad))
+    }
+
+    fn load_own(&self, file: &SnapshotFile) -> Result<(Header, State), BadSnapshot> {
+        let (header, state) = file.load()?;
+        if header.cluster_id != *self.cluster_id {
+            let own = self.cluster_id.to_string();
+            return Err(BadSnapshot::OtherCluster {
+                path: file.path.clone(),
+                found: header.cluster_id,
+                own,
+            });
+        }
+        Ok((header, state))
+    }
+
+    fn path(&self, last_log_id: Option<LogId>) -> PathBuf {
+        self.dir.join(snapshot_id(last_log_id) + SUFFIX)
+    }
+
+    fn prune(&self) -> io::Result<()> {
+        self.list()?
+            .iter()
+            .skip(KEPT)
+            .try_for_each(|file| disk::remove(&file.path))
+    }
+}
+
+/// States after the same log entry are equal, so its id names the snapshot; in the order of names.
+fn snapshot_id(last_log_id: Option<LogId>) -> String {
+    last_log_id.map_or_else(
+        || format!("{:020}", 0),
+        |id| format!("{:020}-{}-{}", id.index + 1, id.leader_id.term, id.leader_id.node_id),
+    )
+}

@@ -1,0 +1,354 @@
+//! The state on disk: its rows in one tree of sled.
+//!
+//! It follows the log and is never the promise: it may be behind, and when it is damaged it is
+//! rebuilt. What is needed is that it never passes for good when it is not. So a pass of writes
+//! begins with the mark `writing` and ends with the mark `applied`, both the log id that the pass
+//! goes to; if they differ, the pass was cut in two. Each row carries a checksum over its key
+//! and content, and the mark says what the whole must add up to.
+//!
+//! ```text
+//! 00 'w'                        the log id that a pass goes to
+//! 00 'a'                        the mark of the last complete pass
+//! table u8 | row key            crc32 | 00 | content            a row
+//!                               crc32 | 01 | count u32          a row whose content is in pieces
+//! f0 | length u16 | the above's key | number u32                crc32 | 00 | piece
+//! ```
+//!
+//! One tree, because sled's batches are atomic within a tree: a pass of up to [`BATCH_ROWS`]
+//! rows is whole or absent. Rows stay below 64 KiB, because sled puts larger pages into files
+//! of their own, which it never syncs. `flush` of sled is no fsync on Linux, so a checkpoint is
+//! its flush and an fdatasync of its file.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sled::Batch;
+
+use crate::raft::{LogId, StoredMembership};
+use crate::state::State;
+use crate::state::rows::{BadRow, Row, Table};
+use crate::{disk, failpoint};
+
+/// Rows of one batch; sled needs much memory for larger ones.
+pub(super) const BATCH_ROWS: usize = 250;
+
+/// Bytes of one batch.
+const BATCH_BYTES: usize = 2 << 20;
+
+/// Content beyond this is cut into pieces of this.
+const PIECE_BYTES: usize = 60 << 10;
+
+/// Changing it makes existing folders unreadable to sled.
+const SEGMENT_BYTES: usize = 8 << 20;
+
+/// sled takes about 2.7 times this.
+const CACHE_BYTES: u64 = 64 << 20;
+
+const WRITING: &[u8] = b"\0w";
+const APPLIED: &[u8] = b"\0a";
+const PIECES: u8 = 0xf0;
+
+const WHOLE: u8 = 0;
+const PIECED: u8 = 1;
+
+/// Where a complete pass has come to, and what everything adds up to there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    pub last_log_id: Option<LogId>,
+    pub membership: StoredMembership,
+    keys: u64,
+    history_bytes: u64,
+}
+
+impl Mark {
+    pub(super) fn of(state: &State, last_log_id: Option<LogId>, membership: StoredMembership) -> Self {
+        Self {
+            last_log_id,
+            membership,
+            keys: state.len() as u64,
+            history_bytes: state.history().bytes(),
+        }
+    }
+}
+
+/// Why the state on disk cannot be used. It is rebuilt then.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error(transparent)]
+    Sled(#[from] sled::Error),
+    #[error("sled panicked: {0}")]
+    Panic(String),
+    #[error("the server ended in the middle of a write to it")]
+    CutInTwo,
+    #[error("its mark cannot be read: {0}")]
+    BadMark(String),
+    #[error(transparent)]
+    BadRow(#[from] BadRow),
+    #[error("rows are missing")]
+    RowsMissing,
+}
+
+/// The state on disk, opened.
+pub(super) struct Tables {
+    db: sled::Db,
+    dir: PathBuf,
+    /// How many pieces the rows have that are in pieces; by sled's key.
+    pieced: HashMap<Vec<u8>, u32>,
+    /// Whether the files' names are durable.
+    names_durable: bool,
+}
+
+impl Tables {
+    /// Opens or makes the files.
+    pub(super) fn open(dir: &Path) -> Result<Self, Unusable> {
+        let db = sled::Config::new()
+            .path(dir)
+            .mode(sled::Mode::LowSpace)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(CACHE_BYTES)
+            // Every error comes back to us instead of to a thread of sled's.
+            .flush_every_ms(None)
+            .open()?;
+        Ok(Self {
+            db,
+            dir: dir.to_owned(),
+            pieced: HashMap::new(),
+            names_durable: false,
+        })
+    }
+
+    /// The state and its mark; `None` if none was ever written.
+    pub(super) fn load(&mut self) -> Result<Option<(Mark, State)>, Unusable> {
+        let writing = self.db.get(WRITING)?;
+        let Some(writing) = writing else { return Ok(None) };
+        let mark = self.db.get(APPLIED)?.ok_or(Unusable::CutInTwo)?;
+        let mark: Mark = unmarked(&mark)?;
+        let writing: Option<LogId> = unmarked(&writing)?;
+        if writing != mark.last_log_id {
+            return Err(Unusable::CutInTwo);
+        }
+        let mut pieced = HashMap::new();
+        let rows = Table::ALL
+            .into_iter()
+            .flat_map(|table| self.db.scan_prefix([id_of(table)]).map(move |found| (table, found)));
+        let state = State::load(rows.map(|(table, found)| {
+            let (key, row) = found.map_err(|e| bad(table, e))?;
+            self.row(table, &key, &row, &mut pieced)
+        }))?;
+        self.pieced = pieced;
+        if mark != Mark::of(&state, mark.last_log_id, mark.membership.clone()) {
+            return Err(Unusable::RowsMissing);
+        }
+        Ok(Some((mark, state)))
+    }
+
+    /// Puts a row together again.
+    fn row(&self, table: Table, key: &[u8], row: &[u8], pieced: &mut HashMap<Vec<u8>, u32>) -> Result<Row, BadRow> {
+        let (kind, content) = unsealed(key, row).ok_or_else(|| damaged(table))?;
+        if kind == WHOLE {
+            return Row::decode(table, &key[1..], content);
+        }
+        let count = content.try_into().map(u32::from_le_bytes).map_err(|_| damaged(table))?;
+        let mut whole = Vec::new();
+        for number in 0..count {
+            let key = piece_key(key, number);
+            let piece = self
+                .db
+                .get(&key)
+                .map_err(|e| bad(table, e))?
+                .ok_or_else(|| damaged(table))?;
+            let (_, piece) = unsealed(&key, &piece).ok_or_else(|| damaged(table))?;
+            whole.extend_from_slice(piece);
+        }
+        pieced.insert(key.to_vec(), count);
+        Row::decode(table, &key[1..], &whole)
+    }
+
+    /// Writes rows, each at most once, and the mark that they lead to.
+    pub(super) fn write(&mut self, rows: impl Iterator<Item = Row>, mark: &Mark) -> sled::Result<()> {
+        let db = self.db.clone();
+        let mut pass = Pass::begin(&db, mark)?;
+        for row in rows {
+            self.put(&mut pass, &row)?;
+        }
+        pass.end(mark)
+    }
+
+    /// Removes everything and writes another state.
+    pub(super) fn replace(&mut self, state: &State, mark: &Mark) -> sled::Result<()> {
+        let db = self.db.clone();
+        let mut pass = Pass::begin(&db, mark)?;
+        for table in Table::ALL {
+            for key in db.scan_prefix([id_of(table)]).keys() {
+                self.delete(&mut pass, &key?)?;
+            }
+        }
+        for row in state.rows() {
+            self.put(&mut pass, &row)?;
+        }
+        pass.end(mark)
+    }
+
+    fn put(&mut self, pass: &mut Pass, row: &Row) -> sled::Result<()> {
+        let key = [&[id_of(row.table())], &row.key()[..]].concat();
+        let Some(content) = row.content() else {
+            return self.delete(pass, &key);
+        };
+        let before = self.pieced.remove(&key).unwrap_or(0);
+        let mut count = 0;
+        if content.len() <= PIECE_BYTES {
+            pass.insert(&key, WHOLE, &content)?;
+        } else {
+            for piece in content.chunks(PIECE_BYTES) {
+                pass.insert(&piece_key(&key, count), WHOLE, piece)?;
+                count += 1;
+            }
+            pass.insert(&key, PIECED, &count.to_le_bytes())?;
+            self.pieced.insert(key.clone(), count);
+        }
+        (count..before).try_for_each(|number| pass.remove(&piece_key(&key, number)))
+    }
+
+    fn delete(&mut self, pass: &mut Pass, key: &[u8]) -> sled::Result<()> {
+        let pieces = self.pieced.remove(key).unwrap_or(0);
+        (0..pieces).try_for_each(|number| pass.remove(&piece_key(key, number)))?;
+        pass.remove(key)
+    }
+
+    /// Makes everything written durable. Blocks for an fdatasync.
+    pub(super) fn checkpoint(&mut self) -> sled::Result<()> {
+        self.db.flush()?;
+        disk::sync_data(&self.dir.join("db"))?;
+        if !self.names_durable {
+            for path in [self.dir.join("db"), self.dir.join("conf"), self.dir.clone()] {
+                disk::sync_all(&path)?;
+            }
+            if let Some(parent) = self.dir.parent() {
+                disk::sync_all(parent)?;
+            }
+            self.names_durable = true;
+        }
+        Ok(())
+    }
+}
+
+/// A pass of writes, cut into batches.
+struct Pass<'a> {
+    db: &'a sled::Db,
+    batch: Batch,
+    rows: usize,
+    bytes: usize,
+}
+
+impl<'a> Pass<'a> {
+    fn begin(db: &'a sled::Db, mark: &Mark) -> sled::Result<Self> {
+        let mut pass = Self {
+            db,
+            batch: Batch::default(),
+            rows: 0,
+            bytes: 0,
+        };
+        pass.insert(WRITING, WHOLE, &packed(&mark.last_log_id))?;
+        Ok(pass)
+    }
+
+    fn insert(&mut self, key: &[u8], kind: u8, content: &[u8]) -> sled::Result<()> {
+        self.make_room(key.len() + content.len())?;
+        self.batch.insert(key, sealed(key, kind, content));
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &[u8]) -> sled::Result<()> {
+        self.make_room(key.len())?;
+        self.batch.remove(key);
+        Ok(())
+    }
+
+    fn make_room(&mut self, bytes: usize) -> sled::Result<()> {
+        if self.rows == BATCH_ROWS || self.bytes + bytes > BATCH_BYTES {
+            self.apply()?;
+            // What is not flushed would die with the process, and with it the cut.
+            failpoint::hit_after("sled-between-batches", || drop(self.db.flush()));
+        }
+        self.rows += 1;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    fn apply(&mut self) -> sled::Result<()> {
+        self.rows = 0;
+        self.bytes = 0;
+        self.db.apply_batch(std::mem::take(&mut self.batch))
+    }
+
+    fn end(mut self, mark: &Mark) -> sled::Result<()> {
+        self.insert(APPLIED, WHOLE, &packed(mark))?;
+        self.apply()
+    }
+}
+
+/// The table's first byte. Part of the format.
+const fn id_of(table: Table) -> u8 {
+    match table {
+        Table::Counters => 1,
+        Table::Keys => 2,
+        Table::Versions => 3,
+        Table::Records => 4,
+        Table::Tombstones => 5,
+        Table::Sessions => 6,
+        Table::Requests => 7,
+    }
+}
+
+/// Where a piece lies. The length keeps the pieces of one key apart from those of another.
+fn piece_key(key: &[u8], number: u32) -> Vec<u8> {
+    let length = u16::try_from(key.len()).expect("keys and request ids are far shorter than 64 KiB");
+    [&[PIECES], &length.to_be_bytes()[..], key, &number.to_be_bytes()].concat()
+}
+
+fn sealed(key: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(content.len() + 5);
+    row.extend_from_slice(&checksum(key, kind, content).to_le_bytes());
+    row.push(kind);
+    row.extend_from_slice(content);
+    row
+}
+
+/// The kind and the content, if the row is as it was written.
+fn unsealed<'a>(key: &[u8], row: &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let (sum, row) = row.split_first_chunk::<4>()?;
+    let (kind, content) = row.split_first()?;
+    (checksum(key, *kind, content) == u32::from_le_bytes(*sum)).then_some((*kind, content))
+}
+
+fn checksum(key: &[u8], kind: u8, content: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(&[kind]);
+    hasher.update(content);
+    hasher.finalize()
+}
+
+fn packed(value: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect("marks are made of numbers, texts and maps")
+}
+
+fn unmarked<T: for<'de> Deserialize<'de>>(row: &[u8]) -> Result<T, Unusable> {
+    let content = row.get(5..).unwrap_or_default();
+    rmp_serde::from_slice(content).map_err(|e| Unusable::BadMark(e.to_string()))
+}
+
+fn damaged(table: Table) -> BadRow {
+    BadRow {
+        table,
+        reason: "it is damaged".into(),
+    }
+}
+
+fn bad(table: Table, e: sled::Error) -> BadRow {
+    BadRow {
+        table,
+        reason: e.to_string(),
+    }
+}
