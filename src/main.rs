@@ -1,1 +1,119 @@
-fn main() {}
+//! The command `keyway`: parse, start the logs, run, say what went wrong, exit.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`cli`] | every command and flag |
+//! | [`argv`] | single-dash flags of `consul kv` |
+//! | [`settings`] | flags over environment over files over defaults |
+//! | [`context`], [`output`], [`paint`], [`failure`] | what a command is given, prints and returns |
+//! | [`value`], [`nearest`], [`signals`], [`logs`] | small tools |
+//! | [`kv`], [`server`], [`dev`], [`demo`], [`bench`], ... | one file or folder per subcommand |
+
+mod argv;
+mod cli;
+mod completions;
+mod context;
+mod demo_app;
+mod failure;
+mod help;
+mod kv;
+mod logs;
+mod nearest;
+mod output;
+mod paint;
+mod settings;
+mod signals;
+mod value;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches as _;
+use clap::parser::ValueSource;
+use kvapi::Problem;
+use kvapi::problem::exit;
+
+use crate::cli::{Cli, Command};
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::output::Out;
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    let (settings, command) = match parse() {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    logs::start(&settings, command.is_calm());
+    let mut out = Out::new(settings.output, settings.color, settings.quiet);
+    let code = match run(&settings, command, &mut out) {
+        Ok(code) => code,
+        Err(Failure::NobodyReads) => exit::OK,
+        Err(Failure::Told(problem)) => {
+            out.problem(&problem);
+            problem.code
+        }
+    };
+    code.into()
+}
+
+/// The command and the settings of this run, or the exit code if that is all there is to do.
+fn parse() -> Result<(Settings, Command), ExitCode> {
+    let tree = cli::command();
+    let args = argv::normalise(&tree, std::env::args_os());
+    let parsed = tree.try_get_matches_from(args).and_then(|matches| {
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        // A flag outranks the environment, and so --token-file outranks KEYWAY_TOKEN.
+        if matches.value_source("token") == Some(ValueSource::EnvVariable)
+            && matches.value_source("token_file") == Some(ValueSource::CommandLine)
+        {
+            cli.globals.token = None;
+        }
+        Ok(cli)
+    });
+    let cli = parsed.map_err(|e| {
+        let _ = e.print();
+        ExitCode::from(if e.use_stderr() { exit::USAGE } else { exit::OK })
+    })?;
+    let (output, color) = (
+        cli.globals.output.unwrap_or_default(),
+        cli.globals.color.unwrap_or_default(),
+    );
+    match Settings::load(cli.globals) {
+        Ok(settings) => Ok((settings, cli.command)),
+        Err(problem) => {
+            Out::new(output, color, false).problem(&problem);
+            Err(problem.code.into())
+        }
+    }
+}
+
+fn run(settings: &Settings, command: Command, out: &mut Out) -> Outcome {
+    let runtime = tokio::runtime::Runtime::new().map_err(|e| Problem::new(exit::BUG, format!("start threads: {e}")))?;
+    let context = Context {
+        settings,
+        client: settings.client(),
+        out,
+    };
+    let outcome = runtime.block_on(command.run(context));
+    // A thread that still waits for a file or a pipe must not keep the program alive.
+    runtime.shutdown_background();
+    outcome
+}
+
+impl Command {
+    async fn run(self, context: Context<'_>) -> Outcome {
+        match self {
+            Self::DemoApp(app) => app.run(context).await,
+            Self::Kv(kv) => kv.run(context).await,
+            Self::Completions(completions) => completions.run(context.out),
+            Self::Version => version::run(context.out),
+            Self::Help(help) => help.run(context.out),
+        }
+    }
+
+    /// Whether log lines below a warning would only disturb.
+    fn is_calm(&self) -> bool {
+        !matches!(self, Self::DemoApp(_))
+    }
+}

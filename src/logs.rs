@@ -1,0 +1,38 @@
+//! Log lines: on stderr, for whoever operates the program.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::LogFormat;
+use crate::settings::Settings;
+
+/// Starts logging: `KEYWAY_LOG` over -q and -v over what the command is used to (`calm` shows
+/// warnings only, otherwise what a server tells about its life).
+pub(crate) fn start(settings: &Settings, calm: bool) {
+    let level = match (settings.quiet, settings.verbose) {
+        (true, _) => "error",
+        (false, 0) if calm => "warn",
+        (false, 0) => "info",
+        (false, 1) => "debug",
+        (false, _) => "trace",
+    };
+    // openraft tells each heartbeat at debug; only -vv wants that.
+    let others = if settings.verbose > 1 { "debug" } else { "warn" };
+    let ours = ["keyway", "kvapi", "kvstore", "agent"].map(|name| format!("{name}={level}"));
+    let default = format!("{others},{}", ours.join(","));
+    let filter = std::env::var("KEYWAY_LOG")
+        .ok()
+        .and_then(|text| EnvFilter::try_new(text).ok())
+        .unwrap_or_else(|| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second subscriber in one process would be a bug; the first one then simply stays.
+    let _ = match settings.log_format {
+        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_target(false)
+            .compact()
+            .try_init(),
+    };
+}
