@@ -1,13 +1,37 @@
 //! Keyway's store: a replicated, revisioned key-value map with watches and history.
+//!
+//! ```text
+//! request -> http -> Command -> batch -> one log entry (one fsync) -> store::machine
+//!                                              state::apply -> Reply, Event, rows
+//!                       watch::hub <- Event      view <- State      disk <- rows
+//! ```
+//!
+//! | room | what is in it |
+//! | --- | --- |
+//! | [`command`], [`state`] | pure: what a log entry holds, and what it does to the map |
+//! | [`store`], [`folder`] | log, state on disk, snapshots, recovery |
+//! | [`batch`], [`read`], [`node`] | group commit, shared read-index, and where all is wired |
+//! | [`watch`] | who is told of what |
+//! | `http`, [`server`](config) | the API, and the doors that it is served at |
+//! | [`net`](chance), [`disk`], [`clock`], [`chance`] | the seams to the world; nothing else touches it |
 
-pub mod command;
-pub mod state;
+pub mod batch;
 pub mod chance;
 pub mod clock;
-pub mod view;
-pub mod watch;
+pub mod command;
+pub mod config;
 pub mod disk;
 pub mod failpoint;
 pub mod folder;
+mod leadership;
+pub mod network;
+pub mod node;
 pub mod raft;
+pub mod read;
+pub mod state;
 pub mod store;
+pub mod view;
+pub mod watch;
+pub mod http;
+pub mod net;
+pub mod server;

@@ -143,6 +143,18 @@ impl Node {
         &self.inner.cluster_id
     }
 
+    /// The index of the last log entry. It grows slower than the revision: one entry holds all
+    /// the writes that were waiting.
+    #[must_use]
+    pub fn log_index(&self) -> u64 {
+        self.inner
+            .raft
+            .data_metrics()
+            .borrow()
+            .last_log
+            .map_or(0, |log_id| log_id.index)
+    }
+
     /// How the server stands.
     #[must_use]
     pub fn status(&self) -> Status {

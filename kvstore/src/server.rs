@@ -1,0 +1,82 @@
+//! A whole server: a node and its doors. Starts everything, says where it listens, stops in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvapi::Address;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Config;
+use crate::http::caller::Door;
+use crate::http::{self, Doors};
+use crate::net::Listener;
+use crate::node::Node;
+
+/// How long requests that are under way may take to end once the server stops.
+const GRACE: Duration = Duration::from_millis(1200);
+
+/// A running server. Dropping it does not stop it; [`Server::stop`] does.
+pub struct Server {
+    node: Node,
+    addresses: Vec<Address>,
+    doors: JoinSet<()>,
+    /// Cancelled when doors are to close at once.
+    close: CancellationToken,
+}
+
+impl Server {
+    /// Takes the addresses first, since a port in use is the likeliest trouble, then recovers the
+    /// store and opens the doors.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        config.check()?;
+        let mut listeners = Vec::new();
+        for address in &config.http_addrs {
+            let door = if matches!(address, Address::Unix(_)) { Door::Unix } else { Door::Tcp };
+            listeners.push((door, Listener::bind(address).await?));
+        }
+        let addresses = listeners.iter().map(|(_, listener)| listener.address().clone()).collect();
+        if let Some(path) = &config.agent_socket {
+            listeners.push((Door::AgentSocket, Listener::bind(&Address::Unix(path.clone())).await?));
+        }
+        let node = Node::open(&config).await?;
+        let close = CancellationToken::new();
+        let mut doors = JoinSet::new();
+        let settings = Arc::new(Doors { node: node.clone(), allowed_hosts: config.allowed_hosts });
+        for (door, listener) in listeners {
+            doors.spawn(http::serve(listener, door, Arc::clone(&settings), close.clone()));
+        }
+        Ok(Self { node, addresses, doors, close })
+    }
+
+    /// Where clients connect, with the ports that were really taken.
+    #[must_use]
+    pub fn http_addrs(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// The id of the cluster.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        self.node.cluster_id()
+    }
+
+    /// Waits for a failure that the server cannot go on with, such as a disk that fails.
+    pub async fn failed(&self) -> anyhow::Error {
+        self.node.failed().await
+    }
+
+    /// Takes no new writes, ends streams with a last event, waits for what is under way, and
+    /// closes the store. Under two seconds.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.node.stopping().cancel();
+        let all_out = async { while self.doors.join_next().await.is_some() {} };
+        if clock::timeout(GRACE, all_out).await.is_err() {
+            tracing::warn!("requests were still under way after {GRACE:?}; their connections are cut");
+            self.close.cancel();
+            self.doors.shutdown().await;
+        }
+        self.node.close().await
+    }
+}
