@@ -1,0 +1,261 @@
+//! `keyway kv` as a script uses it: bytes, exit codes, words.
+
+use anyhow::Context as _;
+
+use crate::harness::{Home, Keyway, Said, Server, holds, test};
+
+async fn kv(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
+    server.keyway(home).run(&[&["kv"], arguments].concat()).await
+}
+
+#[test]
+fn a_value_on_a_pipe_is_exact_to_the_byte() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let every_byte: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+        for value in [every_byte, b"line\n".to_vec(), b"no line".to_vec(), Vec::new()] {
+            server
+                .keyway(home)
+                .stdin(value.clone())
+                .run(&["kv", "put", "k", "-"])
+                .await?
+                .expect(0)?;
+
+            let said = kv(&server, home, &["get", "k"]).await?.expect(0)?;
+
+            assert!(
+                said.out == value,
+                "{} bytes came back as {}",
+                value.len(),
+                said.out.len()
+            );
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_value_is_text_a_file_or_standard_input() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        home.write("value", "from a file\n")?;
+        for (argument, expected) in [
+            ("text", "text"),
+            ("@value", "from a file\n"),
+            ("@@value", "@value"),
+            ("-5", "-5"),
+        ] {
+            kv(&server, home, &["put", "k", argument]).await?.expect(0)?;
+            assert_eq!(kv(&server, home, &["get", "k"]).await?.text(), expected, "{argument}");
+        }
+        kv(&server, home, &["put", "k", "--", "-cas"]).await?.expect(0)?;
+        assert_eq!(kv(&server, home, &["get", "k"]).await?.text(), "-cas");
+        let said = kv(&server, home, &["put", "k", "@nowhere"]).await?;
+        assert!(said.err.contains("nowhere"), "{said:?}");
+        assert_eq!(kv(&server, home, &["get", "k"]).await?.text(), "-cas");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_not_there_is_exit_code_1_and_a_hint() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("app/port", "80").await?;
+
+        let said = kv(&server, home, &["get", "app/prot"]).await?.expect(1)?;
+
+        assert!(said.out.is_empty(), "{said:?}");
+        assert!(said.err.starts_with("error: no such key `app/prot`"), "{}", said.err);
+        assert!(said.err.contains("app/port"), "{}", said.err);
+        Ok(())
+    });
+}
+
+#[test]
+fn each_way_to_fail_has_its_exit_code() {
+    test(async |home| {
+        let mut server = Server::start(home).await?;
+        server.put("k", "1").await?;
+        kv(&server, home, &["get"]).await?.expect(2)?;
+        kv(&server, home, &["get", "k", "--no-such-flag"]).await?.expect(2)?;
+        kv(&server, home, &["put", "k", "2", "-cas", "-modify-index=1"])
+            .await?
+            .expect(5)?;
+        kv(&server, home, &["get", "k"]).await?.expect(0)?;
+        server.stop().await?;
+        let said = kv(&server, home, &["get", "k"]).await?.expect(6)?;
+        assert!(said.err.contains("help:"), "{}", said.err);
+        let said = server
+            .keyway(home)
+            .run(&["kv", "get", "k", "-o", "json"])
+            .await?
+            .expect(6)?;
+        let error: serde_json::Value = serde_json::from_str(said.err.trim()).context("an error as one JSON object")?;
+        assert!(error.is_object() && said.out.is_empty(), "{said:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn the_flags_of_consul_kv_are_understood() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        kv(&server, home, &["put", "-flags=7", "app/a", "1"]).await?.expect(0)?;
+        kv(&server, home, &["put", "app/b/c", "2"]).await?.expect(0)?;
+
+        let keys = kv(&server, home, &["get", "-keys", "app/"]).await?.expect(0)?.text();
+        assert_eq!(keys, "app/a\napp/b/\n");
+        let all = kv(&server, home, &["get", "-recurse", "app/"]).await?.expect(0)?.text();
+        assert!(all.contains("app/a:1") && all.contains("app/b/c:2"), "{all}");
+        kv(&server, home, &["delete", "-recurse", "app/"]).await?.expect(0)?;
+        kv(&server, home, &["get", "app/a"]).await?.expect(1)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_recursive_delete_goes_by_path_segments() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        for key in ["foo/a", "foo/b/c", "foo_bar/a", "foobar"] {
+            server.put(key, "1").await?;
+        }
+
+        kv(&server, home, &["delete", "-r", "-y", "foo"]).await?.expect(0)?;
+
+        let left = server.client().keys("", None, Default::default()).await?.value;
+        assert_eq!(left, ["foo_bar/a", "foobar"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn json_is_one_document_with_what_was_stored() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("k", "größer").await?;
+
+        let said = kv(&server, home, &["get", "k", "-o", "json"]).await?.expect(0)?;
+
+        let document: serde_json::Value = serde_json::from_slice(&said.out)?;
+        assert_eq!(document["key"], "k", "{document}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_watch_prints_every_revision_over_a_restart_of_the_store() {
+    test(async |home| {
+        let mut server = Server::start(home).await?;
+        server.put("k", "0").await?;
+        let mut watch = server
+            .keyway(home)
+            .start(home, "kv-watch", &["kv", "watch", "k", "-o", "jsonl"])?;
+        holds("the watch has begun", async || !watch.output().is_empty()).await?;
+
+        server.put("k", "first").await?;
+        holds("the first change", async || watch.output().lines().count() >= 2).await?;
+        server.stop().await?;
+        server.restart(home).await?;
+        for value in ["second", "third"] {
+            server.put("k", value).await?;
+        }
+
+        holds("every change", async || watch.output().lines().count() >= 4).await?;
+        for line in watch.output().lines() {
+            serde_json::from_str::<serde_json::Value>(line)?;
+        }
+        watch.signal(nix::sys::signal::Signal::SIGINT)?;
+        assert_eq!(watch.exit().await?, crate::harness::Exit::Code(0));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_address_comes_from_the_flag_then_the_environment_then_a_file() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("k", "here").await?;
+        let here = server.address.to_string();
+        let nowhere = "http://127.0.0.1:1";
+
+        let flag = Keyway::new(home)
+            .addr(nowhere)
+            .run(&["--addr", &here, "kv", "get", "k"])
+            .await?
+            .expect(0)?;
+        assert_eq!(flag.text(), "here");
+        home.write("keyway.toml", format!("addr = \"{here}\"\n"))?;
+        assert_eq!(
+            Keyway::new(home).run(&["kv", "get", "k"]).await?.expect(0)?.text(),
+            "here"
+        );
+        Keyway::new(home)
+            .addr(nowhere)
+            .run(&["kv", "get", "k"])
+            .await?
+            .expect(6)?;
+        let both = format!("{nowhere},{here}");
+        assert_eq!(
+            Keyway::new(home)
+                .addr(&both)
+                .run(&["kv", "get", "k"])
+                .await?
+                .expect(0)?
+                .text(),
+            "here"
+        );
+        home.write("keyway.toml", "adr = \"x\"\n")?;
+        let said = Keyway::new(home).run(&["kv", "get", "k"]).await?;
+        assert!(said.err.contains("addr"), "it names the nearest good one: {said:?}");
+        // Somebody's real Consul is never touched because its address stands in the environment.
+        home.write("keyway.toml", "")?;
+        let said = Keyway::new(home)
+            .env("CONSUL_HTTP_ADDR", &here)
+            .timeout("2s")
+            .run(&["kv", "get", "k"])
+            .await?;
+        assert_ne!(said.text(), "here");
+        Ok(())
+    });
+}
+
+#[test]
+fn version_help_and_completions_need_no_server() {
+    test(async |home| {
+        let version = Keyway::new(home).run(&["version"]).await?.expect(0)?;
+        assert!(version.text().contains(env!("CARGO_PKG_VERSION")), "{version:?}");
+        let codes = Keyway::new(home).run(&["help", "exit-codes"]).await?.expect(0)?.text();
+        assert!(codes.contains("124") && codes.contains("125"), "{codes}");
+        for shell in ["bash", "zsh", "fish"] {
+            assert!(
+                Keyway::new(home)
+                    .run(&["completions", shell])
+                    .await?
+                    .expect(0)?
+                    .out
+                    .len()
+                    > 1_000,
+                "{shell}"
+            );
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn bench_measures_any_server_and_says_so_in_json() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        for what in ["put", "get"] {
+            let said = server
+                .keyway(home)
+                .run(&["bench", what, "--clients", "4", "--duration", "200ms", "-o", "json"])
+                .await?
+                .expect(0)?;
+            serde_json::from_slice::<serde_json::Value>(&said.out).context(said.text())?;
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,365 @@
+//! What was acknowledged is there, whatever was killed, deleted or damaged.
+//!
+//! The record of a writer: a put that was answered is acknowledged; one whose answer was lost is
+//! unknown, never absent; one that was refused was not done.
+
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kvapi::client::WriteOptions;
+use kvapi::types::{TxnOp, WatchEvent, WatchRequest};
+use kvapi::watch::News;
+use kvapi::{Consistency, Error, Revision};
+use rand::RngExt as _;
+
+use crate::harness::{Exit, Home, Options, Server, alone, eventually, holds, long, test};
+
+const WRITERS: usize = 8;
+
+/// What one writer knows: its key counts up, and this is how far it may and must have come.
+struct Writer {
+    key: String,
+    /// The last number that was acknowledged.
+    acknowledged: usize,
+    /// The last number that was sent.
+    sent: usize,
+}
+
+impl Writer {
+    fn must_be(&self) -> RangeInclusive<usize> {
+        self.acknowledged..=self.sent
+    }
+
+    /// Counts up until told to stop or the server is gone; every number also gets a key of its own.
+    async fn write(mut self, server: kvapi::Client, stop: Arc<AtomicBool>, acknowledged: Arc<AtomicUsize>) -> Self {
+        while !stop.load(Ordering::Relaxed) {
+            let number = self.sent + 1;
+            let value = number.to_string();
+            let ops = [
+                TxnOp::set(&self.key, value.clone()),
+                TxnOp::set(format!("{}/{number}", self.key), value),
+            ];
+            self.sent = number;
+            match server.txn(&ops, &WriteOptions::default()).await {
+                Ok(Ok(_)) => {
+                    self.acknowledged = number;
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+                // Unknown: it may be there. Anything else was not done, but the next number is
+                // as good a try as this one.
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        self
+    }
+
+    /// Everything acknowledged is there, and nothing that was never sent.
+    async fn check(&self, server: &Server) -> anyhow::Result<()> {
+        let client = server.client();
+        let there = match client.get(&self.key, Consistency::Default).await?.value {
+            None => 0,
+            Some(entry) => String::from_utf8(entry.value.to_vec())?.parse::<usize>()?,
+        };
+        anyhow::ensure!(
+            self.must_be().contains(&there),
+            "{} is {there}, not in {:?}",
+            self.key,
+            self.must_be()
+        );
+        let prefix = format!("{}/", self.key);
+        let count = client.list(&prefix, Consistency::Default).await?.value.len();
+        anyhow::ensure!(
+            count == there,
+            "{prefix} has {count} keys, but the transactions went up to {there}"
+        );
+        Ok(())
+    }
+}
+
+#[test]
+fn every_acknowledged_write_outlives_kill_9() {
+    alone(Duration::from_secs(180), async |home| {
+        let mut server = Server::start(home).await?;
+        let mut writers: Vec<Writer> = (0..WRITERS)
+            .map(|n| Writer {
+                key: format!("writer/{n}"),
+                acknowledged: 0,
+                sent: 0,
+            })
+            .collect();
+
+        for round in 1..=long(6, 20) {
+            let acknowledged = Arc::new(AtomicUsize::new(0));
+            let stop = Arc::new(AtomicBool::new(false));
+            let running: Vec<_> = writers
+                .drain(..)
+                .map(|writer| tokio::spawn(writer.write(server.client(), Arc::clone(&stop), Arc::clone(&acknowledged))))
+                .collect();
+            let enough = rand::rng().random_range(20..400);
+            holds("writes", async || acknowledged.load(Ordering::Relaxed) >= enough).await?;
+            server.program.kill().await?;
+            stop.store(true, Ordering::Relaxed);
+            for writer in running {
+                writers.push(writer.await?);
+            }
+
+            server.restart(home).await?;
+            for writer in &mut writers {
+                writer
+                    .check(&server)
+                    .await
+                    .with_context(|| format!("after kill {round}"))?;
+                // What is unknown is decided now: it happened, or it never will.
+                let there = server.client().get(&writer.key, Consistency::Default).await?.value;
+                let there = there.map_or(Ok(0), |entry| String::from_utf8_lossy(&entry.value).parse())?;
+                (writer.acknowledged, writer.sent) = (there, there);
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Everything that a server shows: its revision, its keys, and every change since the first.
+#[derive(Debug, PartialEq)]
+struct Shown {
+    revision: Revision,
+    entries: Vec<kvapi::Entry>,
+    past: Vec<WatchEvent>,
+}
+
+impl Shown {
+    async fn by(server: &Server) -> anyhow::Result<Self> {
+        let all = server.client().list("", Consistency::Default).await?;
+        let request = WatchRequest {
+            prefixes: vec![String::new()],
+            since: Some(Revision(1)),
+            ..WatchRequest::default()
+        };
+        let mut watch = server.client().watch(request);
+        let mut past = Vec::new();
+        let newest = tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                match watch.next().await {
+                    News::Connected { .. } => {}
+                    News::Event(event) => {
+                        let at = match &event {
+                            WatchEvent::Change(change) => Some(change.revision),
+                            _ => None,
+                        };
+                        past.push(event);
+                        if at >= Some(all.revision) {
+                            return Ok(());
+                        }
+                    }
+                    other => anyhow::bail!("{other:?}"),
+                }
+            }
+        });
+        newest.await.context("the whole past, as a watch shows it")??;
+        Ok(Self {
+            revision: all.revision,
+            entries: all.value,
+            past,
+        })
+    }
+}
+
+/// Keys that change several times, a big value, a deleted tree and a swap.
+async fn fill(server: &Server) -> anyhow::Result<()> {
+    let client = server.client();
+    let options = WriteOptions {
+        author: Some("ann".into()),
+        message: Some("first".into()),
+        ..WriteOptions::default()
+    };
+    for n in 0..300 {
+        client
+            .put(&format!("app/{}", n % 90), format!("value {n}"), &options)
+            .await?;
+    }
+    client.put("big", vec![0xA5; 500_000], &options).await?;
+    let ops: Vec<TxnOp> = (0..100).map(|n| TxnOp::set(format!("tree/{n}"), "leaf")).collect();
+    anyhow::ensure!(client.txn(&ops, &options).await?.is_ok());
+    client.delete_prefix("tree/", &options).await?;
+    let now = client
+        .get("app/1", Consistency::Default)
+        .await?
+        .value
+        .context("app/1")?;
+    let swap = WriteOptions {
+        cas: Some(now.modify_index.0),
+        ..WriteOptions::default()
+    };
+    anyhow::ensure!(client.put("app/1", "swapped", &swap).await?);
+    Ok(())
+}
+
+/// Stops the server, does something to the folder that sled keeps, starts it again: everything
+/// must be as it was. Gives what the server said at its start.
+async fn survives(home: &Home, harm: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<String> {
+    let mut server = Server::start(home).await?;
+    fill(&server).await?;
+    let before = Shown::by(&server).await?;
+    assert_eq!(server.stop().await?, Exit::Code(0));
+    let said_before = server.program.log().len();
+
+    harm(&server.data.join("state"))?;
+    server.restart(home).await?;
+
+    let after = Shown::by(&server).await?;
+    assert_eq!(after.revision, before.revision);
+    assert_eq!(after.entries, before.entries);
+    assert_eq!(after.past, before.past, "the history");
+    Ok(server.program.log().split_off(said_before))
+}
+
+#[test]
+fn a_restart_shows_what_was_there() {
+    test(async |home| {
+        survives(home, |_| Ok(())).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_deleted_state_folder_is_rebuilt_with_its_history() {
+    test(async |home| {
+        survives(home, |state| Ok(fs::remove_dir_all(state)?)).await?;
+        Ok(())
+    });
+}
+
+/// The files below a folder, largest first.
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                found.push(path)
+            }
+        }
+    }
+    found.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).map_or(0, |about| about.len())));
+    Ok(found)
+}
+
+#[test]
+fn a_damaged_state_folder_is_set_aside_and_rebuilt_and_the_log_says_so() {
+    test(async |home| {
+        let said = survives(home, |state| {
+            let files = files(state)?;
+            let file = files.first().context("the state folder has files")?;
+            let mut bytes = fs::read(file)?;
+            for byte in bytes.iter_mut().step_by(61) {
+                *byte ^= 0x55;
+            }
+            Ok(crate::harness::write_file(file, bytes)?)
+        })
+        .await?;
+        assert!(said.contains("aside"), "{said}");
+        Ok(())
+    });
+}
+
+/// What kvstore's `inspect` says of a data folder that no server uses.
+fn inspect(data: &Path) -> anyhow::Result<serde_json::Value> {
+    let program = Path::new(env!("CARGO_BIN_EXE_keyway"))
+        .with_file_name("examples")
+        .join("inspect");
+    anyhow::ensure!(
+        program.exists(),
+        "{} is missing; build with --workspace --all-targets",
+        program.display()
+    );
+    let output = Command::new(program).arg(data).output()?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// sled takes one log entry in several batches. Between two of them the server dies; what is found
+/// then is half of an entry, and must not be taken for a state.
+#[test]
+fn a_death_between_two_batches_of_one_entry_leaves_the_state_that_the_log_tells() {
+    test(async |home| {
+        let mut server = Server::start(home).await?;
+        fill(&server).await?;
+        server.stop().await?;
+        let failpoint = ("KEYWAY_FAILPOINT", "sled-between-batches".to_owned());
+        server
+            .restart_with(
+                home,
+                Options {
+                    environment: vec![failpoint],
+                    ..Options::default()
+                },
+            )
+            .await?;
+
+        // One entry with a swap and the deletion of a tree, and more rows than one batch takes.
+        let client = server.client();
+        let now = client
+            .get("app/1", Consistency::Default)
+            .await?
+            .value
+            .context("app/1")?;
+        let swap = TxnOp {
+            index: now.modify_index.0,
+            ..TxnOp::set("app/1", "again")
+        };
+        let mut ops = vec![
+            TxnOp {
+                verb: "cas".into(),
+                ..swap
+            },
+            TxnOp::new("delete-tree", "app/2"),
+        ];
+        ops.extend((0..120).map(|n| TxnOp::set(format!("more/{n}"), "x")));
+        let mut outcomes = Vec::new();
+        let died = eventually("the server dies at the failpoint", async || {
+            outcomes.push(
+                client
+                    .txn(&ops, &WriteOptions::default())
+                    .await
+                    .map(|done| done.is_ok()),
+            );
+            server.program.ended()
+        })
+        .await?;
+        assert_eq!(died, Exit::Signal(6), "{outcomes:?}");
+        assert!(
+            !outcomes
+                .iter()
+                .any(|outcome| matches!(outcome, Err(Error::Refused { .. }))),
+            "{outcomes:?}"
+        );
+
+        let found = inspect(&server.data)?;
+        server.restart_with(home, Options::default()).await?;
+        let shown = Shown::by(&server).await?;
+        assert!(
+            shown
+                .entries
+                .iter()
+                .any(|entry| entry.key == "app/1" && &*entry.value == b"again")
+        );
+        assert!(!shown.entries.iter().any(|entry| entry.key.starts_with("app/2")));
+        server.stop().await?;
+        let rebuilt = inspect(&server.data)?;
+        assert_eq!(
+            rebuilt["digest_on_disk"], rebuilt["digest_replayed"],
+            "{found} {rebuilt}"
+        );
+        assert_eq!(rebuilt["revision"], shown.revision.0);
+        Ok(())
+    });
+}

@@ -1,0 +1,115 @@
+//! The command line, as a script uses it: arguments in, exit code and bytes out.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+
+use super::program::command;
+use super::{Exit, Home, Program, binary};
+
+/// See the module.
+pub(crate) struct Keyway {
+    command: Command,
+    stdin: Vec<u8>,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) exit: Exit,
+    pub(crate) out: Vec<u8>,
+    pub(crate) err: String,
+}
+
+impl Keyway {
+    pub(crate) fn new(home: &Home) -> Self {
+        Self {
+            command: command(home, env!("CARGO_BIN_EXE_keyway")),
+            stdin: Vec::new(),
+        }
+    }
+
+    /// Another program of the workspace.
+    pub(crate) fn program(home: &Home, name: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            command: command(home, binary(name)?),
+            stdin: Vec::new(),
+        })
+    }
+
+    /// Where the store is.
+    pub(crate) fn addr(mut self, address: &str) -> Self {
+        self.command.env("KEYWAY_ADDR", address);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// How long it may take, as a duration with a unit.
+    pub(crate) fn timeout(self, duration: &str) -> Self {
+        self.env("KEYWAY_TIMEOUT", duration)
+    }
+
+    /// What stands on its standard input.
+    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Runs it to its end, off the test's own threads.
+    pub(crate) async fn run(mut self, arguments: &[&str]) -> anyhow::Result<Said> {
+        self.command.args(arguments);
+        let shown = format!("{:?}", self.command);
+        tokio::task::spawn_blocking(move || self.finish())
+            .await?
+            .with_context(|| format!("run {shown}"))
+    }
+
+    /// Starts it and goes on.
+    pub(crate) fn start(mut self, home: &Home, name: &str, arguments: &[&str]) -> anyhow::Result<Program> {
+        Program::start(home, name, self.command.args(arguments))
+    }
+
+    fn finish(mut self) -> anyhow::Result<Said> {
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut pipe = child.stdin.take().context("it was asked for a pipe")?;
+        let stdin = std::mem::take(&mut self.stdin);
+        // A program that does not read its input is no mistake.
+        let writer = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
+        let output = child.wait_with_output()?;
+        drop(writer.join());
+        Ok(Said {
+            exit: output.status.into(),
+            out: output.stdout,
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+impl Said {
+    /// The output as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+
+    /// Fails unless the exit code is `code`.
+    pub(crate) fn expect(self, code: i32) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            self.exit == Exit::Code(code),
+            "ended with {:?}, not {code}\noutput: {}\nerrors: {}",
+            self.exit,
+            self.text(),
+            self.err
+        );
+        Ok(self)
+    }
+}

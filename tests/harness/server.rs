@@ -1,0 +1,144 @@
+//! A store: `keyway server` on a port that was free, with its data in the test's folder.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use kvapi::client::{Reply, WriteOptions};
+use kvapi::{Address, Client};
+
+use super::program::command;
+use super::{Exit, Home, Keyway, Program, binary};
+
+/// How a server differs from the usual.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// The folder below the test's; `data` if `None`.
+    pub(crate) data: Option<PathBuf>,
+    /// The address to listen on; a free port of 127.0.0.1 if `None`.
+    pub(crate) address: Option<String>,
+    /// More flags.
+    pub(crate) flags: Vec<String>,
+    /// More environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// See the module.
+pub(crate) struct Server {
+    pub(crate) program: Program,
+    pub(crate) address: Address,
+    pub(crate) cluster: String,
+    pub(crate) data: PathBuf,
+}
+
+impl Server {
+    pub(crate) async fn start(home: &Home) -> anyhow::Result<Self> {
+        Self::with(home, Options::default()).await
+    }
+
+    /// Starts a server and waits until it says where it listens.
+    pub(crate) async fn with(home: &Home, options: Options) -> anyhow::Result<Self> {
+        let data = options.data.clone().unwrap_or_else(|| home.path("data"));
+        let name = data.file_name().and_then(|name| name.to_str()).unwrap_or("server");
+        let mut program = Self::spawn(home, &format!("server-{name}"), &options)?;
+        let from = program.output().len();
+        let ready = program
+            .line("where it listens", from, |line| {
+                line.starts_with("keyway server ready").then(|| line.to_owned())
+            })
+            .await?;
+        let word = |name: &str| {
+            ready
+                .split(' ')
+                .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+                .with_context(|| format!("no {name}= in `{ready}`"))
+        };
+        let address = word("http")?;
+        Ok(Self {
+            address: Address::parse_list(address).map_err(anyhow::Error::msg)?.remove(0),
+            cluster: word("cluster")?.to_owned(),
+            program,
+            data,
+        })
+    }
+
+    /// Starts a server that is not expected to come up.
+    pub(crate) fn spawn(home: &Home, name: &str, options: &Options) -> anyhow::Result<Program> {
+        let data = options.data.clone().unwrap_or_else(|| home.path("data"));
+        let mut command = command(home, binary("keyway")?);
+        command
+            .args([
+                "server",
+                "--node-id",
+                "1",
+                "--bootstrap",
+                "--raft-addr",
+                "127.0.0.1:0",
+                "--data-dir",
+            ])
+            .arg(&data)
+            .args(["--http-addr", options.address.as_deref().unwrap_or("127.0.0.1:0")])
+            .args(&options.flags)
+            .envs(options.environment.iter().map(|(name, value)| (name, value)));
+        Program::start(home, name, &mut command)
+    }
+
+    /// Starts the same server again, at the address it had, once it has ended.
+    pub(crate) async fn restart(&mut self, home: &Home) -> anyhow::Result<()> {
+        self.restart_with(home, Options::default()).await
+    }
+
+    /// [`Server::restart`] with other flags.
+    pub(crate) async fn restart_with(&mut self, home: &Home, options: Options) -> anyhow::Result<()> {
+        self.program.exit().await?;
+        let (data, address) = (Some(self.data.clone()), Some(self.address.to_string()));
+        *self = Self::with(
+            home,
+            Options {
+                data,
+                address,
+                ..options
+            },
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// TERM, and the end.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<Exit> {
+        self.program.signal(nix::sys::signal::Signal::SIGTERM)?;
+        self.program.exit().await
+    }
+
+    /// A client that waits ten seconds for an answer.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(vec![self.address.clone()], None, Duration::from_secs(10))
+    }
+
+    /// The command line, pointed here.
+    pub(crate) fn keyway(&self, home: &Home) -> Keyway {
+        Keyway::new(home).addr(&self.address.to_string())
+    }
+
+    /// A request with headers as they stand.
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> anyhow::Result<Reply> {
+        let mut map = http::HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse()?);
+        }
+        Ok(self.client().send(method.parse()?, path, Bytes::new(), map).await?)
+    }
+
+    /// Stores one value.
+    pub(crate) async fn put(&self, key: &str, value: impl Into<Bytes>) -> anyhow::Result<()> {
+        let stored = self.client().put(key, value, &WriteOptions::default()).await?;
+        anyhow::ensure!(stored, "{key} was not stored");
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! End-to-end tests: the real programs, started as processes, spoken to as a user would.
+//!
+//! One binary, so that it is linked once. A test is a sentence that is true; `harness::test` gives it
+//! a folder and a bound in time, `harness::alone` also the whole machine.
+
+mod harness;
+
+// The main job, as the README tells it.
+mod demo;
+mod readme;
+// The store as its users see it: the command line, the API, watches, doors, what a kill leaves.
+mod commands;
+mod consul;
+mod doors;
+mod durability;
+mod server;
+mod watch;
+// The agent: one revision at a time, outages, the child.
+mod outage;
+mod supervision;
+mod torn;
+mod validate;
+// What ships beside the programs, and the rules of the house.
+mod templates;
+mod tidy;

@@ -1,0 +1,153 @@
+//! A running process outlives any outage of the store: it never notices, and when the store is
+//! back it gets the newest revision, once.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::harness::{Agent, Home, Link, Server, alone, eventually, long};
+
+/// What the child answers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Answer {
+    pid: i32,
+    read: usize,
+    text: String,
+}
+
+/// One connection to the child, kept open: a process that goes away takes it along.
+struct Child {
+    requests: http1::SendRequest<Empty<Bytes>>,
+}
+
+impl Child {
+    async fn connect(home: &Home) -> anyhow::Result<Self> {
+        let port: u16 = eventually("the child's port", async || home.read("port").ok()?.parse().ok()).await?;
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { requests })
+    }
+
+    async fn ask(&mut self) -> anyhow::Result<Answer> {
+        let request = hyper::Request::get("/")
+            .header("host", "localhost")
+            .body(Empty::new())?;
+        let answer = self.requests.send_request(request).await?;
+        Ok(serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?)
+    }
+}
+
+/// Starts an agent with the web server as its child; the file shows `app/colour`.
+fn start_agent(home: &Home, address: &str) -> anyhow::Result<Agent> {
+    let source = home.write("page.hbs", "{{key \"app/colour\"}}")?;
+    let target = home.path("page");
+    let (files, port) = (format!("{}:{}", source.display(), target.display()), home.path("port"));
+    let web = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/children/web.py");
+    let (target, port) = (target.display().to_string(), port.display().to_string());
+    Agent::run(
+        home,
+        address,
+        &[
+            "-t",
+            &files,
+            "--on-change",
+            "signal=HUP",
+            "--",
+            "python3",
+            web,
+            &target,
+            &port,
+        ],
+    )
+}
+
+#[test]
+fn the_child_never_notices_that_the_store_is_away_and_then_gets_the_newest_revision_once() {
+    alone(Duration::from_secs(120), async |home| {
+        let mut server = Server::start(home).await?;
+        let link = Link::to(&server.address).await?;
+        server.put("app/colour", "red").await?;
+        let mut agent = start_agent(home, &link.address)?;
+        let mut child = Child::connect(home).await?;
+        let before = child.ask().await?;
+        assert_eq!((before.read, before.text.as_str()), (1, "red"));
+
+        // The wire is cut, the server killed and started again, and what it holds changes twice
+        // while the agent cannot see it.
+        let away = Instant::now() + Duration::from_secs(long(3, 10));
+        link.cut();
+        server.program.kill().await?;
+        server.restart(home).await?;
+        server.put("app/colour", "green").await?;
+        server.put("app/colour", "blue").await?;
+        let mut every = interval(Duration::from_millis(50));
+        every.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while Instant::now() < away {
+            every.tick().await;
+            assert_eq!(child.ask().await?, before, "during the outage");
+        }
+        link.mend();
+
+        let after = eventually("the newest revision", async || {
+            child.ask().await.ok().filter(|answer| answer.text != "red")
+        })
+        .await?;
+        assert_eq!(
+            after,
+            Answer {
+                read: 2,
+                text: "blue".into(),
+                ..before.clone()
+            }
+        );
+        // What would be rendered again would be rendered with the next change at the latest.
+        server.put("app/colour", "white").await?;
+        let last = eventually("the change after it", async || {
+            child.ask().await.ok().filter(|answer| answer.text == "white")
+        })
+        .await?;
+        assert_eq!(
+            last,
+            Answer {
+                read: 3,
+                text: "white".into(),
+                ..before
+            }
+        );
+        agent.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn an_agent_that_starts_before_the_store_waits_for_it() {
+    alone(Duration::from_secs(60), async |home| {
+        let mut server = Server::start(home).await?;
+        server.put("app/colour", "red").await?;
+        server.stop().await?;
+        let mut agent = start_agent(home, &server.address.to_string())?;
+        eventually("the agent says that it waits", async || {
+            (!agent.program.log().is_empty()).then_some(())
+        })
+        .await?;
+        assert_eq!(agent.program.ended(), None);
+        assert!(
+            !home.path("page").exists(),
+            "nothing is written before everything is known"
+        );
+
+        server.restart(home).await?;
+
+        let mut child = Child::connect(home).await?;
+        assert_eq!(child.ask().await?.text, "red");
+        agent.stop().await?;
+        Ok(())
+    });
+}

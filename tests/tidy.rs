@@ -1,0 +1,286 @@
+//! The rules of the house that no compiler holds. ARCHITECTURE.md says why they are.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// What decides. A folder stands for all files in it.
+const PURE: &[&str] = &[
+    "kvapi/src/key.rs",
+    "kvapi/src/duration.rs",
+    "kvapi/src/sse.rs",
+    "kvapi/src/types.rs",
+    "kvstore/src/command.rs",
+    "kvstore/src/state.rs",
+    "kvstore/src/state",
+    "kvstore/src/watch/index.rs",
+    "kvstore/src/watch/ring.rs",
+    "agent/src/core.rs",
+    "agent/src/core",
+    "agent/src/view.rs",
+    "agent/src/view",
+    "agent/src/graph.rs",
+    "agent/src/quiescence.rs",
+    "agent/src/render.rs",
+    "agent/src/render",
+    "agent/src/supervise.rs",
+];
+
+/// Clock, chance, task, socket, file, log line: what a pure file does not name.
+const WORLD: &[&str] = &[
+    "Instant::now",
+    "SystemTime",
+    "rand::",
+    "tokio::",
+    "async fn",
+    ".await",
+    "std::thread",
+    "std::net",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "File::",
+    "tracing::",
+    "println!",
+];
+
+/// The seams of kvstore, and what only they may name.
+const SEAMS: &[(&str, &[&str])] = &[
+    (
+        "kvstore/src/net.rs",
+        &[
+            "std::net::Tcp",
+            "tokio::net",
+            "UnixListener",
+            "TcpListener",
+            "TcpStream",
+            "UnixStream",
+        ],
+    ),
+    (
+        "kvstore/src/disk.rs",
+        &[
+            "std::fs",
+            "tokio::fs",
+            "File::open",
+            "File::create",
+            "File::options",
+            "OpenOptions",
+        ],
+    ),
+    ("kvstore/src/clock.rs", &["SystemTime", "Instant::now", "UNIX_EPOCH"]),
+    ("kvstore/src/chance.rs", &["rand::", "Uuid::new_v4"]),
+];
+
+/// Who may import which of our packages; nothing else, ever.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("kvapi", &[]),
+    ("kvstore", &["kvapi"]),
+    ("agent", &["kvapi"]),
+    (".", &["agent", "kvapi", "kvstore"]),
+];
+
+/// A file beyond this holds two ideas, or stands below with its reason.
+const MAX_LINES: usize = 450;
+
+/// Long files that hold one idea.
+const LONG: &[(&str, &str)] = &[(
+    "kvapi/src/client.rs",
+    "one method a call of the API, one loop that repeats them",
+)];
+
+/// Every file that is part of the project, tracked or about to be.
+fn files(end: &str) -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args([
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--",
+            &format!("*{end}"),
+        ])
+        .current_dir(HERE)
+        .output()
+        .expect("git is there, since this is a clone");
+    let names = String::from_utf8_lossy(&output.stdout).into_owned();
+    names
+        .lines()
+        .map(PathBuf::from)
+        .filter(|path| Path::new(HERE).join(path).is_file())
+        .collect()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = Path::new(HERE).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The code of a file without comments and without its tests, line by line, numbered from 1.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    code.lines().enumerate().filter_map(|(number, line)| {
+        let line = line.split("//").next().unwrap_or_default();
+        (!line.trim().is_empty()).then_some((number + 1, line))
+    })
+}
+
+fn is_test(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    path.ends_with("tests.rs") || text.contains("/tests/") || text.contains("/examples/")
+}
+
+#[test]
+fn pure_files_name_nothing_of_the_world() {
+    let sources = files(".rs");
+    let mut found = Vec::new();
+    for pure in PURE {
+        let of: Vec<&PathBuf> = sources
+            .iter()
+            .filter(|path| path.starts_with(pure) && !is_test(path))
+            .collect();
+        if of.is_empty() && !Path::new(HERE).join(pure).with_extension("rs").exists() {
+            found.push(format!("{pure} is not there; is the list above still true?"));
+        }
+        for path in of {
+            for (number, line) in code(&read(path)) {
+                for word in WORLD.iter().filter(|word| line.contains(**word)) {
+                    found.push(format!("{}:{number} names {word}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn only_the_seams_of_the_store_touch_the_world() {
+    let mut found = Vec::new();
+    for path in files(".rs")
+        .iter()
+        .filter(|path| path.starts_with("kvstore/src") && !is_test(path))
+    {
+        for (number, line) in code(&read(path)) {
+            for (seam, words) in SEAMS.iter().filter(|(seam, _)| !path.ends_with(seam)) {
+                for word in words.iter().filter(|word| line.contains(**word)) {
+                    found.push(format!("{}:{number} names {word}, which is {seam}'s", path.display()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn packages_import_in_one_direction() {
+    let ours: BTreeSet<&str> = ["kvapi", "kvstore", "agent", "keyway"].into();
+    for (package, allowed) in IMPORTS {
+        let manifest: toml::Table = read(Path::new(package).join("Cargo.toml"))
+            .parse()
+            .expect("a manifest is TOML");
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let names = manifest
+                .get(section)
+                .and_then(toml::Value::as_table)
+                .into_iter()
+                .flat_map(toml::Table::keys);
+            for name in names.filter(|name| ours.contains(name.as_str())) {
+                assert!(allowed.contains(&name.as_str()), "{package} must not import {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn openraft_keeps_to_its_files() {
+    let allowed = [
+        "raft.rs",
+        "network.rs",
+        "node.rs",
+        "batch.rs",
+        "read.rs",
+        "leadership.rs",
+        "clock.rs",
+        "chance.rs",
+    ];
+    for path in files(".rs")
+        .iter()
+        .filter(|path| path.starts_with("kvstore/src") && !is_test(path))
+    {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if allowed.contains(&name.as_str()) || path.starts_with("kvstore/src/store") || path.ends_with("store.rs") {
+            continue;
+        }
+        for (number, line) in code(&read(path)) {
+            assert!(!line.contains("openraft"), "{}:{number} names openraft", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_is_long_without_a_reason() {
+    for path in files(".rs") {
+        let lines = read(&path).lines().count();
+        let reason = LONG
+            .iter()
+            .any(|(long, reason)| path.ends_with(long) && !reason.is_empty());
+        assert!(lines <= MAX_LINES || reason, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn the_changelog_has_its_headings() {
+    let allowed = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"];
+    let text = read("CHANGELOG.md");
+    let versions: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(versions.first(), Some(&"[Unreleased]"));
+    for heading in text.lines().filter_map(|line| line.strip_prefix("### ")) {
+        assert!(allowed.contains(&heading), "`{heading}` is not one of {allowed:?}");
+    }
+}
+
+/// Where a file has one of the words, as `file:line word`.
+fn places(end: &str, words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in files(end) {
+        let Ok(text) = fs::read_to_string(Path::new(HERE).join(&path)) else {
+            continue; // not text
+        };
+        for (number, line) in text.lines().enumerate() {
+            for word in words.iter().filter(|word| line.contains(**word)) {
+                found.push(format!("{}:{} {word}", path.display(), number + 1));
+            }
+        }
+    }
+    found
+}
+
+/// The project speaks of itself: no path of one machine, no host that one network happens to have.
+#[test]
+fn nothing_names_a_place_outside_the_project() {
+    let words = [
+        concat!("/wo", "rk/"),
+        concat!("../sha", "red"),
+        concat!("/ro", "ot/."),
+        concat!("index.crates", ".io"),
+        concat!("static.crates", ".io"),
+        concat!("deb.debian", ".org"),
+        concat!("pypi", ".org"),
+    ];
+    assert_eq!(places("", &words), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let words = [
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+        concat!("#[ig", "nore"),
+        concat!("FIX", "ME"),
+        concat!("allow(dead", "_code)"),
+    ];
+    assert_eq!(places(".rs", &words), Vec::<String>::new());
+}
