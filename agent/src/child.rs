@@ -1,0 +1,140 @@
+//! Processes: the supervised child, and commands that run for a moment.
+//!
+//! Each gets a process group of its own. A signal that asks for a reload is held back until the
+//! program has a handler for it: sent a moment too early it would kill what it should reload.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use kvapi::problem::exit;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::reap::{Exit, Reaper, Started};
+
+/// How long a program may take to install its handler.
+const HANDLER: Duration = Duration::from_secs(10);
+
+/// How long a check or reload command may take (consul-template's `command_timeout`).
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Starts the child with our input and output. The error carries the exit code: 126 or 127.
+pub fn start(reaper: &Reaper, words: &[String]) -> Result<Started, (u8, String)> {
+    let Some((program, arguments)) = words.split_first() else {
+        return Err((exit::USAGE, "there is no command to start".to_owned()));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0);
+    let started = reaper.spawn(&mut command).map_err(|error| {
+        let code = if error.kind() == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::NOT_EXECUTABLE };
+        (code, format!("cannot start `{program}`: {error}"))
+    })?;
+    give_terminal(reaper, started.pid);
+    Ok(started)
+}
+
+/// Lets the child read from the terminal, if it is ours to give.
+fn give_terminal(reaper: &Reaper, group: Pid) {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() || tcgetpgrp(&stdin) != Ok(getpgrp()) {
+        return;
+    }
+    foreground(group);
+    // It may have tried to read before it was allowed to, and was stopped for it.
+    let _ = reaper.signal_group(group, Signal::SIGCONT);
+}
+
+/// Takes the terminal back from a child that is gone.
+pub fn take_terminal() {
+    if io::stdin().is_terminal() {
+        foreground(getpgrp());
+    }
+}
+
+fn foreground(group: Pid) {
+    // From the background this raises SIGTTOU, which would stop us.
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGTTOU);
+    let before = blocked.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK);
+    if let Err(error) = tcsetpgrp(io::stdin(), group) {
+        tracing::debug!(%error, "cannot hand over the terminal");
+    }
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+}
+
+/// Sends a reload signal to the child itself, once it would survive it.
+pub async fn reload(reaper: &Reaper, pid: Pid, signal: Signal) -> Result<(), String> {
+    let until = Instant::now() + HANDLER;
+    while survives(pid, signal) == Some(false) {
+        if Instant::now() >= until {
+            return Err(format!("process {pid} has no handler for {signal} and would die of it"));
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    reaper.signal(pid, signal).map_err(|error| format!("cannot send {signal} to process {pid}: {error}"))
+}
+
+/// Whether a process handles, ignores or holds back a signal; `None` if nobody can tell.
+fn survives(pid: Pid, signal: Signal) -> Option<bool> {
+    if matches!(signal, Signal::SIGCHLD | Signal::SIGURG | Signal::SIGWINCH | Signal::SIGCONT) {
+        return Some(true);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let bit = 1u64 << (signal as u32 - 1);
+    let has = |field: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(field))?;
+        Some(u64::from_str_radix(mask.trim(), 16).ok()? & bit != 0)
+    };
+    Some(has("SigCgt:")? || has("SigIgn:")? || has("SigBlk:")?)
+}
+
+/// Runs a command by `sh -c` until it ends; the error tells what it said.
+pub async fn run(reaper: &Reaper, line: &str, env: &BTreeMap<String, String>) -> Result<(), String> {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(line).envs(env).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut started = reaper.spawn(&mut command).map_err(|error| format!("cannot start `sh`: {error}"))?;
+    // Each pipe is read by a thread of its own: a command that fills one would wait for ever.
+    let said = [drain(started.child.stdout.take()), drain(started.child.stderr.take())];
+    let exit = match timeout(COMMAND_TIMEOUT, started.exit).await {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(_)) => return Err("its exit was lost".to_owned()),
+        Err(_) => {
+            let _ = reaper.signal_group(started.pid, Signal::SIGKILL);
+            return Err(format!("it took longer than {}", kvapi::duration::format(COMMAND_TIMEOUT)));
+        }
+    };
+    if exit == Exit::Code(0) {
+        return Ok(());
+    }
+    let mut told = format!("it {exit}");
+    for pipe in said {
+        // A background process may hold the pipe open.
+        let text = timeout(Duration::from_secs(1), pipe).await.ok().and_then(Result::ok).unwrap_or_default();
+        if !text.trim().is_empty() {
+            told.push_str(": ");
+            told.push_str(text.trim());
+        }
+    }
+    Err(told)
+}
+
+/// The first 4 KiB of what comes through a pipe; the rest is read and dropped.
+fn drain(pipe: Option<impl io::Read + Send + 'static>) -> tokio::sync::oneshot::Receiver<String> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut first = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.by_ref().take(4096).read_to_end(&mut first);
+            let _ = io::copy(&mut pipe, &mut io::sink());
+        }
+        let _ = sender.send(String::from_utf8_lossy(&first).into_owned());
+    });
+    receiver
+}

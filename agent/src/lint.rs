@@ -1,0 +1,175 @@
+//! What can be said about templates before any of them is rendered.
+//!
+//! Parsed templates come in, faults go out. Partials that include each other would overflow the
+//! stack and end the process, so cycles and long chains are refused here; a helper that does not
+//! exist and an `{{#if name}}` that could never be true are found here and not at night.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use handlebars::template::{DecoratorTemplate, HelperTemplate, Parameter, Subexpression, Template, TemplateElement};
+use handlebars::{Handlebars, Path};
+
+use crate::helpers;
+use crate::nearest;
+use crate::syntax::{Fault, MAX_DEPTH};
+
+/// Longest chain of partials that include partials.
+const MAX_CHAIN: usize = 32;
+
+/// The first fault among these templates, with the name of the template it is in.
+pub fn check(registry: &Handlebars<'_>, mains: &[String]) -> Result<(), (String, Fault)> {
+    let mut includes = BTreeMap::new();
+    for (name, template) in registry.get_templates() {
+        let mut walk = Walk { bound: usize::from(!mains.contains(name)), includes: BTreeSet::new(), depth: 0 };
+        walk.template(template).map_err(|fault| (name.clone(), fault))?;
+        includes.insert(name.as_str(), walk.includes);
+    }
+    for name in includes.keys() {
+        chain(name, &includes, &mut Vec::new()).map_err(|reason| ((*name).to_owned(), Fault { line: 1, reason }))?;
+    }
+    Ok(())
+}
+
+/// Follows what includes what; a name that is already on the path closes a cycle.
+fn chain<'a>(
+    name: &'a str,
+    includes: &'a BTreeMap<&str, BTreeSet<String>>,
+    path: &mut Vec<&'a str>,
+) -> Result<(), String> {
+    if path.contains(&name) || path.len() > MAX_CHAIN {
+        path.push(name);
+        return Err(format!("partials include each other: {}", path.join(" -> ")));
+    }
+    path.push(name);
+    for next in includes.get(name).into_iter().flatten() {
+        chain(next, includes, path)?;
+    }
+    path.pop();
+    Ok(())
+}
+
+/// A walk over one template.
+struct Walk {
+    /// How many blocks around us may have given names to values.
+    bound: usize,
+    includes: BTreeSet<String>,
+    depth: usize,
+}
+
+type Checked = Result<(), Fault>;
+
+impl Walk {
+    fn template(&mut self, template: &Template) -> Checked {
+        self.depth += 1;
+        if self.depth > 2 * MAX_DEPTH {
+            return Err(Fault { line: 1, reason: format!("blocks nest deeper than {MAX_DEPTH}") });
+        }
+        for (place, element) in template.elements.iter().enumerate() {
+            let line = template.mapping.get(place).map_or(1, |at| at.0);
+            self.element(element).map_err(|fault| Fault { line: if fault.line == 0 { line } else { fault.line }, ..fault })?;
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn element(&mut self, element: &TemplateElement) -> Checked {
+        match element {
+            TemplateElement::Expression(call) | TemplateElement::HtmlExpression(call) => self.call(call),
+            TemplateElement::HelperBlock(call) => self.block(call),
+            TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => self.partial(partial),
+            TemplateElement::DecoratorBlock(inline) | TemplateElement::DecoratorExpression(inline) => self.inline(inline),
+            TemplateElement::RawString(_) | TemplateElement::Comment(_) => Ok(()),
+            _ => Ok(()),
+        }
+    }
+
+    fn block(&mut self, call: &HelperTemplate) -> Checked {
+        let name = call.name.as_name().unwrap_or_default();
+        if matches!(name, "if" | "unless")
+            && self.bound == 0
+            && let Some(Parameter::Path(Path::Relative((_, raw)))) = call.params.first()
+        {
+            return Err(here(format!(
+                "`{{{{#{name} {raw}}}}}` tests a variable, and there is none outside of a block, so it never holds; \
+                 write `{{{{#{name} (key \"{raw}\")}}}}` or `(keyExists \"{raw}\")`"
+            )));
+        }
+        self.call(call)?;
+        let binds = usize::from(!matches!(name, "if" | "unless"));
+        self.bound += binds;
+        for inner in call.template.iter().chain(&call.inverse) {
+            self.template(inner)?;
+        }
+        self.bound -= binds;
+        Ok(())
+    }
+
+    fn call(&mut self, call: &HelperTemplate) -> Checked {
+        let is_call = call.block || !call.params.is_empty() || !call.hash.is_empty();
+        if is_call && let Some(name) = call.name.as_name() {
+            known(name)?;
+        }
+        call.params.iter().chain(call.hash.values()).try_for_each(|given| self.parameter(given))
+    }
+
+    fn parameter(&mut self, given: &Parameter) -> Checked {
+        match given {
+            Parameter::Subexpression(Subexpression { element, .. }) => self.element(element),
+            _ => Ok(()),
+        }
+    }
+
+    fn partial(&mut self, partial: &DecoratorTemplate) -> Checked {
+        match &partial.name {
+            Parameter::Subexpression(_) => {
+                return Err(here("the name of a partial cannot be computed: nobody could tell whether it ends".into()));
+            }
+            name => {
+                let name = name.as_name().unwrap_or_default();
+                if name != "@partial-block" {
+                    self.includes.insert(name.trim_matches(['[', ']', '\'']).to_owned());
+                }
+            }
+        }
+        partial.params.iter().chain(partial.hash.values()).try_for_each(|given| self.parameter(given))?;
+        self.inside(partial)
+    }
+
+    /// An inline partial's body counts as part of the template that it stands in, under any name:
+    /// it may include what stands around it, but not a partial of its own name.
+    fn inline(&mut self, inline: &DecoratorTemplate) -> Checked {
+        let name = match inline.params.first() {
+            Some(Parameter::Literal(value)) => value.as_str().unwrap_or_default().to_owned(),
+            _ => return Err(here("`{{#*inline}}` needs a name in quotes".into())),
+        };
+        let before = std::mem::take(&mut self.includes);
+        self.inside(inline)?;
+        if let Some(inner) = self.includes.iter().next() {
+            return Err(here(format!("the inline partial `{name}` includes `{inner}`; make it a file of its own")));
+        }
+        self.includes = before;
+        Ok(())
+    }
+
+    fn inside(&mut self, partial: &DecoratorTemplate) -> Checked {
+        self.bound += 1;
+        if let Some(inner) = &partial.template {
+            self.template(inner)?;
+        }
+        self.bound -= 1;
+        Ok(())
+    }
+}
+
+/// A fault whose line the caller knows.
+fn here(reason: String) -> Fault {
+    Fault { line: 0, reason }
+}
+
+fn known(name: &str) -> Checked {
+    if helpers::names().any(|known| known == name) {
+        return Ok(());
+    }
+    let hint = nearest::of(name, helpers::names()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    Err(here(format!("there is no helper `{name}`{hint}")))
+}

@@ -1,0 +1,133 @@
+//! A template and a view become a text, and a record of what was read.
+//!
+//! Rendering the same template over the same view gives the same result. Values go in as text;
+//! there is no escaping and no variable that is silently empty. The caller sees to a stack of
+//! [`STACK`] bytes.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use handlebars::{Context, Output, RenderContext, RenderError, Renderable as _};
+
+use crate::graph::{Reads, TemplateId};
+use crate::helpers::data::{Reader, bind};
+use crate::policy::Missing;
+use crate::templates::Templates;
+use crate::view::View;
+
+/// Stack that the deepest template allowed by [`crate::lint`] needs, with plenty to spare.
+pub const STACK: usize = 64 << 20;
+
+/// The longest output, in bytes.
+const MAX_OUTPUT: usize = 64 << 20;
+
+/// What came of one template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Which one.
+    pub id: TemplateId,
+    /// What it read, whatever came of it.
+    pub reads: Reads,
+    /// The text, or why there is none.
+    pub outcome: Result<String, Held>,
+}
+
+/// Why there is no text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// It reads what the view does not know yet.
+    Outside,
+    /// Keys have to be there and are not.
+    Missing(Vec<Lack>),
+    /// It cannot be rendered with these values; with place and reason.
+    Broken(String),
+}
+
+/// A key that is missing, or a prefix (with `*` behind it) with too little below it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lack {
+    /// The key.
+    pub key: String,
+    /// Where it is read: `template:line`.
+    pub place: String,
+}
+
+/// What a render needs beside the view.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The agent's environment.
+    pub env: BTreeMap<String, String>,
+    /// What a missing key means.
+    pub missing: Missing,
+}
+
+/// Renders one template.
+#[must_use]
+pub fn render(templates: &Templates, id: TemplateId, view: &View, around: &Surroundings) -> Rendered {
+    let reader = Reader::new(view, &around.env, around.missing, None);
+    let result = pass(templates, id, &reader);
+    let record = reader.into_record();
+    let outcome = if record.outside {
+        Err(Held::Outside)
+    } else if !record.missing.is_empty() {
+        let lacks = record.missing.iter().map(|key| locate(templates, id, view, around, key)).collect();
+        Err(Held::Missing(lacks))
+    } else {
+        result.map_err(|error| Held::Broken(told(&error)))
+    };
+    Rendered { id, reads: record.reads, outcome }
+}
+
+/// Renders once more, up to the read of the missing key: only an error knows its place.
+fn locate(templates: &Templates, id: TemplateId, view: &View, around: &Surroundings, key: &str) -> Lack {
+    let reader = Reader::new(view, &around.env, around.missing, Some(key));
+    let place = match pass(templates, id, &reader) {
+        Err(error) => place(&error),
+        Ok(_) => templates.names()[id].clone(),
+    };
+    Lack { key: key.to_owned(), place }
+}
+
+fn pass(templates: &Templates, id: TemplateId, reader: &Reader<'_>) -> Result<String, RenderError> {
+    let registry = templates.registry();
+    let name = &templates.names()[id];
+    let template = registry
+        .get_template(name)
+        .ok_or_else(|| handlebars::RenderErrorReason::TemplateNotFound(name.clone()))?;
+    let nothing = Context::wraps(serde_json::json!({}))?;
+    let mut context = RenderContext::new(template.name.as_ref());
+    bind(reader, &mut context);
+    let mut out = Limited(String::new());
+    template.render(registry, &nothing, &mut context, &mut out)?;
+    Ok(out.0)
+}
+
+fn place(error: &RenderError) -> String {
+    let name = error.template_name.as_deref().unwrap_or("?");
+    error.line_no.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
+}
+
+fn told(error: &RenderError) -> String {
+    use handlebars::RenderErrorReason::MissingVariable;
+    let reason = match error.reason() {
+        MissingVariable(Some(name)) => format!("there is no variable `{name}`; is it a key? Write (key \"{name}\")"),
+        other => other.to_string(),
+    };
+    format!("{}: {reason}", place(error))
+}
+
+/// An output with an end.
+struct Limited(String);
+
+impl Output for Limited {
+    fn write(&mut self, part: &str) -> io::Result<()> {
+        if self.0.len() + part.len() > MAX_OUTPUT {
+            return Err(io::Error::other(format!("the output is longer than {} MiB", MAX_OUTPUT >> 20)));
+        }
+        self.0.push_str(part);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

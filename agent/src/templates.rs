@@ -1,0 +1,137 @@
+//! Compiled templates.
+//!
+//! Texts come in; a registry that can be rendered comes out, or the first fault with its file and
+//! line. Compiling is quadratic in the number of tags, so what has not changed is taken over from
+//! the registry before. It reads no file: [`crate::load`] does.
+
+use std::collections::BTreeMap;
+
+use handlebars::{Handlebars, TemplateErrorReason, no_escape};
+use kvapi::Problem;
+use kvapi::problem::exit;
+
+use crate::syntax::{self, Fault};
+use crate::{helpers, lint};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Templates {
+    registry: Handlebars<'static>,
+    names: Vec<String>,
+    texts: BTreeMap<String, String>,
+}
+
+impl Templates {
+    /// Compiles templates and partials, `(name, text)` each. The name is what errors show; a
+    /// partial's is also what includes it.
+    pub fn compile(
+        mains: &[(String, String)],
+        partials: &BTreeMap<String, String>,
+        before: Option<&Self>,
+    ) -> Result<Self, Problem> {
+        let mut registry = Handlebars::new();
+        registry.set_strict_mode(true);
+        registry.register_escape_fn(no_escape);
+        helpers::register(&mut registry);
+        let mut texts = BTreeMap::new();
+        let parts = partials.iter().map(|(name, text)| (name, text));
+        for (name, text) in mains.iter().map(|(name, text)| (name, text)).chain(parts) {
+            if texts.get(name).is_some_and(|known| known != text) {
+                return Err(Problem::new(exit::INVALID, format!("two templates are named `{name}`")));
+            }
+            texts.insert(name.clone(), text.clone());
+            let old = before.filter(|old| old.texts.get(name) == Some(text));
+            match old.and_then(|old| old.registry.get_template(name)) {
+                Some(compiled) => registry.register_template(name, compiled.clone()),
+                None => parse(&mut registry, name, text)?,
+            }
+        }
+        let names: Vec<String> = mains.iter().map(|(name, _)| name.clone()).collect();
+        lint::check(&registry, &names).map_err(|(name, fault)| problem(&name, &texts, &fault))?;
+        Ok(Self { registry, names, texts })
+    }
+
+    /// The names of the templates, by [`crate::graph::TemplateId`].
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The registry, for [`crate::render`].
+    pub(crate) fn registry(&self) -> &Handlebars<'static> {
+        &self.registry
+    }
+
+    /// Which of these are the same as before, by text.
+    #[must_use]
+    pub fn same_texts(&self, other: &Self) -> bool {
+        self.texts == other.texts && self.names == other.names
+    }
+
+    /// Those with so many tags that compiling takes long.
+    pub fn slow(&self) -> impl Iterator<Item = &str> {
+        let slow = |text: &str| syntax::scan(text).is_ok_and(|tags| tags > syntax::MANY_TAGS);
+        self.texts.iter().filter(move |(_, text)| slow(text)).map(|(name, _)| name.as_str())
+    }
+}
+
+fn parse(registry: &mut Handlebars<'static>, name: &str, text: &str) -> Result<(), Problem> {
+    let texts = BTreeMap::from([(name.to_owned(), text.to_owned())]);
+    syntax::scan(text).map_err(|fault| problem(name, &texts, &fault))?;
+    registry.register_template_string(name, text).map_err(|error| {
+        let reason = match error.reason() {
+            TemplateErrorReason::InvalidSyntax(_) => "this is not Handlebars syntax".to_owned(),
+            other => other.to_string(),
+        };
+        problem(name, &texts, &Fault { line: error.pos().map_or(1, |at| at.0), reason })
+    })
+}
+
+/// A fault with the line that it is in.
+fn problem(name: &str, texts: &BTreeMap<String, String>, fault: &Fault) -> Problem {
+    let line = texts.get(name).and_then(|text| text.lines().nth(fault.line.saturating_sub(1)));
+    let shown = line.map(|line| format!("\n  {} | {}", fault.line, line.trim_end())).unwrap_or_default();
+    Problem::new(exit::INVALID, format!("template {name}:{}: {}{shown}", fault.line, fault.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile(text: &str, partials: &[(&str, &str)]) -> Result<Templates, Problem> {
+        let partials = partials.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        Templates::compile(&[("main".into(), text.into())], &partials, None)
+    }
+
+    fn refused(text: &str, partials: &[(&str, &str)], part: &str) {
+        let problem = compile(text, partials).unwrap_err();
+        assert!(problem.what.contains(part), "{}", problem.what);
+        assert_eq!(problem.code, exit::INVALID);
+    }
+
+    #[test]
+    fn partials_that_include_each_other_are_refused_at_load() {
+        refused("{{> a}}", &[("a", "{{> b}}"), ("b", "x{{> a}}")], "a -> b -> a");
+        refused("x", &[("a", "{{> a}}")], "a -> a");
+        refused("{{> (key \"a\")}}", &[], "cannot be computed");
+        refused("{{#*inline \"x\"}}{{> y}}{{/inline}}", &[], "inline partial `x`");
+        assert!(compile("{{> a}}{{> b}}", &[("a", "{{> b}}"), ("b", "x")]).is_ok());
+    }
+
+    #[test]
+    fn a_fault_is_named_with_its_line_before_anything_is_rendered() {
+        refused("a\n{{#if tls}}x{{/if}}", &[], "main:2: `{{#if tls}}` tests a variable");
+        refused("a\n\n{{keyExist \"x\"}}", &[], "main:3: there is no helper `keyExist`; did you mean `keyExists`?");
+        refused("{{#if (key \"a\")}}\nx", &[], "main:1: `{{#if}}` is never closed");
+        refused("ok\n{{key \"a\" = }}", &[], "main:2:");
+        assert!(compile("{{#each (ls \"a\")}}{{#if value}}x{{/if}}{{/each}}", &[]).is_ok());
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_compiled_again() {
+        let first = compile("a", &[("p", "b")]).unwrap();
+        let second = Templates::compile(&[("main".into(), "a".into())], &BTreeMap::new(), Some(&first)).unwrap();
+        assert!(!first.same_texts(&second));
+        assert_eq!(second.names(), ["main"]);
+    }
+}
