@@ -1,0 +1,94 @@
+//! Blocking queries: a read that waits until its result has another index.
+//!
+//! It answers once the index is above the client's, and after the wait with what is there then.
+//! A missing key reports the newest change anywhere, but only a change of that key ends its wait.
+//! Whoever goes away stops waiting. Source: reference 2.1 to 2.4.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvapi::Revision;
+
+use super::error::Error;
+use super::params::{Consistency, ReadParams};
+use crate::chance;
+use crate::clock;
+use crate::node::Node;
+use crate::read::ReadMode;
+use crate::state::State;
+use crate::watch::index::Pattern;
+use crate::watch::patterns::Patterns;
+
+const DEFAULT_WAIT: Duration = Duration::from_secs(300);
+const MAX_WAIT: Duration = Duration::from_secs(600);
+
+/// The index that a read of this reports.
+pub(super) fn index_of(state: &State, what: Pattern<'_>) -> Revision {
+    match what {
+        Pattern::Key(key) => state.index_of_key(key),
+        Pattern::Prefix(prefix) => state.index_of_prefix(prefix),
+    }
+}
+
+/// The state to answer from: at once, or once `what` has changed.
+pub(super) async fn read(node: &Node, params: &ReadParams, what: Pattern<'_>) -> Result<Arc<State>, Error> {
+    let mode = mode(params.consistency);
+    if params.index == 0 {
+        return Ok(node.read(mode).await?);
+    }
+    let deadline = clock::now() + longest(params.wait);
+    // First, so that nothing is missed between the look and the wait.
+    let mut subscription = node.hub().subscribe(Patterns::one(what));
+    let is_news = |state: &State| index_of(state, what).0 > params.index;
+    let state = node.read(mode).await?;
+    if is_news(&state) {
+        return Ok(state);
+    }
+    // Not to be held for minutes: it would keep every value of its time in memory.
+    drop(state);
+    let mut timeout = std::pin::pin!(clock::sleep_until(deadline));
+    loop {
+        tokio::select! {
+            biased;
+            () = node.stopping().cancelled() => return Ok(node.view()),
+            () = subscription.changed() => {
+                let state = node.view();
+                if subscription.take_replaced() || is_news(&state) {
+                    return Ok(state);
+                }
+            }
+            () = &mut timeout => return Ok(node.read(mode).await?),
+        }
+    }
+}
+
+pub(super) const fn mode(consistency: Consistency) -> ReadMode {
+    match consistency {
+        Consistency::Linearizable => ReadMode::Linearizable,
+        Consistency::Stale => ReadMode::Stale,
+    }
+}
+
+/// The wait, bounded, and up to a sixteenth more by chance, so that clients that were woken
+/// together do not come back together.
+fn longest(wait: Option<Duration>) -> Duration {
+    let wait = wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
+    wait + chance::jitter(wait / 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_never_shorter_than_asked_nor_longer_than_a_sixteenth_more() {
+        for (asked, wait) in [
+            (None, DEFAULT_WAIT),
+            (Some(Duration::from_secs(16)), Duration::from_secs(16)),
+            (Some(Duration::from_secs(7200)), MAX_WAIT),
+        ] {
+            let longest = longest(asked);
+            assert!(wait <= longest && longest <= wait + wait / 16, "{longest:?}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! One request on its way through a handler.
+
+use http::{HeaderMap, HeaderValue};
+
+use super::answer::{Answer, Freshness};
+use super::caller::{Caller, message, request_id};
+use super::error::Error;
+use super::golang::Query;
+use super::params::Consistency;
+use crate::command::{Action, Command, Reply};
+use crate::node::Node;
+
+/// See the module.
+pub(super) struct Call {
+    pub(super) node: Node,
+    pub(super) caller: Caller,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+}
+
+impl Call {
+    /// Whether JSON is to be indented.
+    pub(super) fn pretty(&self) -> bool {
+        self.query.has("pretty")
+    }
+
+    /// Carries out a write, once if it is asked twice.
+    pub(super) async fn propose(&self, action: Action) -> Result<Reply> {
+        let command = Command {
+            request: request_id(&self.headers)?,
+            author: self.caller.author.clone(),
+            message: message(&self.headers)?,
+            action,
+        };
+        Ok(self.node.propose(command).await?)
+    }
+
+    /// How fresh a read of this kind is.
+    pub(super) fn freshness(&self, consistency: Consistency) -> Freshness {
+        match consistency {
+            Consistency::Linearizable => Freshness::NOW,
+            Consistency::Stale => self.node.status().into(),
+        }
+    }
+}
+
+/// The header that names the cluster.
+pub(super) fn cluster_header(node: &Node) -> HeaderValue {
+    HeaderValue::from_str(node.cluster_id()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// What a handler gives.
+pub(super) type Result<T = Answer> = std::result::Result<T, Error>;

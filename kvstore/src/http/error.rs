@@ -1,0 +1,96 @@
+//! Why a request is refused: a status and a plain text, as Consul's clients expect them.
+//!
+//! Clients repeat a request that got 500, and only that: so having no leader is 500, never 503.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use kvapi::key::BadKey;
+
+use crate::batch::ProposeError;
+use crate::read::ReadError;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Error {
+    pub(super) status: StatusCode,
+    pub(super) text: Cow<'static, str>,
+    pub(super) kind: Kind,
+}
+
+/// What an answer says besides status and text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    /// The write may have happened.
+    Unknown,
+    /// The connection is of no use any more.
+    Close,
+    /// Without even a content type, as Consul refuses unprintable paths.
+    Bare,
+    /// The methods that are allowed.
+    Allow(&'static str),
+}
+
+impl Error {
+    pub(super) fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+            kind: Kind::Plain,
+        }
+    }
+
+    /// 400.
+    pub(super) fn bad(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// 403.
+    pub(super) fn forbidden(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, text)
+    }
+
+    /// 500, for what Consul does not count among bad requests.
+    pub(super) fn internal(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
+    #[must_use]
+    pub(super) fn kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
+    fn no_leader() -> Self {
+        Self::internal("No cluster leader")
+    }
+}
+
+impl From<ProposeError> for Error {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            // Another server may take it: to a client a stopping server has no leader.
+            ProposeError::NoLeader | ProposeError::Stopping => Self::no_leader(),
+            ProposeError::Unknown(_) => Self::internal(error.to_string()).kind(Kind::Unknown),
+            ProposeError::Overloaded => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NoLeader | ReadError::Stopping => Self::no_leader(),
+            ReadError::Overloaded => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+        }
+    }
+}
+
+impl From<BadKey> for Error {
+    fn from(error: BadKey) -> Self {
+        match error {
+            BadKey::Empty => Self::bad("Missing key name"),
+            BadKey::TooLong(_) => Self::bad(error.to_string()),
+        }
+    }
+}

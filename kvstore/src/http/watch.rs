@@ -1,0 +1,82 @@
+//! `/v1/watch`: a snapshot and then every change, as server-sent events. Keyway's own.
+//!
+//! `GET /v1/watch?key=a&prefix=b/&since=7`, any number of keys and prefixes, or `POST` with the
+//! same as JSON ([`kvapi::types::WatchRequest`]). Without `since` the first event is a snapshot;
+//! with it, or with the header `Last-Event-ID`, the stream goes on after that revision, or says
+//! `compacted` and gives a snapshot. Events: [`kvapi::types::WatchEvent`].
+
+use kvapi::Revision;
+use kvapi::types::{MAX_VALUE_BYTES, WatchRequest, header};
+
+use super::answer::Answer;
+use super::body::{self, Incoming};
+use super::call::{Call, Result};
+use super::error::Error;
+use super::golang::{parse_uint, quote};
+use crate::read::ReadMode;
+use crate::watch::index::Pattern;
+use crate::watch::patterns::Patterns;
+use crate::watch::stream::Stream;
+
+/// `GET`: the query says what to watch.
+pub(super) async fn get(call: Call) -> Result {
+    let texts = |name| {
+        let decoded = call.query.all(name).map(|bytes| String::from_utf8(bytes.to_vec()));
+        decoded
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|_| Error::bad(format!("`{name}` is not percent-encoded UTF-8")))
+    };
+    let since = call
+        .query
+        .filled("since")
+        .map(|text| revision("since", &text))
+        .transpose()?;
+    let request = WatchRequest {
+        keys: texts("key")?,
+        prefixes: texts("prefix")?,
+        since,
+    };
+    watch(call, request).await
+}
+
+/// `POST`: the body says what to watch, however much.
+pub(super) async fn post(call: Call, body: Incoming) -> Result {
+    let too_large = |_| format!("the body is too large; at most {MAX_VALUE_BYTES} bytes are taken");
+    let body = body::read(body, &call.headers, MAX_VALUE_BYTES, too_large).await?;
+    let request =
+        serde_json::from_slice(&body).map_err(|e| Error::bad(format!("the body does not say what to watch: {e}")))?;
+    watch(call, request).await
+}
+
+async fn watch(call: Call, request: WatchRequest) -> Result {
+    let since = match call.headers.get(header::LAST_EVENT_ID) {
+        // Newer than what the address says: a browser repeats that as it was.
+        Some(id) => Some(revision("Last-Event-ID", &String::from_utf8_lossy(id.as_bytes()))?),
+        None => request.since,
+    };
+    let patterns = Patterns::new(request.keys, request.prefixes).map_err(|e| Error::bad(e.to_string()))?;
+    if patterns.is_empty() {
+        return Err(Error::bad(
+            "nothing to watch: name at least one `key` or `prefix`; `prefix=` is everything",
+        ));
+    }
+    for pattern in patterns.iter() {
+        let (Pattern::Key(text) | Pattern::Prefix(text)) = pattern;
+        call.caller.may_read(text)?;
+    }
+    // First, so that nothing is missed between the look and the stream.
+    let subscription = call.node.hub().subscribe(patterns);
+    let state = call.node.read(ReadMode::Linearizable).await?;
+    let stopping = call.node.stopping().clone();
+    let stream = match since {
+        // A revision that we have not reached is of another cluster: that is the client's to judge.
+        Some(since) if since <= state.revision() => Stream::since(subscription, since, stopping),
+        _ => Stream::snapshot(subscription, &state, stopping),
+    };
+    Ok(Answer::watch(stream, call.node))
+}
+
+fn revision(name: &str, text: &str) -> Result<Revision> {
+    let bad = |_| Error::bad(format!("`{name}` is {}, which is not a revision", quote(text)));
+    parse_uint(text).map(Revision).map_err(bad)
+}

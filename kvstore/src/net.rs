@@ -1,0 +1,374 @@
+//! The network: one of the four seams to the world. Nothing else in this crate listens.
+//!
+//! Our own accept loop on hyper: connections without Nagle's delay, with small buffers (half of
+//! what a general server takes for an idle connection), headers in the case that Consul writes.
+//! [`serve`] ends in order: it takes no more, lets every connection finish its request, and
+//! returns when all are gone.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::rt::{Read, Write};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use kvapi::Address;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock;
+use crate::config::socket_addr;
+
+/// Connections of one listener. Further ones wait to be accepted.
+pub const MAX_CONNECTIONS: usize = 65_536;
+
+/// The longest head of a request. Room for a key of the greatest length, percent-encoded.
+pub const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// How long a connection may be without a whole request head: longer than clients keep an idle
+/// one, so that they are the ones to close it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// Why nothing can be listened on there, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("cannot listen on {0}: another program does; stop it, or choose another address")]
+    InUse(Address),
+    #[error("cannot listen on {0}: there is a file that is no socket; remove it, or choose another path")]
+    NotASocket(Address),
+    #[error("cannot listen on {0}: it is not an address of this machine; give one such as 127.0.0.1:8500")]
+    NoAddress(Address),
+    #[error("cannot listen on {address}: {source}")]
+    Io { address: Address, source: io::Error },
+}
+
+/// A place where clients connect. A unix socket's file goes with it.
+pub struct Listener {
+    socket: Socket,
+    address: Address,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "removes the file when it is dropped")] SocketFile,
+    ),
+}
+
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may have been removed by hand.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Listens. Port 0 takes a free port; a socket file that a dead server left is replaced.
+    pub async fn bind(address: &Address) -> Result<Self, BindError> {
+        match address {
+            Address::Tcp(authority) => {
+                let addr = socket_addr(authority).ok_or_else(|| BindError::NoAddress(address.clone()))?;
+                let listener = listen(addr).map_err(|source| refused(address, source))?;
+                let addr = listener.local_addr().map_err(|source| refused(address, source))?;
+                Ok(Self {
+                    socket: Socket::Tcp(listener),
+                    address: Address::Tcp(addr.to_string()),
+                })
+            }
+            Address::Unix(path) => {
+                clear_stale(address, path).await?;
+                let listener = UnixListener::bind(path).map_err(|source| refused(address, source))?;
+                Ok(Self {
+                    socket: Socket::Unix(listener, SocketFile(path.clone())),
+                    address: address.clone(),
+                })
+            }
+        }
+    }
+
+    /// Where it is, with the port that was really taken.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    async fn accept(&self) -> io::Result<Connection> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Connection::Tcp(stream))
+            }
+            Socket::Unix(listener, _) => Ok(Connection::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+/// Removes a socket file that nobody listens on.
+async fn clear_stale(address: &Address, path: &Path) -> Result<(), BindError> {
+    let file_type = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(refused(address, source)),
+    };
+    if !file_type.is_socket() {
+        return Err(BindError::NotASocket(address.clone()));
+    }
+    match UnixStream::connect(path).await {
+        Ok(_) => Err(BindError::InUse(address.clone())),
+        Err(_) => std::fs::remove_file(path).map_err(|source| refused(address, source)),
+    }
+}
+
+fn refused(address: &Address, source: io::Error) -> BindError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
+        io::ErrorKind::AddrNotAvailable => BindError::NoAddress(address.clone()),
+        _ => BindError::Io {
+            address: address.clone(),
+            source,
+        },
+    }
+}
+
+enum Connection {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Our end of it; `None` for a unix socket.
+    pub local: Option<SocketAddr>,
+}
+
+/// Accepts and serves until `stopping`, then until every request under way has its answer.
+/// `close` cuts what is left. `service_for` is asked once for each connection.
+pub async fn serve<S, B>(
+    listener: Listener,
+    service_for: impl Fn(&Peer) -> S,
+    stopping: CancellationToken,
+    close: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stopping.cancelled() => break,
+            accepted = accept_from(&listener, &places) => accepted,
+        };
+        let Some((connection, place)) = accepted else { continue };
+        let (stopping, close) = (stopping.clone(), close.clone());
+        match connection {
+            Connection::Tcp(stream) => {
+                let service = service_for(&Peer {
+                    local: stream.local_addr().ok(),
+                });
+                connections.spawn(async move {
+                    converse(TokioIo::new(stream), service, stopping, close).await;
+                    drop(place);
+                });
+            }
+            Connection::Unix(stream) => {
+                let service = service_for(&Peer { local: None });
+                connections.spawn(async move {
+                    converse(TokioIo::new(stream), service, stopping, close).await;
+                    drop(place);
+                });
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// The next connection, and its place among those that may be open.
+async fn accept_from(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Connection, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok(connection) => Some((connection, place)),
+        Err(e) => {
+            // Out of file descriptors, or a client that has gone again: others will come.
+            tracing::warn!("cannot accept a connection on {}: {e}", listener.address);
+            clock::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse<I, S, B>(io: I, service: S, stopping: CancellationToken, close: CancellationToken)
+where
+    I: Read + Write + Unpin,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .title_case_headers(true)
+        .serve_connection(io, service);
+    let mut connection = std::pin::pin!(connection);
+    // How a connection ends is the client's affair: its own side tells it.
+    tokio::select! {
+        biased;
+        () = close.cancelled() => return,
+        _ = connection.as_mut() => return,
+        () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        biased;
+        () = close.cancelled() => {}
+        _ = connection => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn local() -> Listener {
+        Listener::bind(&Address::Tcp("127.0.0.1:0".into())).await.unwrap()
+    }
+
+    fn authority(listener: &Listener) -> String {
+        match listener.address() {
+            Address::Tcp(authority) => authority.clone(),
+            Address::Unix(path) => panic!("{}", path.display()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let first = local().await;
+
+        let error = Listener::bind(first.address()).await.err().unwrap().to_string();
+
+        assert!(
+            error.contains(&authority(&first)) && error.contains("choose another"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_socket_file_left_behind_is_replaced_and_one_in_use_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = Address::Unix(dir.path().join("s"));
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap());
+
+        let listener = Listener::bind(&address).await.unwrap();
+
+        assert!(matches!(Listener::bind(&address).await, Err(BindError::InUse(_))));
+        drop(listener);
+        assert!(!dir.path().join("s").exists());
+        let file = Address::Unix(dir.path().to_owned());
+        assert!(matches!(Listener::bind(&file).await, Err(BindError::NotASocket(_))));
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_the_request_under_way_and_not_for_idle_connections() {
+        let listener = local().await;
+        let authority = authority(&listener);
+        let (stopping, close) = (CancellationToken::new(), CancellationToken::new());
+        let asked = Arc::new(tokio::sync::Notify::new());
+        let go = CancellationToken::new();
+        let service = {
+            let (asked, go) = (Arc::clone(&asked), go.clone());
+            move |_: &Peer| {
+                let (asked, go) = (Arc::clone(&asked), go.clone());
+                service_fn(move |_| {
+                    let (asked, go) = (Arc::clone(&asked), go.clone());
+                    async move {
+                        asked.notify_one();
+                        go.cancelled().await;
+                        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
+                    }
+                })
+            }
+        };
+        let server = tokio::spawn(serve(listener, service, stopping.clone(), close));
+        let _idle = TcpStream::connect(&authority).await.unwrap();
+        let mut busy = TcpStream::connect(&authority).await.unwrap();
+        busy.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        asked.notified().await;
+
+        stopping.cancel();
+        go.cancel();
+
+        let mut answer = String::new();
+        busy.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.contains("Content-Length: 4") && answer.ends_with("done"),
+            "{answer}"
+        );
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_will_not_end_is_cut_when_asked() {
+        let listener = local().await;
+        let authority = authority(&listener);
+        let (stopping, close) = (CancellationToken::new(), CancellationToken::new());
+        let asked = Arc::new(tokio::sync::Notify::new());
+        let service = {
+            let asked = Arc::clone(&asked);
+            move |_: &Peer| {
+                let asked = Arc::clone(&asked);
+                service_fn(move |_| {
+                    asked.notify_one();
+                    std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
+                })
+            }
+        };
+        let server = tokio::spawn(serve(listener, service, stopping.clone(), close.clone()));
+        let mut client = TcpStream::connect(&authority).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        asked.notified().await;
+
+        stopping.cancel();
+        close.cancel();
+
+        server.await.unwrap();
+    }
+}
