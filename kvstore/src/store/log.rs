@@ -297,6 +297,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let size = &self.shared.size;
         let write = |log: &mut RaftLog<Types>| {
             for (log_id, payload) in entries {
+                // Purged is applied and in a snapshot: there is nothing left to write.
+                if Some(&log_id) <= log.log_state().purged() {
+                    continue;
+                }
                 size.add(log_id.0.index, payload.weight());
                 log.append([(log_id, payload)])?;
             }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::log::LogStore;
 use super::machine::Replica;
-use super::snapshots::Snapshots;
+use super::snapshots::{NewestGood, Snapshots};
 use super::tables::{Tables, Unusable};
 use super::writer::panic_text;
 use crate::disk;
@@ -184,7 +184,7 @@ fn rebuild(purged: Option<LogId>, snapshots: &Snapshots, dir: &Path, why: &str) 
 
 /// The newest good snapshot, and in words what is wrong with others.
 pub(super) fn newest(snapshots: &Snapshots) -> Result<(Option<Replica>, String), OpenError> {
-    let (good, bad) = snapshots.newest_good().map_err(|source| OpenError::Io {
+    let NewestGood { good, bad } = snapshots.newest_good().map_err(|source| OpenError::Io {
         what: "list the snapshots in",
         path: snapshots.dir().to_owned(),
         source,

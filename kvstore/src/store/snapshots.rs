@@ -25,6 +25,12 @@ pub(super) struct Snapshots {
     cluster_id: Arc<str>,
 }
 
+/// See [`Snapshots::newest_good`].
+pub(super) struct NewestGood {
+    pub good: Option<(Header, State)>,
+    pub bad: Vec<BadSnapshot>,
+}
+
 impl Snapshots {
     pub(super) fn new(dir: &Path, cluster_id: &str) -> Self {
         Self {
@@ -106,15 +112,15 @@ impl Snapshots {
 
     /// The newest snapshot that is whole and of this cluster, loaded; and what was wrong with
     /// newer ones.
-    pub(super) fn newest_good(&self) -> io::Result<(Option<(Header, State)>, Vec<BadSnapshot>)> {
+    pub(super) fn newest_good(&self) -> io::Result<NewestGood> {
         let mut bad = Vec::new();
         for file in self.list()? {
             match self.load_own(&file) {
-                Ok(good) => return Ok((Some(good), bad)),
+                Ok(good) => return Ok(NewestGood { good: Some(good), bad }),
                 Err(e) => bad.push(e),
             }
         }
-        Ok((None, bad))
+        Ok(NewestGood { good: None, bad })
     }
 
     fn load_own(&self, file: &SnapshotFile) -> Result<(Header, State), BadSnapshot> {

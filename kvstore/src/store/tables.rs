@@ -133,7 +133,7 @@ impl Tables {
             .into_iter()
             .flat_map(|table| self.db.scan_prefix([id_of(table)]).map(move |found| (table, found)));
         let state = State::load(rows.map(|(table, found)| {
-            let (key, row) = found.map_err(|e| bad(table, e))?;
+            let (key, row) = found.map_err(|e| bad(table, &e))?;
             self.row(table, &key, &row, &mut pieced)
         }))?;
         self.pieced = pieced;
@@ -156,7 +156,7 @@ impl Tables {
             let piece = self
                 .db
                 .get(&key)
-                .map_err(|e| bad(table, e))?
+                .map_err(|e| bad(table, &e))?
                 .ok_or_else(|| damaged(table))?;
             let (_, piece) = unsealed(&key, &piece).ok_or_else(|| damaged(table))?;
             whole.extend_from_slice(piece);
@@ -346,7 +346,7 @@ fn damaged(table: Table) -> BadRow {
     }
 }
 
-fn bad(table: Table, e: sled::Error) -> BadRow {
+fn bad(table: Table, e: &sled::Error) -> BadRow {
     BadRow {
         table,
         reason: e.to_string(),

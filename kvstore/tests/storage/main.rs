@@ -1,0 +1,12 @@
+//! The store on disk, as openraft uses it: real files, real restarts, damage and kills.
+
+/// A store in a temporary folder, and commands for it.
+mod harness;
+/// The log against a model, with restarts in between.
+mod log;
+/// Restarts, damage and kills: the state is what the log says, or the start is refused.
+mod recovery;
+/// Snapshots: taken, torn, carried to another server.
+mod snapshots;
+/// openraft's own suite for storage.
+mod suite;

@@ -1,0 +1,127 @@
+use std::io::Write as _;
+use std::path::Path;
+
+use kvstore::disk::{self, NewFile};
+use kvstore::raft::Snapshot;
+use kvstore::store::snapshot::BadSnapshot;
+use openraft::storage::RaftStateMachine as _;
+
+use crate::harness::{Store, fill, put};
+
+async fn with_snapshot(dir: &Path) -> (Store, Snapshot) {
+    let mut store = Store::open(dir).await;
+    store
+        .propose(vec![vec![fill("a/", 100, "value"), put("big", vec![7; 500 << 10])]])
+        .await;
+    let snapshot = store.take_snapshot().await;
+    (store, snapshot)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_torn_or_damaged_at_any_place_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, snapshot) = with_snapshot(dir.path()).await;
+    let file = snapshot.snapshot;
+    let good = disk::read(file.path()).unwrap().unwrap();
+    let places: Vec<usize> = (0..200)
+        .chain((200..good.len()).step_by(9_973))
+        .chain(good.len() - 40..good.len())
+        .collect();
+
+    for at in places {
+        disk::replace(file.path(), &good[..at]).unwrap();
+        assert!(matches!(file.load(), Err(BadSnapshot::Damaged { .. })), "torn at {at}");
+        let mut flipped = good.clone();
+        flipped[at] ^= 0x10;
+        disk::replace(file.path(), &flipped).unwrap();
+        let error = file.load().map(|(header, _)| header).unwrap_err().to_string();
+        assert!(error.contains(&file.path().display().to_string()), "{error}");
+    }
+
+    disk::replace(file.path(), &[&good[..], b"x"].concat()).unwrap();
+    assert!(
+        file.load()
+            .unwrap_err()
+            .to_string()
+            .contains("something follows its end")
+    );
+    disk::replace(file.path(), &good).unwrap();
+    assert_eq!(file.load().unwrap().1.digest(), store.digest());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_a_newer_format_is_refused_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, snapshot) = with_snapshot(dir.path()).await;
+    let file = snapshot.snapshot;
+    let mut content = disk::read(file.path()).unwrap().unwrap();
+    content[8] = 2;
+    disk::replace(file.path(), &content).unwrap();
+
+    let error = file.load().unwrap_err();
+
+    assert!(matches!(error, BadSnapshot::Newer { .. }), "{error}");
+    assert!(error.to_string().contains("use that version"), "{error}");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_two_snapshots_are_kept_and_the_newest_is_current() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).await;
+
+    let mut last = None;
+    for i in 0..4u8 {
+        store.put("a", vec![i]).await;
+        last = Some(store.take_snapshot().await.meta);
+    }
+
+    assert_eq!(disk::list(&dir.path().join("snapshots")).unwrap().len(), 2);
+    assert_eq!(
+        store
+            .machine
+            .get_current_snapshot()
+            .await
+            .unwrap()
+            .map(|snapshot| snapshot.meta),
+        last
+    );
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_another_server_takes_the_place_of_the_state() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (leader, snapshot) = with_snapshot(there.path()).await;
+    let mut follower = Store::open(here.path()).await;
+    follower
+        .propose(vec![vec![fill("old/", 400, "1"), put("old", vec![1; 200 << 10])]])
+        .await;
+
+    let received = follower.machine.begin_receiving_snapshot().await.unwrap();
+    let mut file = NewFile::create(received.path()).unwrap();
+    file.write_all(&disk::read(snapshot.snapshot.path()).unwrap().unwrap())
+        .unwrap();
+    file.commit(|| {}).unwrap();
+    follower
+        .machine
+        .install_snapshot(&snapshot.meta, received)
+        .await
+        .unwrap();
+
+    assert_eq!(follower.digest(), leader.digest());
+    assert_eq!(*follower.heard.replaced.lock().unwrap(), 2);
+    assert_eq!(
+        follower.machine.applied_state().await.unwrap().0,
+        snapshot.meta.last_log_id
+    );
+    let current = follower.machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(current.meta, snapshot.meta);
+    assert!(current.snapshot.path().starts_with(here.path()));
+    follower.close().await;
+    let again = Store::open(here.path()).await;
+    assert_eq!(again.digest(), leader.digest());
+    again.close().await;
+    leader.close().await;
+}
