@@ -52,19 +52,26 @@ const SEAMS: &[(&str, &[&str])] = &[
     (
         "kvstore/src/net.rs",
         &[
-            "std::net::Tcp",
             "tokio::net",
-            "UnixListener",
             "TcpListener",
             "TcpStream",
+            "UnixListener",
             "UnixStream",
+            "TcpSocket",
         ],
     ),
     (
         "kvstore/src/disk.rs",
         &[
-            "std::fs",
             "tokio::fs",
+            "fs::read",
+            "fs::write",
+            "fs::create_dir",
+            "fs::remove",
+            "fs::rename",
+            "fs::copy",
+            "fs::metadata",
+            "fs::symlink",
             "File::open",
             "File::create",
             "File::options",
@@ -74,6 +81,13 @@ const SEAMS: &[(&str, &[&str])] = &[
     ("kvstore/src/clock.rs", &["SystemTime", "Instant::now", "UNIX_EPOCH"]),
     ("kvstore/src/chance.rs", &["rand::", "Uuid::new_v4"]),
 ];
+
+/// Where one seam has to name what is another's.
+const SEAMS_ACROSS: &[(&str, &str, &str)] = &[(
+    "kvstore/src/net.rs",
+    "kvstore/src/disk.rs",
+    "a unix socket is a file, and a dead one is removed",
+)];
 
 /// Who may import which of our packages; nothing else, ever.
 const IMPORTS: &[(&str, &[&str])] = &[
@@ -147,13 +161,26 @@ fn pure_files_name_nothing_of_the_world() {
         }
         for path in of {
             for (number, line) in code(&read(path)) {
-                for word in WORLD.iter().filter(|word| line.contains(**word)) {
+                for word in WORLD.iter().filter(|word| names(line, word)) {
                     found.push(format!("{}:{number} names {word}", path.display()));
                 }
             }
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+fn may_cross(path: &Path, seam: &str) -> bool {
+    path.ends_with(seam)
+        || SEAMS_ACROSS
+            .iter()
+            .any(|(from, to, reason)| path.ends_with(from) && *to == seam && !reason.is_empty())
+}
+
+/// Whether a line has a word that is not the end of a longer one.
+fn names(line: &str, word: &str) -> bool {
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 
 #[test]
@@ -164,8 +191,8 @@ fn only_the_seams_of_the_store_touch_the_world() {
         .filter(|path| path.starts_with("kvstore/src") && !is_test(path))
     {
         for (number, line) in code(&read(path)) {
-            for (seam, words) in SEAMS.iter().filter(|(seam, _)| !path.ends_with(seam)) {
-                for word in words.iter().filter(|word| line.contains(**word)) {
+            for (seam, words) in SEAMS.iter().filter(|(seam, _)| !may_cross(path, seam)) {
+                for word in words.iter().filter(|word| names(line, word)) {
                     found.push(format!("{}:{number} names {word}, which is {seam}'s", path.display()));
                 }
             }
