@@ -27,6 +27,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a server of the store
+    Server(crate::server::Server),
+    /// Run everything on this machine, to develop against
+    Dev(crate::dev::Dev),
     /// An ordinary HTTP server that knows nothing of Keyway, for the demo
     #[command(hide = true)]
     DemoApp(crate::demo_app::DemoApp),

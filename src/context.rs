@@ -26,7 +26,7 @@ impl Context<'_> {
         if self.settings.no_input || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(Failure::new(
                 exit::USAGE,
-                format!("{question} Nobody can be asked here"),
+                format!("{question} Nobody can be asked here; nothing was done"),
                 "answer with --yes",
             ));
         }

@@ -14,6 +14,7 @@ mod cli;
 mod completions;
 mod context;
 mod demo_app;
+mod dev;
 mod failure;
 mod help;
 mod kv;
@@ -21,8 +22,10 @@ mod logs;
 mod nearest;
 mod output;
 mod paint;
+mod server;
 mod settings;
 mod signals;
+mod store;
 mod value;
 mod version;
 
@@ -104,6 +107,8 @@ fn run(settings: &Settings, command: Command, out: &mut Out) -> Outcome {
 impl Command {
     async fn run(self, context: Context<'_>) -> Outcome {
         match self {
+            Self::Server(server) => server.run(context).await,
+            Self::Dev(dev) => dev.run(context).await,
             Self::DemoApp(app) => app.run(context).await,
             Self::Kv(kv) => kv.run(context).await,
             Self::Completions(completions) => completions.run(context.out),
@@ -114,6 +119,6 @@ impl Command {
 
     /// Whether log lines below a warning would only disturb.
     fn is_calm(&self) -> bool {
-        !matches!(self, Self::DemoApp(_))
+        !matches!(self, Self::Server(_))
     }
 }

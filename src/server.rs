@@ -1,0 +1,121 @@
+//! `keyway server`: one server of the store.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kvapi::Address;
+use kvstore::config::Config;
+
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::output::Out;
+use crate::signals::Stop;
+use crate::store;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  keyway server --data-dir /var/lib/keyway --node-id 1 --bootstrap
+  keyway server --data-dir d --http-addr 127.0.0.1:0          a free port; the first line names it
+  keyway server --data-dir d --http-addr unix:/run/keyway.sock --agent-socket /run/keyway-agent.sock
+
+TERM or Ctrl-C stops it in order in under two seconds, a second one at once.
+Exits with 6 if the port or the data folder is taken.")]
+pub(crate) struct Server {
+    /// Folder that keeps everything
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// This server's number in the cluster, from 1
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    node_id: u64,
+    /// Where clients connect: HOST:PORT or unix:/PATH; may be repeated
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8500")]
+    http_addr: Vec<Address>,
+    /// Where the other servers connect
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8300")]
+    raft_addr: String,
+    /// Make a new cluster if the data folder is new
+    #[arg(long, conflicts_with = "join")]
+    bootstrap: bool,
+    /// Join the cluster of the server at this address
+    #[arg(long, value_name = "URL")]
+    join: Option<String>,
+    /// A second unix socket with few rights, to give to containers
+    #[arg(long, value_name = "PATH")]
+    agent_socket: Option<PathBuf>,
+    /// Listen beyond this machine although nobody is asked for a token yet
+    #[arg(long)]
+    insecure_listen: bool,
+    /// Host name, beside localhost, under which clients on this machine may ask; may be repeated
+    #[arg(long, value_name = "NAME")]
+    allowed_host: Vec<String>,
+}
+
+impl Server {
+    pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
+        // Before the server is up: a stop during a long recovery must find somebody listening.
+        let mut stop = Stop::listen()?;
+        let config = self.config();
+        let (node_id, raft_addr) = (config.node_id, config.raft_addr.clone());
+        let server = tokio::select! {
+            biased;
+            started = store::start(config) => started?,
+            () = stop.next() => return Ok(kvapi::problem::exit::OK),
+        };
+        announce(
+            context.out,
+            &Ready {
+                command: "server",
+                server: &server,
+                node_id,
+                raft_addr: &raft_addr,
+            },
+        )?;
+        store::run_until_stopped(server, stop).await
+    }
+
+    fn config(self) -> Config {
+        Config {
+            node_id: self.node_id,
+            http_addrs: self.http_addr,
+            raft_addr: self.raft_addr,
+            agent_socket: self.agent_socket,
+            bootstrap: self.bootstrap,
+            join: self.join,
+            insecure_listen: self.insecure_listen,
+            allowed_hosts: self.allowed_host,
+            ..Config::new(self.data_dir)
+        }
+    }
+}
+
+/// What the first line on stdout says, for programs that start a server and must find it.
+pub(crate) struct Ready<'a> {
+    pub(crate) command: &'a str,
+    pub(crate) server: &'a kvstore::server::Server,
+    pub(crate) node_id: u64,
+    pub(crate) raft_addr: &'a str,
+}
+
+/// `keyway server ready http=http://127.0.0.1:43211 raft=127.0.0.1:8300 node=1 cluster=...`, with
+/// the ports that were really taken; several addresses are separated by commas.
+pub(crate) fn announce(out: &mut Out, ready: &Ready<'_>) -> Result<(), Failure> {
+    let http: Vec<String> = ready.server.http_addrs().iter().map(ToString::to_string).collect();
+    let cluster = ready.server.cluster_id();
+    if out.is_json() {
+        return out.json_line(&serde_json::json!({
+            "ready": ready.command,
+            "http_addrs": http,
+            "raft_addr": ready.raft_addr,
+            "node_id": ready.node_id,
+            "cluster_id": cluster,
+        }));
+    }
+    out.line(format_args!(
+        "keyway {} ready http={} raft={} node={} cluster={cluster}",
+        ready.command,
+        http.join(","),
+        ready.raft_addr,
+        ready.node_id,
+    ))
+}

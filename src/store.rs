@@ -1,0 +1,61 @@
+//! A server of the store inside this process: started, waited for, stopped, and what is said when
+//! one of these fails.
+
+use kvapi::Problem;
+use kvapi::problem::exit;
+use kvstore::config::{BadConfig, Config};
+use kvstore::folder::FolderError;
+use kvstore::net::BindError;
+use kvstore::server::Server;
+
+use crate::failure::{Failure, Outcome};
+use crate::signals::Stop;
+
+/// Exit code after a second signal, as a shell shows a program that INT ended.
+const INTERRUPTED: u8 = 130;
+
+/// Starts a server.
+pub(crate) async fn start(config: Config) -> Result<Server, Problem> {
+    Server::start(config).await.map_err(|e| problem(&e))
+}
+
+/// Waits for a signal and stops in order; a second signal ends at once. A failure that the server
+/// cannot go on with is the caller's too.
+pub(crate) async fn run_until_stopped(server: Server, mut stop: Stop) -> Outcome {
+    tokio::select! {
+        biased;
+        () = stop.next() => {}
+        failure = server.failed() => {
+            return Err(Failure::new(
+                exit::LEFT,
+                format!("the server cannot go on: {failure:#}"),
+                "what was acknowledged is in the data folder; repair the cause, such as a full or failing disk, and start again",
+            ));
+        }
+    }
+    tokio::select! {
+        biased;
+        stopped = stop_server(server) => stopped.map(|()| exit::OK).map_err(Failure::from),
+        () = stop.next() => Ok(INTERRUPTED),
+    }
+}
+
+/// Stops a server in order.
+pub(crate) async fn stop_server(server: Server) -> Result<(), Problem> {
+    server
+        .stop()
+        .await
+        .map_err(|e| Problem::new(exit::LEFT, format!("stop the server: {e:#}")))
+}
+
+/// Why a server did not start. Its errors name the remedy; here they get their exit code.
+fn problem(error: &anyhow::Error) -> Problem {
+    let code = if error.is::<BadConfig>() {
+        exit::USAGE
+    } else if error.is::<BindError>() || matches!(error.downcast_ref(), Some(FolderError::InUse(_))) {
+        exit::UNAVAILABLE
+    } else {
+        exit::INVALID
+    };
+    Problem::new(code, format!("{error:#}"))
+}
