@@ -148,7 +148,7 @@ pub(super) fn refuse_pages(headers: &HeaderMap, local: Option<IpAddr>, allowed_h
         return Ok(());
     }
     Err(Error::forbidden(format!(
-        "the host {} is not known here; ask for localhost or an address, or start the server with --allow-host",
+        "the host {} is not known here; ask for localhost or an address, or start the server with --allowed-host",
         quote(&host)
     )))
 }

@@ -379,3 +379,38 @@ async fn large_answers_are_compressed_for_those_who_ask() {
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*got.body), &mut unpacked).unwrap();
     assert_eq!(unpacked, value);
 }
+
+#[tokio::test]
+async fn whoever_goes_away_stops_waiting() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let store = Fixture::new().await;
+    let listener = Listener::bind(&kvapi::Address::Tcp("127.0.0.1:0".into())).await.unwrap();
+    let kvapi::Address::Tcp(authority) = listener.address().clone() else { panic!() };
+    let server = tokio::spawn(serve(listener, Door::Tcp, Arc::clone(&store.doors), CancellationToken::new()));
+    let hub = store.doors.node.hub();
+    let subscribers = |count: usize| async move {
+        while hub.subscribers() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let ask = |path: &'static str| {
+        let authority = authority.clone();
+        async move {
+            let mut client = tokio::net::TcpStream::connect(authority).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            client.write_all(request.as_bytes()).await.unwrap();
+            client
+        }
+    };
+
+    let waiting = ask("/v1/kv/a?index=1&wait=10m").await;
+    let mut watching = ask("/v1/watch?prefix=").await;
+    subscribers(2).await;
+    assert!(watching.read(&mut [0; 1024]).await.unwrap() > 0);
+    drop((waiting, watching));
+
+    subscribers(0).await;
+    store.doors.node.stopping().cancel();
+    server.await.unwrap();
+}

@@ -174,6 +174,7 @@ impl<'a> Draft<'a> {
                         "failed index check for key \"{key}\", current modify index {now} != {index}"
                     ));
                 }
+                self.show_without_value(key, shown);
             }
             Op::CheckNotExists { key } => {
                 if self.map.contains_key(key) {

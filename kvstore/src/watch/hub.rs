@@ -3,10 +3,11 @@
 //! What applies commands only puts events into a queue; one dispatcher task does the rest, so
 //! that no number of watchers slows a write. It puts a whole batch into the ring first and then
 //! marks the subscribers whom the [`Index`] finds: whoever is woken finds everything there.
-//! If the dispatcher falls far behind, the ring starts anew and everybody is woken: they go on
-//! from the history. A subscriber is a mark and a waker, never a queue.
+//! They are woken a few at a time, so that whoever wrote need not stand in line behind all who
+//! watch. If the dispatcher falls far behind, the ring starts anew and everybody is woken: they
+//! go on from the history. A subscriber is a mark and a waker, never a queue.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -23,6 +24,9 @@ use crate::view::Sink;
 /// Events that may wait for the dispatcher.
 const QUEUE: usize = 65_536;
 
+/// Subscribers that are woken before other tasks get their turn.
+const WAKE_AT_ONCE: usize = 16;
+
 /// See the module.
 pub struct Hub {
     queue: Mutex<Queue>,
@@ -35,6 +39,7 @@ pub struct Hub {
     /// How often the whole state was replaced.
     replacements: AtomicU64,
     next_id: AtomicU64,
+    subscribers: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -68,6 +73,7 @@ impl Hub {
             published: AtomicU64::new(0),
             replacements: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
+            subscribers: AtomicUsize::new(0),
         }
     }
 
@@ -81,6 +87,7 @@ impl Hub {
             index.insert(pattern, id, Arc::clone(&mark));
         }
         drop(index);
+        self.subscribers.fetch_add(1, Ordering::SeqCst);
         Subscription {
             hub: Arc::clone(self),
             id,
@@ -117,8 +124,14 @@ impl Hub {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(view));
     }
 
-    /// Publishes what waits.
-    pub(super) fn publish(&self) {
+    /// How many subscriptions there are.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.subscribers.load(Ordering::SeqCst)
+    }
+
+    /// Publishes what waits. Those who are marked are to be woken.
+    pub(super) fn publish(&self) -> Vec<Arc<Mark>> {
         let Queue { reset, events } = std::mem::take(&mut *lock(&self.queue));
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(reset) = &reset {
@@ -129,21 +142,29 @@ impl Hub {
         }
         let newest = ring.newest();
         drop(ring);
+        let mut marked = Vec::new();
         let mut index = lock(&self.index);
         if let Some(reset) = reset {
             self.replacements.fetch_add(u64::from(reset.replaced), Ordering::SeqCst);
-            index.visit_all(|mark| mark.set(Revision(1)));
+            index.visit_all(|mark| {
+                mark.set(Revision(1));
+                marked.push(Arc::clone(mark));
+            });
         }
         if let Some(first) = events.first().map(|event| event.revision) {
             for event in &events {
                 for (key, _) in &event.changes {
-                    index.visit(key.as_str(), first, event.revision, |mark| mark.set(event.revision));
+                    index.visit(key.as_str(), first, event.revision, |mark| {
+                        mark.set(event.revision);
+                        marked.push(Arc::clone(mark));
+                    });
                 }
             }
         }
         if let Some(newest) = newest {
             self.published.store(newest.0, Ordering::SeqCst);
         }
+        marked
     }
 }
 
@@ -190,14 +211,19 @@ impl Drop for Hub {
 async fn dispatch(hub: Weak<Hub>, work: Arc<Notify>) {
     loop {
         work.notified().await;
-        let Some(hub) = hub.upgrade() else { return };
-        hub.publish();
+        let Some(marked) = hub.upgrade().map(|hub| hub.publish()) else {
+            return;
+        };
+        for some in marked.chunks(WAKE_AT_ONCE) {
+            some.iter().for_each(|mark| mark.waker.wake());
+            tokio::task::yield_now().await;
+        }
     }
 }
 
 /// What is kept for a subscriber.
 #[derive(Default)]
-struct Mark {
+pub(super) struct Mark {
     /// The first change that was not looked at yet; 0 if there is none.
     first: AtomicU64,
     waker: AtomicWaker,
@@ -209,7 +235,6 @@ impl Mark {
         let _ = self
             .first
             .compare_exchange(0, revision.0, Ordering::SeqCst, Ordering::SeqCst);
-        self.waker.wake();
     }
 }
 
@@ -266,7 +291,7 @@ impl Subscription {
         }
     }
 
-    /// There is more to look at from `revision` on.
+    /// There is more to look at from `revision` on. It wakes nobody: who calls it looks itself.
     pub(super) fn look_again(&self, revision: Revision) {
         self.mark.set(revision);
     }
@@ -283,6 +308,7 @@ impl Drop for Subscription {
         for pattern in self.patterns.iter() {
             index.remove(pattern, self.id);
         }
+        self.hub.subscribers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
