@@ -6,12 +6,15 @@
 //! may have dropped the pages by then and the second one would lie. (sled and `raft-log` open
 //! files of their own; those stay within `store/`.)
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// How the name of a file ends while it is being written.
 const UNFINISHED: &str = ".unfinished";
+
+/// Reads and writes of long files are gathered to this.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Makes a folder, and its name durable. One that is there is taken.
 pub fn create_dir(path: &Path) -> io::Result<()> {
@@ -44,14 +47,29 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// A file to read from.
-pub fn open(path: &Path) -> io::Result<File> {
-    File::open(path)
+/// A file to read from, in large steps.
+pub type Reading = BufReader<File>;
+
+/// Opens a file to read from.
+pub fn open(path: &Path) -> io::Result<Reading> {
+    Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
 }
 
-/// A file whose content does not matter, to be locked.
-pub fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).open(path)
+/// A file held so that no other process has it; dropping it gives it free.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Takes a lock, whose file is made if need be; `None` if another process, or another part of
+/// this one, holds it.
+pub fn lock(path: &Path) -> io::Result<Option<Lock>> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
 }
 
 /// Makes a file with nothing in it, or empties one. Its name is not durable yet.
@@ -77,6 +95,11 @@ pub fn remove_unfinished(dir: &Path) -> io::Result<()> {
 #[must_use]
 pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+/// What the files of a folder hold together, in bytes.
+pub fn size_of_files(dir: &Path) -> io::Result<u64> {
+    entries(dir)?.iter().map(|path| Ok(path.metadata()?.len())).sum()
 }
 
 /// Removes a file.
@@ -127,7 +150,7 @@ impl NewFile {
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(UNFINISHED);
         let unfinished = PathBuf::from(unfinished);
-        let file = BufWriter::with_capacity(1 << 18, File::create(&unfinished)?);
+        let file = BufWriter::with_capacity(BUFFER_BYTES, File::create(&unfinished)?);
         Ok(Self {
             file,
             unfinished,

@@ -8,7 +8,6 @@
 //! DIR/snapshots/    the newest two snapshots
 //! ```
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +29,7 @@ const SNAPSHOTS: &str = "snapshots";
 pub struct Folder {
     dir: PathBuf,
     identity: Identity,
-    _lock: File,
+    _lock: disk::Lock,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,14 +180,10 @@ impl Identity {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, FolderError> {
+fn lock(dir: &Path) -> Result<disk::Lock, FolderError> {
     let path = dir.join(LOCK);
-    let file = disk::open_lock(&path).map_err(failed("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(FolderError::InUse(dir.to_owned())),
-        Err(TryLockError::Error(e)) => Err(failed("lock", &path)(e)),
-    }
+    let lock = disk::lock(&path).map_err(failed("lock", &path))?;
+    lock.ok_or_else(|| FolderError::InUse(dir.to_owned()))
 }
 
 fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> FolderError {

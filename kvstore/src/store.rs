@@ -61,11 +61,8 @@ pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::
         let (dir, state, fatal) = (folder.log(), folder.state(), fatal.clone());
         let snapshots = snapshots.clone();
         blocking(move || {
-            disk::remove_unfinished(snapshots.dir()).map_err(|source| OpenError::Io {
-                what: "remove unfinished files in",
-                path: snapshots.dir().to_owned(),
-                source,
-            })?;
+            disk::remove_unfinished(snapshots.dir())
+                .map_err(|source| recovery::cannot("remove unfinished files in", snapshots.dir(), source))?;
             let log = LogStore::open(&dir, fatal).map_err(|source| OpenError::Log { dir, source })?;
             let found = recovery::recover(&log, &snapshots, &state)?;
             Ok::<_, OpenError>((log, found))

@@ -24,8 +24,8 @@ use tokio::sync::oneshot;
 
 use super::codec::{LogId, Payload, Vote};
 use super::fatal::Fatal;
-use crate::failpoint;
 use crate::raft::{self, Entry, StorageError, TypeConfig};
+use crate::{disk, failpoint};
 
 /// A file of the log is closed at this size, and removed when all of it has been purged.
 const CHUNK_BYTES: usize = 16 << 20;
@@ -107,7 +107,14 @@ impl LogStore {
         let dir = dir
             .to_str()
             .ok_or_else(|| io::Error::other("the folder's name is not UTF-8"))?;
+        let before = disk::size_of_files(Path::new(dir))?;
         let log = RaftLog::open(Arc::new(config(dir)))?;
+        if let Some(bytes @ 1..) = before.checked_sub(log.on_disk_size()) {
+            tracing::info!(
+                bytes,
+                "the log's last write was cut off in the middle; what was not acknowledged is gone"
+            );
+        }
         let size = LogSize::default();
         size.start_at(log.on_disk_size());
         Ok(Self {
@@ -411,5 +418,44 @@ impl LogSize {
 
     fn lock(&self) -> MutexGuard<'_, Sizes> {
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_log::Callback as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flush_that_fails_ends_the_server_and_the_first_reason_stays() {
+        let fatal = Fatal::default();
+        let (told, waiting) = oneshot::channel();
+
+        for (told, kind) in [
+            (Told::Waiting(told), io::ErrorKind::StorageFull),
+            (Told::Nobody, io::ErrorKind::Other),
+        ] {
+            Flushed {
+                fatal: fatal.clone(),
+                told,
+            }
+            .send(Err(kind.into()));
+        }
+
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let reason = fatal.wait().await.to_string();
+        assert!(
+            reason.contains("no storage space") && reason.contains("start the server again"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn every_range_has_a_first_index_and_one_after_it() {
+        assert_eq!(half_open(&(2..5)), (2, 5));
+        assert_eq!(half_open(&(2..=5)), (2, 6));
+        assert_eq!(half_open(&..), (0, u64::MAX));
+        assert_eq!(half_open(&(Bound::Excluded(2), Bound::Unbounded)), (3, u64::MAX));
     }
 }

@@ -25,7 +25,7 @@ pub enum OpenError {
     )]
     Log { dir: PathBuf, source: io::Error },
     #[error(
-        "the state cannot be rebuilt: the log in {} begins after entry {purged}, and there is no state or good snapshot that reaches there{found}; put the data folder back from a copy",
+        "the state cannot be rebuilt: the log begins after entry {purged}, and neither {} nor a good snapshot reaches there{found}; put the data folder back from a copy",
         .dir.display()
     )]
     Hole { dir: PathBuf, purged: u64, found: String },
@@ -57,32 +57,48 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
         dir: dir.to_owned(),
         source,
     })?;
-    let on_disk = look(dir);
-    let why = match on_disk {
-        Ok((tables, Some(replica))) => match unfit(&replica, purged, last, snapshots) {
-            None => {
-                return Ok(Found {
-                    replica,
-                    tables,
-                    rewrite: false,
-                });
-            }
-            Some(why) => {
-                drop(tables);
-                why
-            }
-        },
-        Ok((tables, None)) if last.is_none() => return from_nothing(tables, snapshots),
-        Ok((tables, None)) => {
+    let why = match look(dir) {
+        Ok((tables, Some(replica))) if replica.last_log_id >= purged => {
+            return go_on(replica, tables, last, snapshots);
+        }
+        Ok((tables, Some(_))) => {
             drop(tables);
-            "it is empty and the log is not".to_owned()
+            "the log has been purged beyond it".to_owned()
+        }
+        // New, removed, or killed before anything of it was on disk.
+        Ok((tables, None)) => {
+            let (replica, from) = rebuild(purged, snapshots, dir)?;
+            tracing::info!(from, "the state on disk is empty");
+            return Ok(Found {
+                replica,
+                tables,
+                rewrite: true,
+            });
         }
         Err(e) => {
             refuse_if_only_unreadable(dir, &e)?;
             e.to_string()
         }
     };
-    rebuild(purged, snapshots, dir, &why)
+    let (replica, from) = rebuild(purged, snapshots, dir)?;
+    let kept_in = set_aside(dir)?;
+    let kept_in = kept_in.display();
+    tracing::warn!(why, from, %kept_in, "the state on disk cannot be used; it is set aside and rebuilt");
+    match look(dir) {
+        Ok((tables, _)) => Ok(Found {
+            replica,
+            tables,
+            rewrite: true,
+        }),
+        Err(e) => {
+            let remedy = "check the disk and start again";
+            Err(OpenError::State {
+                dir: dir.to_owned(),
+                reason: e.to_string(),
+                remedy,
+            })
+        }
+    }
 }
 
 /// Opens and loads the state on disk. A panic of sled's is an error like another.
@@ -102,29 +118,40 @@ pub(super) fn look(dir: &Path) -> Result<(Tables, Option<Replica>), Unusable> {
     Ok((tables, replica))
 }
 
-/// Why a state that reads well cannot be gone on with.
-fn unfit(replica: &Replica, purged: Option<LogId>, last: Option<LogId>, snapshots: &Snapshots) -> Option<String> {
-    if replica.last_log_id < purged {
-        return Some("the log has been purged beyond it".into());
+/// Goes on from a good state; or from a snapshot of another server, if the process ended while
+/// that was taking the state's place.
+fn go_on(replica: Replica, tables: Tables, last: Option<LogId>, snapshots: &Snapshots) -> Result<Found, OpenError> {
+    let listed = snapshots
+        .current()
+        .map_err(|source| cannot("list the snapshots in", snapshots.dir(), source))?;
+    let snapshot = listed.and_then(|(header, _)| header.last_log_id);
+    if replica.last_log_id > last.max(snapshot) {
+        // The state follows the log, so the log has lost its end. What the state has is kept.
+        let applied = replica.last_log_id.map(|id| id.index);
+        let last = last.map(|id| id.index);
+        tracing::warn!(
+            applied,
+            last,
+            "the log ends before the state does: it has lost entries; check the disk"
+        );
     }
-    // A snapshot from another server may be ahead of the log; nothing else may.
-    let snapshot = || {
-        snapshots
-            .current()
-            .ok()
-            .flatten()
-            .and_then(|(header, _)| header.last_log_id)
-    };
-    (replica.last_log_id > last && replica.last_log_id > snapshot()).then(|| "it is ahead of the log".into())
-}
-
-/// A new folder; or one whose log was lost whole, which only a snapshot can tell.
-fn from_nothing(tables: Tables, snapshots: &Snapshots) -> Result<Found, OpenError> {
-    let (replica, _) = newest(snapshots)?;
+    let ahead = last.max(replica.last_log_id);
+    if snapshot > ahead {
+        let (newer, _) = newest(snapshots)?;
+        if let Some(replica) = newer.filter(|newer| newer.last_log_id > ahead) {
+            let rewrite = true;
+            return Ok(Found {
+                replica,
+                tables,
+                rewrite,
+            });
+        }
+    }
+    let rewrite = false;
     Ok(Found {
-        rewrite: replica.is_some(),
-        replica: replica.unwrap_or_default(),
+        replica,
         tables,
+        rewrite,
     })
 }
 
@@ -147,8 +174,14 @@ fn refuse_if_only_unreadable(dir: &Path, e: &Unusable) -> Result<(), OpenError> 
     })
 }
 
-fn rebuild(purged: Option<LogId>, snapshots: &Snapshots, dir: &Path, why: &str) -> Result<Found, OpenError> {
+/// A state that the log goes on from, and in words where it comes from.
+fn rebuild(purged: Option<LogId>, snapshots: &Snapshots, dir: &Path) -> Result<(Replica, String), OpenError> {
     let (replica, found) = newest(snapshots)?;
+    let from = replica.as_ref().and_then(|replica| replica.last_log_id);
+    let from = from.map_or_else(
+        || "the log alone".to_owned(),
+        |id| format!("a snapshot at log entry {}", id.index),
+    );
     let replica = replica.unwrap_or_default();
     if replica.last_log_id < purged {
         let purged = purged.map_or(0, |id| id.index);
@@ -158,37 +191,14 @@ fn rebuild(purged: Option<LogId>, snapshots: &Snapshots, dir: &Path, why: &str) 
             found,
         });
     }
-    let aside = set_aside(dir)?;
-    tracing::warn!(
-        reason = why,
-        kept_in = %aside.display(),
-        from = replica.last_log_id.map_or_else(|| "the log alone".to_owned(), |id| format!("a snapshot at log entry {}", id.index)),
-        "the state on disk is not usable; it has been set aside and is rebuilt from snapshot and log"
-    );
-    match look(dir) {
-        Ok((tables, _)) => Ok(Found {
-            replica,
-            tables,
-            rewrite: true,
-        }),
-        Err(e) => {
-            let remedy = "check the disk and start again";
-            Err(OpenError::State {
-                dir: dir.to_owned(),
-                reason: e.to_string(),
-                remedy,
-            })
-        }
-    }
+    Ok((replica, from))
 }
 
 /// The newest good snapshot, and in words what is wrong with others.
 pub(super) fn newest(snapshots: &Snapshots) -> Result<(Option<Replica>, String), OpenError> {
-    let NewestGood { good, bad } = snapshots.newest_good().map_err(|source| OpenError::Io {
-        what: "list the snapshots in",
-        path: snapshots.dir().to_owned(),
-        source,
-    })?;
+    let NewestGood { good, bad } = snapshots
+        .newest_good()
+        .map_err(|source| cannot("list the snapshots in", snapshots.dir(), source))?;
     for e in &bad {
         tracing::warn!(error = %e, "a snapshot is passed over");
     }
@@ -204,13 +214,14 @@ pub(super) fn newest(snapshots: &Snapshots) -> Result<(Option<Replica>, String),
 /// Moves the state on disk out of the way; one that was there before is removed.
 fn set_aside(dir: &Path) -> Result<PathBuf, OpenError> {
     let aside = dir.with_extension("set-aside");
-    let failed = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| OpenError::Io { what, path, source }
-    };
     if disk::exists(&aside) {
-        disk::remove_dir(&aside).map_err(failed("remove", &aside))?;
+        disk::remove_dir(&aside).map_err(|source| cannot("remove", &aside, source))?;
     }
-    disk::rename(dir, &aside).map_err(failed("set aside", dir))?;
+    disk::rename(dir, &aside).map_err(|source| cannot("set aside", dir, source))?;
     Ok(aside)
+}
+
+pub(super) fn cannot(what: &'static str, path: &Path, source: io::Error) -> OpenError {
+    let path = path.to_owned();
+    OpenError::Io { what, path, source }
 }

@@ -13,8 +13,7 @@
 //! mark tells a file that is whole from one that is not. Sections and formats that this version
 //! does not know are refused, not skipped: a state without a part of itself is another state.
 
-use std::fs::File;
-use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -212,7 +211,7 @@ fn checksum(kind: u8, length: u32, bytes: &[u8]) -> u32 {
 /// thing wrong; [`Reader::finish`] says whether it was the end mark.
 struct Reader {
     path: PathBuf,
-    file: BufReader<File>,
+    file: disk::Reading,
     header: Header,
     table: Option<Table>,
     rows: std::vec::IntoIter<Row>,
@@ -222,12 +221,11 @@ struct Reader {
 
 impl Reader {
     fn open(path: &Path) -> Result<Self, BadSnapshot> {
-        let file = disk::open(path).map_err(|source| BadSnapshot::Io {
+        let mut file = disk::open(path).map_err(|source| BadSnapshot::Io {
             what: "open",
             path: path.to_owned(),
             source,
         })?;
-        let mut file = BufReader::with_capacity(1 << 18, file);
         let mut start = [0; 10];
         read_exact(path, &mut file, &mut start)?;
         let (magic, format) = start.split_at(MAGIC.len());

@@ -183,3 +183,73 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 fn ended() -> io::Error {
     io::Error::other("the writer of the state on disk has ended")
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use kvapi::{Key, Revision};
+
+    use super::*;
+    use crate::raft::StoredMembership;
+    use crate::state::Entry;
+
+    fn rows(bytes: usize) -> Vec<Row> {
+        let value = vec![0; bytes].into();
+        let entry = Entry {
+            value,
+            flags: 0,
+            create: Revision(2),
+            modify: Revision(2),
+            lock_index: 0,
+            session: None,
+        };
+        vec![Row::Key(Key::new("a").unwrap(), Some(Arc::new(entry)))]
+    }
+
+    #[tokio::test]
+    async fn whoever_applies_waits_while_too_much_is_unwritten() {
+        let (jobs, waiting) = channel();
+        let writer = Writer {
+            jobs,
+            room: Arc::new(Semaphore::new(LAG_BYTES)),
+        };
+        let mark = || Mark::of(&State::default(), None, StoredMembership::default());
+        writer.write(rows(LAG_BYTES / 2), mark()).await.unwrap();
+
+        let mut second = Box::pin(writer.write(rows(LAG_BYTES / 2), mark()));
+
+        assert!((&mut second).now_or_never().is_none());
+        drop(waiting.recv().unwrap());
+        second.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_has_ended_says_so() {
+        let (jobs, waiting) = channel();
+        let writer = Writer {
+            jobs,
+            room: Arc::new(Semaphore::new(LAG_BYTES)),
+        };
+        drop(waiting);
+
+        assert!(writer.checkpoint().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fails_ends_the_server_with_a_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let fatal = Fatal::default();
+        let writer = Writer::start(Tables::open(&state).unwrap(), fatal.clone()).unwrap();
+
+        // A checkpoint makes the files' names durable, and here they have gone.
+        crate::disk::remove_dir(&state).unwrap();
+        assert!(writer.checkpoint().await.is_err());
+
+        let reason = fatal.wait().await.to_string();
+        assert!(
+            reason.contains("cannot write the state on disk") && reason.contains("start the server again"),
+            "{reason}"
+        );
+    }
+}

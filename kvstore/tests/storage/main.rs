@@ -1,4 +1,5 @@
 //! The store on disk, as openraft uses it: real files, real restarts, damage and kills.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// A store in a temporary folder, and commands for it.
 mod harness;

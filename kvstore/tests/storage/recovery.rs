@@ -140,6 +140,55 @@ async fn without_log_or_snapshot_to_rebuild_from_the_start_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_has_lost_its_end_takes_nothing_from_the_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, digest) = lived_in(dir.path()).await;
+    store.close().await;
+    let log = disk::list(&dir.path().join("log"))
+        .unwrap()
+        .into_iter()
+        .rfind(|path| path.extension().is_some_and(|end| end == "wal"))
+        .unwrap();
+    let content = disk::read(&log).unwrap().unwrap();
+    disk::replace(&log, &content[..content.len() / 2]).unwrap();
+
+    let mut store = Store::open(dir.path()).await;
+
+    assert_eq!(store.digest(), digest);
+    let state = store.log.get_log_state().await.unwrap();
+    assert_eq!(state.last_log_id, store.machine.applied_state().await.unwrap().0);
+    store.next = state.last_log_id.unwrap().index + 1;
+    store.put("after", "it").await;
+    let digest = store.digest();
+    store.close().await;
+    let store = Store::open(dir.path()).await;
+    assert_eq!(store.digest(), digest);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_log_is_refused_with_its_folder_and_a_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = lived_in(dir.path()).await;
+    store.close().await;
+    let log = disk::list(&dir.path().join("log"))
+        .unwrap()
+        .into_iter()
+        .rfind(|path| path.extension().is_some_and(|end| end == "wal"))
+        .unwrap();
+    let mut content = disk::read(&log).unwrap().unwrap();
+    let at = content.len() / 2;
+    content[at] ^= 1;
+    disk::replace(&log, &content).unwrap();
+
+    let error = Store::try_open(dir.path()).await.err().unwrap().to_string();
+
+    assert!(error.contains("cannot be read"), "{error}");
+    assert!(error.contains(&dir.path().join("log").display().to_string()), "{error}");
+    assert!(error.contains("put the data folder back from a copy"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_entry_of_a_newer_version_stops_the_server_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(dir.path()).await;
