@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use kvapi::watch::News;
 use kvapi::{Consistency, Error, Revision};
 use rand::RngExt as _;
 
-use crate::harness::{Exit, Home, Options, Server, alone, eventually, holds, long, test};
+use crate::harness::{Exit, Home, Options, Server, alone, eventually, holds, long, test, write_file};
 
 const WRITERS: usize = 8;
 
@@ -99,7 +99,13 @@ fn every_acknowledged_write_outlives_kill_9() {
             let stop = Arc::new(AtomicBool::new(false));
             let running: Vec<_> = writers
                 .drain(..)
-                .map(|writer| tokio::spawn(writer.write(server.client(), Arc::clone(&stop), Arc::clone(&acknowledged))))
+                .map(|writer| {
+                    tokio::spawn(writer.write(
+                        server.client_within(Duration::from_secs(1)),
+                        Arc::clone(&stop),
+                        Arc::clone(&acknowledged),
+                    ))
+                })
                 .collect();
             let enough = rand::rng().random_range(20..400);
             holds("writes", async || acknowledged.load(Ordering::Relaxed) >= enough).await?;
@@ -200,29 +206,33 @@ async fn fill(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stops the server, does something to the folder that sled keeps, starts it again: everything
-/// must be as it was. Gives what the server said at its start.
-async fn survives(home: &Home, harm: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<String> {
+/// Fills a server, stops it, does something to the folder that sled keeps, starts it again, and so
+/// on: everything must be as it was, each time. Gives what the server said at each start.
+async fn survives(home: &Home, harms: &[fn(&Path) -> anyhow::Result<()>]) -> anyhow::Result<Vec<String>> {
     let mut server = Server::start(home).await?;
     fill(&server).await?;
     let before = Shown::by(&server).await?;
-    assert_eq!(server.stop().await?, Exit::Code(0));
-    let said_before = server.program.log().len();
+    let mut said = Vec::new();
+    for (number, harm) in harms.iter().enumerate() {
+        assert_eq!(server.stop().await?, Exit::Code(0));
+        let so_far = server.program.log().len();
 
-    harm(&server.data.join("state"))?;
-    server.restart(home).await?;
+        harm(&server.data.join("state"))?;
+        server.restart(home).await?;
 
-    let after = Shown::by(&server).await?;
-    assert_eq!(after.revision, before.revision);
-    assert_eq!(after.entries, before.entries);
-    assert_eq!(after.past, before.past, "the history");
-    Ok(server.program.log().split_off(said_before))
+        let after = Shown::by(&server).await?;
+        assert_eq!(after.revision, before.revision, "harm {number}");
+        assert_eq!(after.entries, before.entries, "harm {number}");
+        assert_eq!(after.past, before.past, "harm {number}: the history");
+        said.push(server.program.log().split_off(so_far));
+    }
+    Ok(said)
 }
 
 #[test]
 fn a_restart_shows_what_was_there() {
     test(async |home| {
-        survives(home, |_| Ok(())).await?;
+        survives(home, &[|_| Ok(()), |_| Ok(())]).await?;
         Ok(())
     });
 }
@@ -230,43 +240,39 @@ fn a_restart_shows_what_was_there() {
 #[test]
 fn a_deleted_state_folder_is_rebuilt_with_its_history() {
     test(async |home| {
-        survives(home, |state| Ok(fs::remove_dir_all(state)?)).await?;
+        survives(home, &[|state| Ok(fs::remove_dir_all(state)?)]).await?;
         Ok(())
     });
 }
 
-/// The files below a folder, largest first.
-fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path)
-            } else {
-                found.push(path)
-            }
+/// Changes every byte of a file whose place `which` picks.
+fn damage(file: &Path, which: impl Fn(usize) -> bool) -> anyhow::Result<()> {
+    let mut bytes = fs::read(file)?;
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        if which(place) {
+            *byte ^= 0x55;
         }
     }
-    found.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).map_or(0, |about| about.len())));
-    Ok(found)
+    Ok(write_file(file, bytes)?)
 }
 
 #[test]
-fn a_damaged_state_folder_is_set_aside_and_rebuilt_and_the_log_says_so() {
+fn a_damaged_state_folder_is_rebuilt_and_the_log_says_so() {
     test(async |home| {
-        let said = survives(home, |state| {
-            let files = files(state)?;
-            let file = files.first().context("the state folder has files")?;
-            let mut bytes = fs::read(file)?;
-            for byte in bytes.iter_mut().step_by(61) {
-                *byte ^= 0x55;
-            }
-            Ok(crate::harness::write_file(file, bytes)?)
-        })
+        let said = survives(
+            home,
+            &[
+                |state| damage(&state.join("db"), |place| place % 61 == 0),
+                |state| damage(&state.join("db"), |place| place % 4_099 == 1_234),
+                |state| Ok(write_file(&state.join("db"), [])?),
+                |state| damage(&state.join("conf"), |_| true),
+            ],
+        )
         .await?;
-        assert!(said.contains("aside"), "{said}");
+        for (number, said) in said.iter().enumerate() {
+            assert!(said.contains("the state on disk"), "harm {number}: {said}");
+        }
+        assert!(said[1].contains("set aside and rebuilt"), "{}", said[1]);
         Ok(())
     });
 }

@@ -113,7 +113,12 @@ impl Server {
 
     /// A client that waits ten seconds for an answer.
     pub(crate) fn client(&self) -> Client {
-        Client::new(vec![self.address.clone()], None, Duration::from_secs(10))
+        self.client_within(Duration::from_secs(10))
+    }
+
+    /// A client that gives up sooner or later than that.
+    pub(crate) fn client_within(&self, timeout: Duration) -> Client {
+        Client::new(vec![self.address.clone()], None, timeout)
     }
 
     /// The command line, pointed here.
