@@ -1,15 +1,53 @@
-//! draft
+//! The agent: follows keys, renders files as one transaction, and reloads a program.
+//!
+//! ```text
+//!   kvapi::watch ──News──► run ──Event──► core ──Action──► run ──► render, transaction, child
+//!                           ▲              │ P                          │
+//!                           └──── Done ────┼────────────────────────────┘
+//!                                          ▼
+//!                    stream, view, graph, quiescence, supervise (P)
+//! ```
+//!
+//! `P` marks what is pure: no clock, chance, task, file, socket or log line.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`cli`] | flags of `run`, `once`, `render` |
+//! | [`policy`] P, [`config`] P, [`load`] | what the user chose; files and flags, checked; reading them |
+//! | [`syntax`] P, [`lint`] P, [`templates`] P | what is wrong with a template before it is rendered; compiled templates |
+//! | [`helpers`] P, [`render`] P | a template and a view become a text and a record of reads |
+//! | [`view`] P, [`stream`] P, [`graph`] P | our copy of the keys; what news mean for it; who reads what |
+//! | [`quiescence`] P, [`supervise`] P | when a burst is over; the child's life |
+//! | [`core`] P | **the decisions**: events in, actions out |
+//! | [`run`] | the loop: the one place that waits |
+//! | [`transaction`], [`write`](mod@write), [`folder`], [`journal`] | stage, check, promote, put back; files; what survives a kill |
+//! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
+//! | [`preview`] | `agent render` |
+//! | [`nearest`] P | "did you mean" |
+
 pub mod child;
+pub mod cli;
+pub mod config;
+pub mod core;
+pub mod folder;
 pub mod graph;
 pub mod helpers;
+pub mod journal;
 pub mod lint;
+pub mod load;
 pub mod nearest;
 pub mod policy;
+pub mod preview;
 pub mod quiescence;
 pub mod reap;
 pub mod render;
+pub mod run;
+pub mod signals;
+pub mod sources;
+pub mod stream;
 pub mod supervise;
 pub mod syntax;
 pub mod templates;
+pub mod transaction;
 pub mod view;
 pub mod write;

@@ -1,0 +1,144 @@
+//! Replacing all files of a folder at once.
+//!
+//! For programs that read at any time: the files lie in a fresh folder, and the path that programs
+//! know is a symlink to it, swapped by one rename. The folder before stays for whoever is still
+//! reading in it, until the next swap.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::write;
+
+/// One file: its path in the folder, contents, mode.
+pub type Member<'a> = (&'a Path, &'a str, Option<u32>);
+
+/// A complete, durable folder that nobody looks at yet.
+#[derive(Debug)]
+pub struct Pending {
+    link: PathBuf,
+    fresh: TempDir,
+}
+
+/// Where the symlink led before; `None` if there was none.
+#[derive(Debug)]
+pub struct Undo {
+    link: PathBuf,
+    target: Option<PathBuf>,
+}
+
+impl Pending {
+    /// Writes all files into a fresh folder.
+    pub fn prepare(link: &Path, members: &[Member<'_>]) -> io::Result<Self> {
+        let (parent, name) = split(link)?;
+        if fs::symlink_metadata(link).is_ok_and(|meta| !meta.is_symlink()) {
+            let told = format!("{} exists and is not a symlink; move it away", link.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, told));
+        }
+        fs::create_dir_all(parent)?;
+        let fresh = tempfile::Builder::new().prefix(&prefix(&name)).tempdir_in(parent)?;
+        fs::set_permissions(fresh.path(), Permissions::from_mode(0o755))?;
+        for (name, text, mode) in members {
+            write::atomic(&fresh.path().join(name), text.as_bytes(), *mode)?;
+        }
+        write::sync_folder(fresh.path())?;
+        Ok(Self { link: link.to_owned(), fresh })
+    }
+
+    /// Swaps the symlink, and removes what lies there from before the last swap.
+    pub fn promote(self) -> io::Result<Undo> {
+        let (parent, name) = split(&self.link)?;
+        let undo = Undo { target: fs::read_link(&self.link).ok(), link: self.link.clone() };
+        let target = PathBuf::from(self.fresh.path().file_name().unwrap_or_default());
+        point(&self.link, &target)?;
+        let _ = self.fresh.keep();
+        for entry in fs::read_dir(parent)?.flatten() {
+            let file = entry.file_name();
+            let ours = file.to_string_lossy().starts_with(&prefix(&name));
+            let used = file == *target || undo.target.as_ref().is_some_and(|old| *old == *file);
+            if ours && !used {
+                // Left over at worst, and tried again at the next swap.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        Ok(undo)
+    }
+}
+
+impl Undo {
+    /// Swaps back.
+    pub fn put_back(&self) -> io::Result<()> {
+        match &self.target {
+            Some(target) => point(&self.link, target),
+            None => fs::remove_file(&self.link),
+        }
+    }
+}
+
+/// Whether the folder shows exactly these contents.
+pub fn shows(link: &Path, members: &[Member<'_>]) -> bool {
+    members.iter().all(|(name, text, mode)| {
+        let path = link.join(name);
+        let same_mode = |wanted| fs::metadata(&path).is_ok_and(|meta| meta.permissions().mode() & 0o7777 == wanted);
+        fs::read(&path).is_ok_and(|old| old == text.as_bytes()) && mode.is_none_or(same_mode)
+    })
+}
+
+fn point(link: &Path, target: &Path) -> io::Result<()> {
+    let (parent, name) = split(link)?;
+    let temp = parent.join(format!(".{name}.link-{}", std::process::id()));
+    match fs::remove_file(&temp) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        Ok(()) | Err(_) => {}
+    }
+    symlink(target, &temp)?;
+    fs::rename(&temp, link)?;
+    write::sync_folder(parent)
+}
+
+fn split(link: &Path) -> io::Result<(&Path, String)> {
+    match (link.parent(), link.file_name()) {
+        (Some(parent), Some(name)) => Ok((parent, name.to_string_lossy().into_owned())),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no folder")),
+    }
+}
+
+fn prefix(name: &str) -> String {
+    format!(".{name}.keyway-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_change_by_one_rename_and_come_back_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("current");
+        let (a, b) = (Path::new("a"), Path::new("sub/b"));
+        let read = |name: &Path| fs::read_to_string(link.join(name)).unwrap();
+
+        Pending::prepare(&link, &[(a, "1", None), (b, "1", None)]).unwrap().promote().unwrap();
+        let undo = Pending::prepare(&link, &[(a, "2", None), (b, "2", Some(0o600))]).unwrap().promote().unwrap();
+
+        assert_eq!((read(a), read(b)), ("2".into(), "2".into()));
+        assert!(shows(&link, &[(a, "2", None), (b, "2", Some(0o600))]) && !shows(&link, &[(a, "1", None)]));
+
+        undo.put_back().unwrap();
+        assert_eq!((read(a), read(b)), ("1".into(), "1".into()));
+
+        Pending::prepare(&link, &[(a, "3", None)]).unwrap().promote().unwrap();
+        Pending::prepare(&link, &[(a, "4", None)]).unwrap().promote().unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "the link, its folder and the one before");
+    }
+
+    #[test]
+    fn a_real_folder_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = Pending::prepare(dir.path(), &[]).unwrap_err().to_string();
+        assert!(told.contains("not a symlink"));
+    }
+}

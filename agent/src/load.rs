@@ -1,0 +1,105 @@
+//! Reading what the agent is to do: configuration files, templates, partials.
+//!
+//! Everything is read and compiled before anything of it is used; whatever is wrong leaves what
+//! runs as it is. The same [`Plan`] is read again after SIGHUP and when a template changes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use kvapi::Problem;
+use kvapi::problem::exit;
+
+use crate::config::{Config, Raw, Source};
+use crate::render::STACK;
+use crate::templates::Templates;
+
+/// What a run was started with.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Configuration files, in order.
+    pub files: Vec<PathBuf>,
+    /// What the flags say; it wins over the files.
+    pub flags: Raw,
+    /// End after the first set.
+    pub once: bool,
+}
+
+/// A checked configuration and its compiled templates.
+#[derive(Debug)]
+pub struct Program {
+    /// The configuration.
+    pub config: Config,
+    /// The templates; a template's place is the same in both.
+    pub templates: Templates,
+}
+
+impl Plan {
+    /// Reads and compiles everything. Blocks; compiling has a thread of its own for its stack.
+    pub fn load(&self, before: Option<&Program>) -> Result<Program, Problem> {
+        let mut raw = Raw::default();
+        for path in &self.files {
+            raw.merge(Raw::parse(&read(path, "configuration")?, path)?);
+        }
+        raw.merge(self.flags.clone());
+        let config = raw.check(self.once)?;
+        let mut mains = Vec::with_capacity(config.templates.len());
+        for template in &config.templates {
+            mains.push(match &template.source {
+                Source::File(path) => (path.display().to_string(), read(path, "template")?),
+                Source::Inline(text) => (format!("{} (contents)", template.shown), text.clone()),
+            });
+        }
+        let partials = config.partials.as_deref().map(partials).transpose()?.unwrap_or_default();
+        let before = before.map(|program| &program.templates);
+        let templates = on_big_stack(|| Templates::compile(&mains, &partials, before))??;
+        for name in templates.slow() {
+            tracing::warn!(template = name, "more than 1000 tags compile slowly; use {{#each}}");
+        }
+        Ok(Program { config, templates })
+    }
+}
+
+impl Program {
+    /// The files whose change means that this has to be read again.
+    pub fn sources(&self) -> impl Iterator<Item = &Path> {
+        let templates = self.config.templates.iter().filter_map(|template| match &template.source {
+            Source::File(path) => Some(path.as_path()),
+            Source::Inline(_) => None,
+        });
+        templates.chain(self.config.partials.as_deref())
+    }
+}
+
+/// Runs something on a thread whose stack is known to suffice.
+pub fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Problem> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("render".into()).stack_size(STACK).spawn_scoped(scope, work);
+        let thread = thread.map_err(|e| Problem::new(exit::AGENT, format!("cannot start a thread: {e}")))?;
+        thread.join().map_err(|_| Problem::new(exit::BUG, "a template made the renderer panic"))
+    })
+}
+
+/// Every `*.hbs` of a folder, by its name without the ending.
+fn partials(folder: &Path) -> Result<BTreeMap<String, String>, Problem> {
+    let listed = fs::read_dir(folder).map_err(|e| unreadable(folder, "folder of partials", &e))?;
+    let mut found = BTreeMap::new();
+    for entry in listed {
+        let path = entry.map_err(|e| unreadable(folder, "folder of partials", &e))?.path();
+        if path.extension().is_some_and(|ending| ending == "hbs")
+            && let Some(name) = path.file_stem()
+        {
+            found.insert(name.to_string_lossy().into_owned(), read(&path, "partial")?);
+        }
+    }
+    Ok(found)
+}
+
+fn read(path: &Path, what: &str) -> Result<String, Problem> {
+    fs::read_to_string(path).map_err(|e| unreadable(path, what, &e))
+}
+
+fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> Problem {
+    Problem::new(exit::INVALID, format!("cannot read the {what} {}: {error}", path.display()))
+}

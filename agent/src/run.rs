@@ -1,0 +1,380 @@
+//! The loop: the one place that waits.
+//!
+//! It turns what happens into events for [`Core`] and performs the actions that come back. An
+//! action that takes time is started here and comes back as an event, so a stop is heard while
+//! files are being checked.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kvapi::problem::{Problem, exit};
+use kvapi::types::WatchEvent;
+use kvapi::watch::{News, Watch};
+use kvapi::{Client, Consistency};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+
+use crate::core::{Action, Core, Event, FileSet, Level};
+use crate::graph::Reads;
+use crate::journal::Journal;
+use crate::load::{Plan, Program, on_big_stack};
+use crate::reap::{Exit, Reaper};
+use crate::render::{Held, Lack, Rendered, Surroundings, render};
+use crate::signals::Signals;
+use crate::sources::Sources;
+use crate::transaction::{self, Promoted, Staged};
+use crate::view::{Revisions, View};
+use crate::{child, nearest};
+
+/// How long a template file has to be quiet before it is read again.
+const EDITED: Duration = Duration::from_millis(100);
+
+/// Hints are worth this much waiting, before an exit.
+const HINT: Duration = Duration::from_secs(2);
+
+/// What a task started by the loop brings back.
+#[derive(Debug)]
+enum Done {
+    Event(Event),
+    Staged(Result<Staged, String>),
+    Promoted(Result<Promoted, String>),
+    Loaded { result: Result<Program, Problem>, asked: bool },
+    Ended(Problem),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Agent {
+    plan: Plan,
+    program: Arc<Program>,
+    core: Core,
+    client: Client,
+    reaper: Reaper,
+    journal: Journal,
+    env: std::collections::BTreeMap<String, String>,
+    signals: Signals,
+    sources: Sources,
+    /// When the template files are to be read again.
+    reread_at: Option<Instant>,
+    watch: Option<Watch>,
+    child: Option<(Pid, oneshot::Receiver<Exit>)>,
+    staged: Option<(Staged, FileSet)>,
+    staging: Option<FileSet>,
+    promoted: Option<Promoted>,
+    cluster: String,
+    done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
+    queue: VecDeque<Event>,
+}
+
+impl Agent {
+    /// Reads what the last run left, and listens to signals; starts nothing yet.
+    pub fn new(plan: Plan, program: Program, client: Client, reaper: Reaper) -> Result<Self, Problem> {
+        let journal = Journal::new(&program.config.state_dir);
+        let left = journal.read()?;
+        let (cluster, floor, unapplied) = match left {
+            Some(record) => (record.cluster, record.revisions, !record.applied),
+            None => (String::new(), Revisions::default(), false),
+        };
+        if unapplied {
+            tracing::info!("the last run ended before {floor} was applied; it is applied now");
+        }
+        let program = Arc::new(program);
+        Ok(Self {
+            core: Core::new(Arc::clone(&program), View::above(cluster.clone(), floor), unapplied),
+            sources: Sources::watch(&program),
+            signals: Signals::listen().map_err(|e| Problem::new(exit::AGENT, format!("{e:#}")))?,
+            env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
+            plan,
+            program,
+            client,
+            reaper,
+            journal,
+            reread_at: None,
+            watch: None,
+            child: None,
+            staged: None,
+            staging: None,
+            promoted: None,
+            cluster,
+            done: mpsc::unbounded_channel(),
+            queue: VecDeque::new(),
+        })
+    }
+
+    /// Runs until the child has ended, the only set is in place, or somebody asked for the end;
+    /// returns the exit code.
+    pub async fn run(mut self) -> Result<u8, Problem> {
+        self.queue.push_back(Event::Tick);
+        loop {
+            while let Some(event) = self.queue.pop_front() {
+                for action in self.core.on(event, Instant::now()) {
+                    if let Some(code) = self.perform(action)? {
+                        return Ok(code);
+                    }
+                }
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// Waits for the next thing to happen. Each branch is cancel-safe.
+    async fn wait(&mut self) -> Result<(), Problem> {
+        let deadline = [self.core.deadline(), self.reread_at].into_iter().flatten().min();
+        tokio::select! {
+            biased; // a flood of changes must not delay a stop, an exit or a deadline
+            signal = self.signals.next() => self.signal(signal),
+            exit = exited(&mut self.child) => self.exited(exit),
+            Some(done) = self.done.1.recv() => self.take(done)?,
+            () = until(deadline) => self.tick(),
+            news = news(&mut self.watch) => self.news(news),
+            () = self.sources.next() => self.reread_at = Some(Instant::now() + EDITED),
+        }
+        Ok(())
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::SIGTERM | Signal::SIGINT => self.queue.push_back(Event::Stop),
+            Signal::SIGHUP => self.load(true),
+            other => self.queue.push_back(Event::Pass(other)),
+        }
+    }
+
+    fn exited(&mut self, exit: Exit) {
+        self.child = None;
+        child::take_terminal();
+        self.queue.push_back(Event::Exited { code: exit.code(), told: exit.to_string() });
+    }
+
+    fn tick(&mut self) {
+        if self.reread_at.is_some_and(|at| at <= Instant::now()) {
+            self.reread_at = None;
+            self.load(false);
+        }
+        self.queue.push_back(Event::Tick);
+    }
+
+    fn news(&mut self, news: News) {
+        let event = match news {
+            News::Connected { address, cluster } => {
+                tracing::debug!(%address, cluster, "connected");
+                self.cluster.clone_from(&cluster);
+                Event::Connected { cluster }
+            }
+            News::Event(event) => {
+                if let WatchEvent::Change(change) = &event {
+                    tracing::debug!(revision = %change.revision, keys = change.changes.len(), "changed");
+                }
+                Event::Stream(event)
+            }
+            News::Lost { reason } => Event::Lost { reason },
+            News::Refused { status, text } => Event::Lost { reason: format!("the server answered {status}: {text}") },
+        };
+        self.queue.push_back(event);
+    }
+
+    fn take(&mut self, done: Done) -> Result<(), Problem> {
+        let event = match done {
+            Done::Event(event) => event,
+            Done::Staged(Ok(staged)) => {
+                let changed = staged.changed.clone();
+                self.staged = self.staging.take().map(|set| (staged, set));
+                Event::Checked(Ok(changed))
+            }
+            Done::Staged(Err(reason)) => Event::Checked(Err(reason)),
+            Done::Promoted(Ok(promoted)) => {
+                self.promoted = Some(promoted);
+                Event::Promoted(Ok(()))
+            }
+            Done::Promoted(Err(reason)) => Event::Promoted(Err(reason)),
+            Done::Loaded { result: Ok(program), asked } => {
+                if !asked && program.templates.same_texts(&self.program.templates) {
+                    return Ok(());
+                }
+                tracing::info!("templates and configuration were read again");
+                self.program = Arc::new(program);
+                self.sources.adopt(&self.program);
+                Event::Loaded(Arc::clone(&self.program))
+            }
+            Done::Loaded { result: Err(problem), .. } => {
+                tracing::error!("{}; what runs goes on with what was read before", problem.what);
+                return Ok(());
+            }
+            Done::Ended(problem) => return Err(problem),
+        };
+        self.queue.push_back(event);
+        Ok(())
+    }
+
+    /// Starts one action; a code means the end.
+    fn perform(&mut self, action: Action) -> Result<Option<u8>, Problem> {
+        match action {
+            Action::Watch(scope) => self.watch = Some(self.client.watch(scope.request())),
+            Action::Render { program, ids, view } => {
+                let around = Surroundings { env: self.env.clone(), missing: program.config.policy.missing };
+                self.blocking(move || {
+                    let all = || ids.iter().map(|id| render(&program.templates, *id, &view, &around)).collect();
+                    let rendered = on_big_stack(all).unwrap_or_else(|problem| {
+                        let broken = |id| Rendered { id, reads: Reads::default(), outcome: Err(Held::Broken(problem.what.clone())) };
+                        ids.iter().copied().map(broken).collect()
+                    });
+                    Done::Event(Event::Rendered(rendered))
+                });
+            }
+            Action::Check { program, set } => {
+                self.staging = Some(set.clone());
+                let reaper = self.reaper.clone();
+                self.task(async move { Done::Staged(transaction::stage(program, set, &reaper).await) });
+            }
+            Action::Promote => self.promote(),
+            Action::PutBack => {
+                // Short, and whatever comes next has to find it done.
+                let result = self.promoted.take().map_or(Ok(()), |promoted| promoted.put_back());
+                self.queue.push_back(Event::PutBack(result.map_err(|e| e.to_string())));
+            }
+            Action::Start => self.start(),
+            Action::SignalGroup(signal) => self.send(signal, Reaper::signal_group),
+            Action::SignalChild(signal) => self.send(signal, Reaper::signal),
+            Action::Reload { attempt, signal } => {
+                let (reaper, pid) = (self.reaper.clone(), self.child.as_ref().map(|(pid, _)| *pid));
+                self.task(async move {
+                    let result = match pid {
+                        Some(pid) => child::reload(&reaper, pid, signal).await,
+                        None => Err("there is no process".to_owned()),
+                    };
+                    Done::Event(Event::Applied { attempt, result })
+                });
+            }
+            Action::Run { attempt, command } => {
+                let reaper = self.reaper.clone();
+                self.task(async move {
+                    let result = child::run(&reaper, &command, &[].into()).await;
+                    let result = result.map_err(|reason| format!("`{command}`: {reason}"));
+                    Done::Event(Event::Applied { attempt, result })
+                });
+            }
+            Action::Remember(revisions) => self.remember(revisions),
+            Action::Say(level, text) => say(level, &text),
+            Action::Lacking { lacks, fatal } => self.lacking(lacks, fatal),
+            Action::Exit(code) => return Ok(Some(code)),
+            Action::Fail(problem) => return Err(problem),
+        }
+        Ok(None)
+    }
+
+    fn promote(&mut self) {
+        let Some((staged, set)) = self.staged.take() else { return };
+        self.promoted = None;
+        let journal = self.journal.clone();
+        self.blocking(move || {
+            let noted = journal.write(&set.cluster, set.revisions, false);
+            Done::Promoted(noted.map_err(|e| format!("the journal: {e}")).and_then(|()| staged.promote()))
+        });
+    }
+
+    fn remember(&self, revisions: Revisions) {
+        if let Err(error) = self.journal.write(&self.cluster, revisions, true) {
+            tracing::warn!(%error, "cannot note in the journal that {revisions} is applied; it will be applied again");
+        }
+    }
+
+    fn start(&mut self) {
+        let event = match child::start(&self.reaper, &self.program.config.command) {
+            Ok(started) => {
+                tracing::info!(pid = started.pid.as_raw(), "started {}", self.program.config.command.join(" "));
+                self.child = Some((started.pid, started.exit));
+                Event::Started
+            }
+            Err((code, reason)) => Event::NotStarted { code, reason },
+        };
+        self.queue.push_back(event);
+    }
+
+    fn send(&self, signal: Signal, send: fn(&Reaper, Pid, Signal) -> Result<(), nix::errno::Errno>) {
+        if let Some((pid, _)) = &self.child
+            && let Err(error) = send(&self.reaper, *pid, signal)
+        {
+            // It is about to be told as gone.
+            tracing::debug!(%error, %signal, "not sent");
+        }
+    }
+
+    fn lacking(&self, lacks: Vec<Lack>, fatal: bool) {
+        let client = self.client.clone();
+        self.task(async move {
+            let mut told = Vec::with_capacity(lacks.len());
+            let mut help = Vec::new();
+            for lack in &lacks {
+                told.push(format!("`{}` ({})", lack.key, lack.place));
+                if let Some(near) = hint(&client, &lack.key).await {
+                    help.push(format!("did you mean `{near}`?"));
+                }
+            }
+            let keys = if told.len() == 1 { "the key" } else { "the keys" };
+            let mut problem = Problem::new(exit::INVALID, format!("no such key: {}", told.join(", ")));
+            help.dedup();
+            problem.help.clone_from(&help);
+            if fatal {
+                return Done::Ended(problem);
+            }
+            tracing::warn!("waiting for {keys} {}{}", told.join(", "), if help.is_empty() { String::new() } else { format!("; {}", help.join(" ")) });
+            Done::Event(Event::Tick)
+        });
+    }
+
+    fn load(&self, asked: bool) {
+        let (plan, before) = (self.plan.clone(), Arc::clone(&self.program));
+        self.blocking(move || Done::Loaded { result: plan.load(Some(&before)), asked });
+    }
+
+    fn task(&self, work: impl Future<Output = Done> + Send + 'static) {
+        let sender = self.done.0.clone();
+        tokio::spawn(async move { drop(sender.send(work.await)) });
+    }
+
+    fn blocking(&self, work: impl FnOnce() -> Done + Send + 'static) {
+        let sender = self.done.0.clone();
+        tokio::task::spawn_blocking(move || drop(sender.send(work())));
+    }
+}
+
+/// The key that may have been meant, among those in the same folder.
+pub(crate) async fn hint(client: &Client, key: &str) -> Option<String> {
+    let folder = key.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let listed = tokio::time::timeout(HINT, client.keys(&folder, None, Consistency::Stale)).await.ok()?.ok()?;
+    nearest::of(key, listed.value.iter().map(String::as_str)).map(str::to_owned)
+}
+
+fn say(level: Level, text: &str) {
+    match level {
+        Level::Info => tracing::info!("{text}"),
+        Level::Warn => tracing::warn!("{text}"),
+        Level::Error => tracing::error!("{text}"),
+    }
+}
+
+async fn exited(child: &mut Option<(Pid, oneshot::Receiver<Exit>)>) -> Exit {
+    match child {
+        // The reaper lives as long as we do; an exit that it lost is told as a failure.
+        Some((_, exit)) => exit.await.unwrap_or(Exit::Code(i32::from(exit::AGENT))),
+        None => pending().await,
+    }
+}
+
+async fn news(watch: &mut Option<Watch>) -> News {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,62 @@
+//! Notices when template files change.
+//!
+//! Folders are watched, not files: editors and Kubernetes replace files instead of writing them.
+//! It only says *that* something may have changed; whoever reads the files finds out what.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+
+use crate::load::Program;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sources {
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    changed: mpsc::Receiver<()>,
+}
+
+impl Sources {
+    /// Watches the sources of a program. If the system allows no watching, that is said once and
+    /// templates are read at start and after SIGHUP.
+    #[must_use]
+    pub fn watch(program: &Program) -> Self {
+        // One message is as good as many: it only says that it is time to look.
+        let (sender, changed) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                let _ = sender.try_send(());
+            }
+        });
+        let watcher = watcher
+            .inspect_err(|error| tracing::warn!(%error, "template files are not watched; send HUP after a change"))
+            .ok();
+        let mut sources = Self { watcher, watched: BTreeSet::new(), changed };
+        sources.adopt(program);
+        sources
+    }
+
+    /// Watches what this program is made of as well.
+    pub fn adopt(&mut self, program: &Program) {
+        let Some(watcher) = &mut self.watcher else { return };
+        for path in program.sources() {
+            let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("/")) };
+            if !self.watched.insert(folder.to_owned()) {
+                continue;
+            }
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+                tracing::warn!(folder = %folder.display(), %error, "template files are not watched; send HUP after a change");
+            }
+        }
+    }
+
+    /// Something may have changed. Never ends. Cancel-safe.
+    pub async fn next(&mut self) {
+        if self.changed.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What the stream's news mean for the view.
+//!
+//! News come in, [`Effect`]s go out. The view is *current* once the snapshot of all that was asked
+//! for has come; only then may anything be rendered. A reconnect that has missed something asks
+//! for one snapshot instead of walking through every revision in between, so that after an outage
+//! the newest revision is rendered once.
+
+use std::time::{Duration, Instant};
+
+use kvapi::types::WatchEvent;
+
+use crate::core::Level;
+use crate::view::{Refusal, Scope, View};
+
+/// Pause before a store that showed too low a revision is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What follows from news.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Nothing,
+    /// Somebody may want to know.
+    Say(Level, String),
+    /// Follow this, beginning with a snapshot.
+    Watch(Scope),
+    /// These keys changed.
+    Changed(Vec<String>),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Stream {
+    /// What was asked for.
+    scope: Scope,
+    /// Whether its snapshot has come.
+    snapshot: bool,
+    connected: bool,
+    /// Said that the store is away.
+    away: bool,
+    /// Reconnected, and not known yet whether something was missed.
+    catching_up: bool,
+    refusal: Option<Refusal>,
+    retry_at: Option<Instant>,
+}
+
+impl Stream {
+    /// Whether the view has all that was asked for. Nothing asked for is nothing to wait for.
+    #[must_use]
+    pub fn current(&self) -> bool {
+        self.scope.is_empty() || (self.snapshot && self.refusal.is_none())
+    }
+
+    /// What was not taken in, and stands until something better comes.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
+    /// When to ask again.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether it is time to ask again.
+    pub fn retry_due(&mut self, now: Instant) -> bool {
+        self.retry_at.take_if(|at| *at <= now).is_some()
+    }
+
+    /// Asks for this as well.
+    pub fn widen(&mut self, more: &Scope) -> Scope {
+        self.scope.extend(more);
+        self.again()
+    }
+
+    /// Asks for the same again, from a snapshot.
+    pub fn again(&mut self) -> Scope {
+        self.snapshot = false;
+        self.catching_up = false;
+        self.connected = false;
+        self.scope.clone()
+    }
+
+    /// A server answered.
+    pub fn connected(&mut self, view: &mut View, cluster: &str) -> Effect {
+        let away = std::mem::take(&mut self.away);
+        self.connected = true;
+        match view.meet(cluster) {
+            Err(refusal) => self.refuse(refusal),
+            Ok(()) if matches!(self.refusal, Some(Refusal::AnotherCluster { .. })) => {
+                self.refusal = None;
+                Effect::Watch(self.again())
+            }
+            Ok(()) => {
+                self.catching_up = self.snapshot;
+                if away { Effect::Say(Level::Info, "the store is back".to_owned()) } else { Effect::Nothing }
+            }
+        }
+    }
+
+    /// The connection is gone. Said once, however often it is tried.
+    pub fn lost(&mut self, reason: &str) -> Effect {
+        self.connected = false;
+        if std::mem::replace(&mut self.away, true) {
+            return Effect::Nothing;
+        }
+        let files = if self.snapshot { "; the files stay as they are" } else { "" };
+        Effect::Say(Level::Warn, format!("the store is away, trying again until it is back{files}: {reason}"))
+    }
+
+    /// An event of the stream that was asked for last.
+    pub fn event(&mut self, view: &mut View, event: WatchEvent, now: Instant) -> Effect {
+        if matches!(self.refusal, Some(Refusal::AnotherCluster { .. })) {
+            return Effect::Nothing;
+        }
+        match event {
+            WatchEvent::Snapshot(snapshot) => match view.replace(snapshot, self.scope.clone()) {
+                Ok(names) => {
+                    (self.snapshot, self.catching_up, self.refusal, self.retry_at) = (true, false, None, None);
+                    Effect::Changed(names)
+                }
+                Err(refusal) => {
+                    self.retry_at = Some(now + ASK_AGAIN);
+                    self.refuse(refusal)
+                }
+            },
+            WatchEvent::Change(_) if self.catching_up => Effect::Watch(self.again()),
+            WatchEvent::Change(change) if self.current() => match view.apply(change) {
+                Ok(names) => Effect::Changed(names),
+                Err(refusal) => self.refuse(refusal),
+            },
+            WatchEvent::Progress(progress) if self.current() => {
+                self.catching_up = false;
+                view.progress(progress.revision);
+                Effect::Nothing
+            }
+            WatchEvent::Change(_) | WatchEvent::Progress(_) | WatchEvent::Compacted(_) | WatchEvent::End(_) => {
+                Effect::Nothing
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Effect {
+        if self.refusal.as_ref() == Some(&refusal) {
+            return Effect::Nothing;
+        }
+        let told = format!("{refusal}; nothing is rendered from it (to start over with it, remove the agent's state folder)");
+        self.refusal = Some(refusal);
+        Effect::Say(Level::Error, told)
+    }
+}
