@@ -160,7 +160,8 @@ fn not_found(text: &'static str) -> Error {
 /// One request, from any door. `local` is our end of a TCP connection.
 async fn handle(doors: &Doors, door: Door, local: Option<IpAddr>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let asked = parts.headers.clone();
+    let gzip = answer::takes_gzip(&parts.headers);
+    let (method, uri) = (parts.method.clone(), parts.uri.clone());
     let answer = match enter(doors, local, &parts) {
         Ok(path) => match Route::of(&path) {
             Ok(route) => answer(doors, door, route, parts, body).await,
@@ -168,7 +169,10 @@ async fn handle(doors: &Doors, door: Door, local: Option<IpAddr>, request: Reque
         },
         Err(error) => error.into(),
     };
-    answer.into_response(&asked, &cluster_header(&doors.node))
+    let response = answer.into_response(gzip, &cluster_header(&doors.node));
+    // Without the query: a token may be in it.
+    tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "answered");
+    response
 }
 
 /// What is checked before anything is looked up. The path, cleaned and decoded.

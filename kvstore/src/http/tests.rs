@@ -385,9 +385,18 @@ async fn whoever_goes_away_stops_waiting() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let store = Fixture::new().await;
-    let listener = Listener::bind(&kvapi::Address::Tcp("127.0.0.1:0".into())).await.unwrap();
-    let kvapi::Address::Tcp(authority) = listener.address().clone() else { panic!() };
-    let server = tokio::spawn(serve(listener, Door::Tcp, Arc::clone(&store.doors), CancellationToken::new()));
+    let listener = Listener::bind(&kvapi::Address::Tcp("127.0.0.1:0".into()))
+        .await
+        .unwrap();
+    let kvapi::Address::Tcp(authority) = listener.address().clone() else {
+        panic!()
+    };
+    let server = tokio::spawn(serve(
+        listener,
+        Door::Tcp,
+        Arc::clone(&store.doors),
+        CancellationToken::new(),
+    ));
     let hub = store.doors.node.hub();
     let subscribers = |count: usize| async move {
         while hub.subscribers() != count {

@@ -33,7 +33,6 @@ pub struct Hub {
     work: Arc<Notify>,
     ring: RwLock<Ring>,
     index: Mutex<Index<Arc<Mark>>>,
-    view: RwLock<Option<Arc<State>>>,
     /// All marks of events up to this revision are made.
     published: AtomicU64,
     /// How often the whole state was replaced.
@@ -69,7 +68,6 @@ impl Hub {
             work: Arc::default(),
             ring: RwLock::new(Ring::new(bounds)),
             index: Mutex::default(),
-            view: RwLock::default(),
             published: AtomicU64::new(0),
             replacements: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
@@ -97,12 +95,6 @@ impl Hub {
         }
     }
 
-    /// The newest state that the hub was told of, or else `fallback`.
-    pub(super) fn view_or(&self, fallback: impl FnOnce() -> Arc<State>) -> Arc<State> {
-        let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-        view.unwrap_or_else(fallback)
-    }
-
     /// At most `most` events after `revision`; `None` if the ring does not reach back that far.
     pub(super) fn since(&self, revision: Revision, most: usize) -> Option<Vec<Arc<Item>>> {
         self.ring
@@ -118,10 +110,6 @@ impl Hub {
 
     fn replacements(&self) -> u64 {
         self.replacements.load(Ordering::SeqCst)
-    }
-
-    fn set_view(&self, view: &Arc<State>) {
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(view));
     }
 
     /// How many subscriptions there are.
@@ -170,7 +158,6 @@ impl Hub {
 
 impl Sink for Hub {
     fn applied(&self, view: &Arc<State>, events: Vec<Arc<Event>>) {
-        self.set_view(view);
         if events.is_empty() {
             return;
         }
@@ -189,7 +176,6 @@ impl Sink for Hub {
     }
 
     fn replaced(&self, view: &Arc<State>) {
-        self.set_view(view);
         let reset = Some(Reset {
             revision: view.revision(),
             replaced: true,

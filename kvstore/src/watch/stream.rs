@@ -67,8 +67,8 @@ impl Stream {
         }
     }
 
-    /// The next bytes to send; `None` once the stream has ended. `view` is asked for the state as
-    /// it is now, where the hub has not heard of any yet.
+    /// The next bytes to send; `None` once the stream has ended. `view` is the state as it is now,
+    /// for when the ring does not reach back far enough.
     pub fn poll_next(&mut self, cx: &mut Context<'_>, view: impl Fn() -> Arc<State>) -> Poll<Option<Bytes>> {
         loop {
             if let Some(bytes) = self.next_ready() {
@@ -110,8 +110,7 @@ impl Stream {
             return false;
         };
         if self.subscription.take_replaced() {
-            let view = self.subscription.hub().view_or(view);
-            self.begin_snapshot(&view);
+            self.begin_snapshot(&view());
             return true;
         }
         // Nothing between the cursor and the first mark concerns us.
@@ -124,7 +123,7 @@ impl Stream {
                     self.subscription.look_again(self.cursor.next());
                 }
             }
-            None => self.pull_from_history(&self.subscription.hub().view_or(view)),
+            None => self.pull_from_history(&view()),
         }
         true
     }
@@ -151,7 +150,7 @@ impl Stream {
             }
         };
         if taken {
-            // Every change that was marked so far is in this view: the hub heard of it first.
+            // Every change that was marked so far is in this view: it is set before the hub hears of it.
             self.cursor = view.revision();
         } else {
             self.subscription.look_again(self.cursor.next());
