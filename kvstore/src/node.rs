@@ -242,6 +242,12 @@ fn snapshot_by_bytes(raft: Raft, size: LogSize) {
             if size.since_snapshot() >= SNAPSHOT_BYTES && raft.trigger().snapshot().await.is_err() {
                 return;
             }
+            // What is kept behind a snapshot is counted in entries too, and they may be large.
+            if let Some(upto) = size.surplus(SNAPSHOT_BYTES)
+                && raft.trigger().purge_log(upto).await.is_err()
+            {
+                return;
+            }
         }
     });
 }

@@ -57,6 +57,7 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
         dir: dir.to_owned(),
         source,
     })?;
+    let was_there = disk::exists(dir);
     let why = match look(dir) {
         Ok((tables, Some(replica))) if replica.last_log_id >= purged => {
             return go_on(replica, tables, last, snapshots);
@@ -65,14 +66,21 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
             drop(tables);
             "the log has been purged beyond it".to_owned()
         }
-        // New, removed, or killed before anything of it was on disk.
+        // The first start leaves a mark in it, so one that lived and is empty is damaged.
+        Ok((tables, None)) if was_there && last.is_some() => {
+            drop(tables);
+            "nothing is left in it".to_owned()
+        }
         Ok((tables, None)) => {
             let (replica, from) = rebuild(purged, snapshots, dir)?;
-            tracing::info!(from, "the state on disk is empty");
+            if last.is_some() {
+                tracing::warn!(from, "the state on disk is gone; it is rebuilt");
+            }
+            let rewrite = true;
             return Ok(Found {
                 replica,
                 tables,
-                rewrite: true,
+                rewrite,
             });
         }
         Err(e) => {
