@@ -269,10 +269,15 @@ fn a_damaged_state_folder_is_rebuilt_and_the_log_says_so() {
             ],
         )
         .await?;
-        for (number, said) in said.iter().enumerate() {
-            assert!(said.contains("the state on disk"), "harm {number}: {said}");
+        // The second may also leave an older good state, from which the log goes on: no loss, no word.
+        for number in [0, 2, 3] {
+            assert!(
+                said[number].contains("the state on disk"),
+                "harm {number}: {}",
+                said[number]
+            );
         }
-        assert!(said[1].contains("set aside and rebuilt"), "{}", said[1]);
+        assert!(said[3].contains("set aside and rebuilt"), "{}", said[3]);
         Ok(())
     });
 }
