@@ -21,6 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kvapi::Address;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -29,8 +30,12 @@ use tokio_util::task::TaskTracker;
 use crate::clock;
 use crate::config::socket_addr;
 
-/// Connections of one listener. Further ones wait to be accepted.
+/// Connections of one listener, if the process may open that many files. Further ones wait to be
+/// accepted.
 pub const MAX_CONNECTIONS: usize = 65_536;
+
+/// Files that are left for the store.
+const OTHER_FILES: usize = 512;
 
 /// The longest head of a request. Room for a key of the greatest length, percent-encoded.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -183,7 +188,7 @@ pub async fn serve<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync,
 {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(max_connections()));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -215,6 +220,19 @@ pub async fn serve<S, B>(
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// As many as leave the store its files: a server without them could not even write its log. The
+/// usual limit of 1,024 open files is raised as far as the process may.
+fn max_connections() -> usize {
+    let wanted = (MAX_CONNECTIONS + OTHER_FILES) as u64;
+    let (mut files, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+    let raised = wanted.min(most);
+    if raised > files && setrlimit(Resource::RLIMIT_NOFILE, raised, most).is_ok() {
+        files = raised;
+    }
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    files.saturating_sub(OTHER_FILES).clamp(64, MAX_CONNECTIONS)
 }
 
 /// The next connection, and its place among those that may be open.
