@@ -30,7 +30,11 @@ pub fn start(reaper: &Reaper, words: &[String]) -> Result<Started, (u8, String)>
     let mut command = Command::new(program);
     command.args(arguments).process_group(0);
     let started = reaper.spawn(&mut command).map_err(|error| {
-        let code = if error.kind() == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::NOT_EXECUTABLE };
+        let code = if error.kind() == io::ErrorKind::NotFound {
+            exit::NOT_FOUND
+        } else {
+            exit::NOT_EXECUTABLE
+        };
         (code, format!("cannot start `{program}`: {error}"))
     })?;
     give_terminal(reaper, started.pid);
@@ -77,12 +81,17 @@ pub async fn reload(reaper: &Reaper, pid: Pid, signal: Signal) -> Result<(), Str
         }
         sleep(Duration::from_millis(5)).await;
     }
-    reaper.signal(pid, signal).map_err(|error| format!("cannot send {signal} to process {pid}: {error}"))
+    reaper
+        .signal(pid, signal)
+        .map_err(|error| format!("cannot send {signal} to process {pid}: {error}"))
 }
 
 /// Whether a process handles, ignores or holds back a signal; `None` if nobody can tell.
 fn survives(pid: Pid, signal: Signal) -> Option<bool> {
-    if matches!(signal, Signal::SIGCHLD | Signal::SIGURG | Signal::SIGWINCH | Signal::SIGCONT) {
+    if matches!(
+        signal,
+        Signal::SIGCHLD | Signal::SIGURG | Signal::SIGWINCH | Signal::SIGCONT
+    ) {
         return Some(true);
     }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -98,8 +107,13 @@ fn survives(pid: Pid, signal: Signal) -> Option<bool> {
 pub async fn run(reaper: &Reaper, line: &str, env: &BTreeMap<String, String>) -> Result<(), String> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(line).envs(env).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut started = reaper.spawn(&mut command).map_err(|error| format!("cannot start `sh`: {error}"))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut started = reaper
+        .spawn(&mut command)
+        .map_err(|error| format!("cannot start `sh`: {error}"))?;
     // Each pipe is read by a thread of its own: a command that fills one would wait for ever.
     let said = [drain(started.child.stdout.take()), drain(started.child.stderr.take())];
     let exit = match timeout(COMMAND_TIMEOUT, started.exit).await {
@@ -107,7 +121,10 @@ pub async fn run(reaper: &Reaper, line: &str, env: &BTreeMap<String, String>) ->
         Ok(Err(_)) => return Err("its exit was lost".to_owned()),
         Err(_) => {
             let _ = reaper.signal_group(started.pid, Signal::SIGKILL);
-            return Err(format!("it took longer than {}", kvapi::duration::format(COMMAND_TIMEOUT)));
+            return Err(format!(
+                "it took longer than {}",
+                kvapi::duration::format(COMMAND_TIMEOUT)
+            ));
         }
     };
     if exit == Exit::Code(0) {
@@ -116,7 +133,11 @@ pub async fn run(reaper: &Reaper, line: &str, env: &BTreeMap<String, String>) ->
     let mut told = format!("it {exit}");
     for pipe in said {
         // A background process may hold the pipe open.
-        let text = timeout(Duration::from_secs(1), pipe).await.ok().and_then(Result::ok).unwrap_or_default();
+        let text = timeout(Duration::from_secs(1), pipe)
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or_default();
         if !text.trim().is_empty() {
             told.push_str(": ");
             told.push_str(text.trim());

@@ -53,7 +53,12 @@ pub struct Connection {
 #[derive(Debug, Args)]
 struct Common {
     /// Template and the file that it becomes (several).
-    #[arg(short = 't', long = "template", value_name = "SRC:DST", env = "KEYWAY_AGENT_TEMPLATE")]
+    #[arg(
+        short = 't',
+        long = "template",
+        value_name = "SRC:DST",
+        env = "KEYWAY_AGENT_TEMPLATE"
+    )]
     templates: Vec<String>,
     /// Configuration in TOML (several; flags win).
     #[arg(short = 'c', long = "config", value_name = "FILE", env = "KEYWAY_AGENT_CONFIG")]
@@ -133,14 +138,25 @@ pub async fn run(command: AgentCommand, connection: Connection) -> Result<u8, Pr
             let mut flags = run.writing.raw()?;
             flags.wait = run.wait;
             flags.settle = run.settle;
-            flags.exec =
-                RawExec { command: run.command, kill_signal: run.kill_signal, kill_timeout: run.kill_timeout };
-            let plan = Plan { files: run.writing.common.config, flags, once: false };
+            flags.exec = RawExec {
+                command: run.command,
+                kill_signal: run.kill_signal,
+                kill_timeout: run.kill_timeout,
+            };
+            let plan = Plan {
+                files: run.writing.common.config,
+                flags,
+                once: false,
+            };
             start(plan, &connection, Reaper::adopting()).await
         }
         AgentCommand::Once(once) => {
             let flags = once.writing.raw()?;
-            let plan = Plan { files: once.writing.common.config, flags, once: true };
+            let plan = Plan {
+                files: once.writing.common.config,
+                flags,
+                once: true,
+            };
             start(plan, &connection, Reaper::start()).await
         }
         AgentCommand::Render(render) => render.run(&connection).await,
@@ -197,11 +213,19 @@ impl Writing {
 
 impl Render {
     async fn run(self, connection: &Connection) -> Result<u8, Problem> {
-        let plan = Plan { files: self.common.config.clone(), flags: self.common.raw(true)?, once: true };
+        let plan = Plan {
+            files: self.common.config.clone(),
+            flags: self.common.raw(true)?,
+            once: true,
+        };
         let program = load(&plan)?;
-        let env: BTreeMap<String, String> =
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
-        let around = Surroundings { env, missing: program.config.policy.missing };
+        let env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect();
+        let around = Surroundings {
+            env,
+            missing: program.config.policy.missing,
+        };
         let mut out = std::io::stdout();
         match &self.values {
             Some(values) => preview::from_values(&program, &around, values, &mut out)?,

@@ -159,8 +159,12 @@ pub struct RawSet {
 impl Raw {
     /// Reads a file's text. `path` is where it was found.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Problem> {
-        let mut raw: Self = toml::from_str(text)
-            .map_err(|error| Problem::new(exit::INVALID, format!("{}: {}", path.display(), error.to_string().trim_end())))?;
+        let mut raw: Self = toml::from_str(text).map_err(|error| {
+            Problem::new(
+                exit::INVALID,
+                format!("{}: {}", path.display(), error.to_string().trim_end()),
+            )
+        })?;
         raw.resolve(path.parent().unwrap_or(Path::new("/")));
         Ok(raw)
     }
@@ -175,7 +179,10 @@ impl Raw {
         }
         for set in &mut self.set {
             absolute(&mut set.dir);
-            set.template.iter_mut().filter_map(|template| template.source.as_mut()).for_each(absolute);
+            set.template
+                .iter_mut()
+                .filter_map(|template| template.source.as_mut())
+                .for_each(absolute);
         }
     }
 
@@ -226,17 +233,24 @@ impl Raw {
             }
         }
         if templates.is_empty() {
-            return Err(Problem::new(exit::USAGE, "there is no template").help("give one with -t SRC:DST or in a file with -c"));
+            return Err(
+                Problem::new(exit::USAGE, "there is no template").help("give one with -t SRC:DST or in a file with -c")
+            );
         }
         for (place, one) in templates.iter().enumerate() {
-            let twice = |other: &Template| other.destination == one.destination && one.destination != Destination::Stdout;
+            let twice =
+                |other: &Template| other.destination == one.destination && one.destination != Destination::Stdout;
             if templates[..place].iter().any(twice) {
                 return Err(invalid(format!("two templates write {}", one.shown)));
             }
         }
         let defaults = Policy::default();
         let policy = Policy {
-            on_change: if once && !matches!(on_change, OnChange::Command(_)) { OnChange::Nothing } else { on_change },
+            on_change: if once && !matches!(on_change, OnChange::Command(_)) {
+                OnChange::Nothing
+            } else {
+                on_change
+            },
             missing: self.missing.unwrap_or(defaults.missing),
             wait: self.wait.unwrap_or(defaults.wait),
             settle: self.settle.unwrap_or(defaults.settle),
@@ -264,11 +278,17 @@ pub fn template_flag(text: &str, output: bool) -> Result<RawTemplate, Problem> {
         Some((source, destination)) if !source.is_empty() && !destination.is_empty() => (source, destination),
         None if output && !text.is_empty() => (text, "-"),
         _ => {
-            return Err(Problem::new(exit::USAGE, format!("`{text}` names no template and file"))
-                .help("give SRC:DST, such as nginx.conf.hbs:/etc/nginx/nginx.conf"));
+            return Err(
+                Problem::new(exit::USAGE, format!("`{text}` names no template and file"))
+                    .help("give SRC:DST, such as nginx.conf.hbs:/etc/nginx/nginx.conf"),
+            );
         }
     };
-    Ok(RawTemplate { source: Some(source.into()), destination: destination.into(), ..RawTemplate::default() })
+    Ok(RawTemplate {
+        source: Some(source.into()),
+        destination: destination.into(),
+        ..RawTemplate::default()
+    })
 }
 
 fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>) -> Result<Template, Problem> {
@@ -281,7 +301,9 @@ fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>) -> Result<Template
         (Some(path), None) => Source::File(path),
         (None, Some(text)) => Source::Inline(text),
         (Some(_), Some(_)) | (None, None) => {
-            return Err(invalid(format!("the template of {shown} needs either source or contents")));
+            return Err(invalid(format!(
+                "the template of {shown} needs either source or contents"
+            )));
         }
     };
     let destination = match set {
@@ -292,10 +314,19 @@ fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>) -> Result<Template
             if !raw.destination.components().all(plain) {
                 return Err(invalid(format!("{shown} has to lie inside of its set's dir")));
             }
-            Destination::InSet { set, name: raw.destination }
+            Destination::InSet {
+                set,
+                name: raw.destination,
+            }
         }
     };
-    Ok(Template { source, destination, shown, mode: raw.perms, check: raw.check })
+    Ok(Template {
+        source,
+        destination,
+        shown,
+        mode: raw.perms,
+        check: raw.check,
+    })
 }
 
 /// Beside the first destination, named after all of them: several agents may share a folder.
@@ -311,7 +342,9 @@ fn state_dir(templates: &[Template], sets: &[PathBuf]) -> PathBuf {
         Destination::InSet { set, .. } => sets[*set].parent(),
         Destination::Stdout => None,
     });
-    first.unwrap_or(Path::new("/")).join(format!(".keyway-agent-{}", &hex(&hash.finalize())[..12]))
+    first
+        .unwrap_or(Path::new("/"))
+        .join(format!(".keyway-agent-{}", &hex(&hash.finalize())[..12]))
 }
 
 fn invalid(what: String) -> Problem {
@@ -332,83 +365,11 @@ fn perms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::E
     let text = String::deserialize(deserializer)?;
     match u32::from_str_radix(&text, 8) {
         Ok(mode) if mode <= 0o7777 => Ok(Some(mode)),
-        _ => Err(D::Error::custom(format!("`{text}` is not a mode; give it in octal, such as \"0640\""))),
+        _ => Err(D::Error::custom(format!(
+            "`{text}` is not a mode; give it in octal, such as \"0640\""
+        ))),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config, Problem> {
-        Raw::parse(text, Path::new("/etc/keyway/agent.toml"))?.check(false)
-    }
-
-    #[test]
-    fn a_whole_file_is_understood() {
-        let config = parse(
-            r#"
-            on_change = "signal=HUP"
-            wait = "1s:5s"
-            check = "true"
-            [exec]
-            command = ["nginx", "-g", "daemon off;"]
-            kill_signal = "quit"
-            kill_timeout = "30s"
-            [[template]]
-            source = "nginx.conf.hbs"
-            destination = "/etc/nginx/nginx.conf"
-            perms = "0640"
-            check = "nginx -t -c {}"
-            [[set]]
-            dir = "/etc/app/current"
-            [[set.template]]
-            contents = "x"
-            destination = "sub/app.env"
-            "#,
-        )
-        .unwrap();
-
-        assert_eq!(config.templates[0].source, Source::File("/etc/keyway/nginx.conf.hbs".into()));
-        assert_eq!(config.templates[0].mode, Some(0o640));
-        assert_eq!(config.shown(1), "/etc/app/current/sub/app.env");
-        assert_eq!(config.policy.kill_signal, Signal::SIGQUIT);
-        assert!(config.state_dir.starts_with("/etc/nginx/"));
-    }
-
-    #[test]
-    fn a_mistake_is_shown_with_its_line() {
-        for (text, line, part) in [
-            ("\non_chang = \"none\"", "line 2", "on_chang"),
-            ("wait = \"5\"", "line 1", "not a duration"),
-            ("[exec]\ncommand = []\nkill_signal = \"NO\"", "line 3", "not a signal"),
-            ("[[template]]\nsource = \"a\"\ndestination = \"b\"\nperms = \"rw\"", "line 4", "octal"),
-        ] {
-            let problem = parse(text).unwrap_err();
-            assert_eq!(problem.code, exit::INVALID);
-            assert!(problem.what.contains(line) && problem.what.contains(part), "{}", problem.what);
-            assert!(problem.what.contains("agent.toml"));
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_together_is_refused() {
-        for (text, part) in [
-            ("", "no template"),
-            ("[[template]]\ndestination = \"a\"", "either source or contents"),
-            ("on_change = \"restart\"\n[[template]]\nsource=\"a\"\ndestination=\"b\"", "needs a program"),
-            ("[[template]]\nsource=\"a\"\ndestination=\"b\"\n[[template]]\nsource=\"c\"\ndestination=\"b\"", "two templates"),
-            ("[[set]]\ndir=\"d\"\n[[set.template]]\ncontents=\"\"\ndestination=\"../x\"", "inside"),
-        ] {
-            let problem = parse(text).unwrap_err();
-            assert!(problem.what.contains(part), "{}", problem.what);
-        }
-    }
-
-    #[test]
-    fn a_program_without_a_reload_is_restarted() {
-        let config = parse("[exec]\ncommand=[\"x\"]\n[[template]]\ncontents=\"\"\ndestination=\"b\"").unwrap();
-        assert_eq!(config.policy.on_change, OnChange::Restart);
-        assert!(template_flag("a", false).is_err() && template_flag("a:", true).is_err());
-    }
-}
+mod tests;

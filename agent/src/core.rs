@@ -17,21 +17,24 @@
 //!                                                  +-> PuttingBack -> Reapplying -> Confirming
 //! ```
 
+mod apply;
+mod set;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvapi::problem::{Problem, exit};
+use kvapi::Problem;
 use kvapi::types::WatchEvent;
 use nix::sys::signal::Signal;
 
 use crate::graph::{Graph, TemplateId};
 use crate::load::Program;
-use crate::policy::{Missing, OnChange, Policy};
+use crate::policy::Policy;
 use crate::quiescence::Quiescence;
-use crate::render::{Held, Lack, Rendered};
+use crate::render::{Lack, Rendered};
 use crate::stream::{Effect, Stream};
-use crate::supervise::{Deed, Exited, Purpose, Supervise};
+use crate::supervise::{Deed, Supervise};
 use crate::view::{Revisions, Scope, View};
 
 /// Pause before a promotion that failed is tried again.
@@ -78,7 +81,11 @@ pub enum Action {
     /// Follow this part of the store, beginning with a snapshot, in place of what was followed.
     Watch(Scope),
     /// Render templates from one view.
-    Render { program: Arc<Program>, ids: BTreeSet<TemplateId>, view: Arc<View> },
+    Render {
+        program: Arc<Program>,
+        ids: BTreeSet<TemplateId>,
+        view: Arc<View>,
+    },
     /// Stage a set beside its files, and check it.
     Check { program: Arc<Program>, set: FileSet },
     /// Put the staged set in place, and remember that it is not applied yet.
@@ -226,7 +233,13 @@ impl Core {
         };
         let quiet = self.quiescence.deadline().filter(|_| self.may_render());
         let retry = self.retry_at.filter(|_| self.may_render());
-        let times = [confirmed, quiet, retry, self.supervise.deadline(), self.stream.deadline()];
+        let times = [
+            confirmed,
+            quiet,
+            retry,
+            self.supervise.deadline(),
+            self.stream.deadline(),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -256,7 +269,7 @@ impl Core {
             Event::PutBack(result) => self.put_back(result, now, out),
             Event::Started => self.apply_ended(Ok(()), now, out),
             Event::NotStarted { code, reason } => self.not_started(code, reason, out),
-            Event::Exited { code, told } => self.exited(code, told, out),
+            Event::Exited { code, told } => self.exited(code, &told, out),
             Event::Stop => self.stop(now, out),
             Event::Pass(signal) if self.supervise.alive() => out.push(Action::SignalChild(signal)),
             Event::Pass(_) | Event::Tick => {}
@@ -274,7 +287,9 @@ impl Core {
             self.phase = Phase::Idle;
             self.before = None;
         }
-        if matches!(self.phase, Phase::Idle) && let Some(program) = self.next_program.take() {
+        if matches!(self.phase, Phase::Idle)
+            && let Some(program) = self.next_program.take()
+        {
             self.adopt(program);
         }
         if !self.may_render() {
@@ -285,7 +300,11 @@ impl Core {
             (self.urgent, self.retry_at) = (false, None);
             let ids = std::mem::take(&mut self.due);
             self.phase = Phase::Rendering(self.view.revisions());
-            out.push(Action::Render { program: Arc::clone(&self.program), ids, view: Arc::clone(&self.view) });
+            out.push(Action::Render {
+                program: Arc::clone(&self.program),
+                ids,
+                view: Arc::clone(&self.view),
+            });
         }
     }
 
@@ -321,255 +340,6 @@ impl Core {
                     self.quiescence.touch(now);
                 }
             }
-        }
-    }
-
-    fn rendered(&mut self, rendered: Vec<Rendered>, out: &mut Vec<Action>) {
-        let Phase::Rendering(revisions) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        let ids: BTreeSet<TemplateId> = rendered.iter().map(|one| one.id).collect();
-        let mut texts = self.texts.clone();
-        let (mut outside, mut lacks, mut broken) = (false, Vec::new(), Vec::new());
-        for one in rendered {
-            self.graph.set(one.id, one.reads);
-            match one.outcome {
-                Ok(text) => texts[one.id] = Some(text.into()),
-                Err(Held::Outside) => outside = true,
-                Err(Held::Missing(keys)) => lacks.extend(keys),
-                Err(Held::Broken(told)) => broken.push(told),
-            }
-        }
-        if outside {
-            self.due.extend(ids);
-            self.urgent = true;
-            out.push(Action::Watch(self.stream.widen(&self.graph.scope())));
-        } else if !lacks.is_empty() || !broken.is_empty() {
-            self.due.extend(ids);
-            self.held(lacks, broken, out);
-        } else {
-            self.lacking.clear();
-            self.stage(texts, ids, revisions, out);
-        }
-    }
-
-    /// A set cannot be rendered: the files stay as they are.
-    fn held(&mut self, mut lacks: Vec<Lack>, broken: Vec<String>, out: &mut Vec<Action>) {
-        let fail = self.first && self.policy().missing == Missing::Fail;
-        if let Some(told) = broken.first().filter(|_| fail || (self.first && self.policy().once)) {
-            out.push(Action::Fail(Problem::new(exit::INVALID, format!("template {told}"))));
-            return;
-        }
-        for told in broken {
-            out.push(Action::Say(Level::Error, format!("template {told}; the files stay as they are")));
-        }
-        lacks.sort();
-        if lacks != self.lacking {
-            self.lacking.clone_from(&lacks);
-            if !lacks.is_empty() {
-                out.push(Action::Lacking { lacks, fatal: fail });
-            }
-        }
-    }
-
-    fn stage(
-        &mut self,
-        texts: Vec<Option<Arc<str>>>,
-        rendered: BTreeSet<TemplateId>,
-        revisions: Revisions,
-        out: &mut Vec<Action>,
-    ) {
-        if texts == self.texts && !self.first {
-            self.revisions = revisions;
-            return;
-        }
-        let Some(texts) = texts.into_iter().collect::<Option<Vec<_>>>() else {
-            self.due = (0..self.texts.len()).collect();
-            self.urgent = true;
-            return;
-        };
-        let set = FileSet { revisions, cluster: self.view.cluster().to_owned(), texts, rendered };
-        out.push(Action::Check { program: Arc::clone(&self.program), set: set.clone() });
-        self.phase = Phase::Checking(set);
-    }
-
-    fn checked(&mut self, result: Result<BTreeSet<TemplateId>, String>, now: Instant, out: &mut Vec<Action>) {
-        let Phase::Checking(set) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        match result {
-            Err(reason) => {
-                self.due.extend(set.rendered);
-                if self.first && self.policy().once {
-                    out.push(Action::Fail(Problem::new(exit::INVALID, reason)));
-                } else {
-                    let told = format!("{} is refused, the old files stay: {reason}", set.revisions);
-                    out.push(Action::Say(Level::Error, told));
-                }
-            }
-            Ok(changed) if changed.is_empty() => {
-                self.settle_texts(&set);
-                if self.first || self.unapplied {
-                    self.apply(self.unapplied, now, out);
-                }
-            }
-            Ok(changed) => {
-                let names: Vec<&str> = changed.iter().map(|id| self.program.config.shown(*id)).collect();
-                out.push(Action::Say(Level::Info, format!("rendered {}: {}", set.revisions, names.join(", "))));
-                out.push(Action::Promote);
-                self.phase = Phase::Promoting(set);
-            }
-        }
-    }
-
-    fn settle_texts(&mut self, set: &FileSet) {
-        self.texts = set.texts.iter().cloned().map(Some).collect();
-        self.revisions = set.revisions;
-    }
-
-    fn promoted(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
-        let Phase::Promoting(set) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        if let Err(reason) = result {
-            let problem = format!("{} could not be put in place, the old files stay: {reason}", set.revisions);
-            if self.first {
-                out.push(Action::Fail(Problem::new(exit::AGENT, problem)));
-                return;
-            }
-            self.due.extend(set.rendered);
-            self.retry_at = Some(now + RETRY);
-            out.push(Action::Say(Level::Error, problem));
-            return;
-        }
-        let (texts, revisions) = (std::mem::take(&mut self.texts), self.revisions);
-        self.settle_texts(&set);
-        self.before = Some(Before { texts, revisions, rendered: set.rendered });
-        self.apply(true, now, out);
-    }
-
-    /// Makes the program use what is in place.
-    fn apply(&mut self, changed: bool, now: Instant, out: &mut Vec<Action>) {
-        self.attempt += 1;
-        self.phase = Phase::Applying;
-        if self.policy().supervises && !self.supervise.alive() {
-            out.extend(self.supervise.start().map(deed));
-            return;
-        }
-        let attempt = self.attempt;
-        match self.policy().on_change.clone() {
-            OnChange::Signal(signal) if self.supervise.running() => out.push(Action::Reload { attempt, signal }),
-            OnChange::Restart if self.supervise.running() => {
-                out.extend(self.supervise.stop(Purpose::Restart, now).map(deed));
-            }
-            OnChange::Command(command) if changed => out.push(Action::Run { attempt, command }),
-            OnChange::Nothing | OnChange::Signal(_) | OnChange::Restart | OnChange::Command(_) => {
-                self.apply_ended(Ok(()), now, out);
-            }
-        }
-    }
-
-    fn apply_ended(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
-        if !matches!(self.phase, Phase::Applying | Phase::Reapplying) {
-            return;
-        }
-        if let Err(reason) = result {
-            return self.apply_failed(&reason, now, out);
-        }
-        let on_change = &self.policy().on_change;
-        let idle = *on_change == OnChange::Nothing && !self.first;
-        if self.before.is_some() && !self.first && !idle {
-            out.push(Action::Say(Level::Info, format!("applied {} ({on_change})", self.revisions)));
-        }
-        out.push(Action::Remember(self.revisions));
-        if self.first {
-            // There is nothing older that this process has ever run with.
-            self.before = None;
-        }
-        (self.first, self.unapplied) = (false, false);
-        if self.policy().once {
-            out.push(Action::Exit(exit::OK));
-        }
-        let settle = if idle { Duration::ZERO } else { self.policy().settle };
-        self.phase = Phase::Confirming(now + settle);
-    }
-
-    fn apply_failed(&mut self, reason: &str, now: Instant, out: &mut Vec<Action>) {
-        let told = format!("{} could not be applied: {reason}", self.revisions);
-        if self.before.is_none() {
-            out.push(Action::Say(Level::Error, told));
-            self.phase = Phase::Confirming(now + self.policy().settle);
-        } else if self.first && self.policy().once {
-            out.push(Action::PutBack);
-            out.push(Action::Fail(Problem::new(exit::ROLLED_BACK, format!("{told}; the old files are back"))));
-        } else {
-            out.push(Action::Say(Level::Error, format!("{told}; the old files are put back")));
-            self.undo(out);
-        }
-    }
-
-    fn put_back(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
-        if !matches!(self.phase, Phase::PuttingBack) {
-            return;
-        }
-        if let Err(reason) = result {
-            out.push(Action::Say(Level::Error, format!("the old files could not be put back: {reason}")));
-        }
-        self.phase = Phase::Idle;
-        if self.first {
-            return;
-        }
-        self.apply(true, now, out);
-        if matches!(self.phase, Phase::Applying) {
-            self.phase = Phase::Reapplying;
-        }
-    }
-
-    fn not_started(&mut self, code: u8, reason: String, out: &mut Vec<Action>) {
-        self.supervise.not_started();
-        if self.before.is_some() && !self.first {
-            out.push(Action::Say(Level::Error, format!("{}: {reason}; the old files are put back", self.revisions)));
-            self.undo(out);
-        } else {
-            out.push(Action::Fail(Problem::new(code, reason)));
-        }
-    }
-
-    fn exited(&mut self, code: u8, told: String, out: &mut Vec<Action>) {
-        match self.supervise.exited() {
-            Exited::End => out.push(Action::Exit(code)),
-            Exited::Again => out.extend(self.supervise.start().map(deed)),
-            Exited::Unasked => {
-                // Died of what we gave it: go back. Anything else is its own business.
-                let ours = matches!(self.phase, Phase::Applying | Phase::Confirming(_)) && self.before.is_some();
-                if matches!(self.phase, Phase::PuttingBack) {
-                    return;
-                }
-                if ours && code != 0 {
-                    let told = format!("the process {told} with {}; the old files are put back", self.revisions);
-                    out.push(Action::Say(Level::Error, told));
-                    self.undo(out);
-                } else {
-                    out.push(Action::Say(Level::Info, format!("the process {told}")));
-                    out.push(Action::Exit(code));
-                }
-            }
-        }
-    }
-
-    /// Goes back to the set before; its files are put back and applied once more.
-    fn undo(&mut self, out: &mut Vec<Action>) {
-        let Some(before) = self.before.take() else { return };
-        out.push(Action::PutBack);
-        self.attempt += 1;
-        self.phase = Phase::PuttingBack;
-        self.texts = before.texts;
-        self.revisions = before.revisions;
-        self.due.extend(before.rendered);
-    }
-
-    fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let deeds = self.supervise.stop(Purpose::End, now);
-        out.extend(deeds.map(deed));
-        if !self.supervise.alive() {
-            // A program that never ran ends as if the signal had hit it.
-            let unfinished = self.policy().supervises || self.policy().once;
-            let code = if unfinished { 128 + Signal::SIGTERM as u8 } else { exit::OK };
-            out.push(Action::Exit(code));
         }
     }
 }

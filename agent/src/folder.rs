@@ -45,13 +45,19 @@ impl Pending {
             write::atomic(&fresh.path().join(name), text.as_bytes(), *mode)?;
         }
         write::sync_folder(fresh.path())?;
-        Ok(Self { link: link.to_owned(), fresh })
+        Ok(Self {
+            link: link.to_owned(),
+            fresh,
+        })
     }
 
     /// Swaps the symlink, and removes what lies there from before the last swap.
     pub fn promote(self) -> io::Result<Undo> {
         let (parent, name) = split(&self.link)?;
-        let undo = Undo { target: fs::read_link(&self.link).ok(), link: self.link.clone() };
+        let undo = Undo {
+            target: fs::read_link(&self.link).ok(),
+            link: self.link.clone(),
+        };
         let target = PathBuf::from(self.fresh.path().file_name().unwrap_or_default());
         point(&self.link, &target)?;
         let _ = self.fresh.keep();
@@ -121,8 +127,14 @@ mod tests {
         let (a, b) = (Path::new("a"), Path::new("sub/b"));
         let read = |name: &Path| fs::read_to_string(link.join(name)).unwrap();
 
-        Pending::prepare(&link, &[(a, "1", None), (b, "1", None)]).unwrap().promote().unwrap();
-        let undo = Pending::prepare(&link, &[(a, "2", None), (b, "2", Some(0o600))]).unwrap().promote().unwrap();
+        Pending::prepare(&link, &[(a, "1", None), (b, "1", None)])
+            .unwrap()
+            .promote()
+            .unwrap();
+        let undo = Pending::prepare(&link, &[(a, "2", None), (b, "2", Some(0o600))])
+            .unwrap()
+            .promote()
+            .unwrap();
 
         assert_eq!((read(a), read(b)), ("2".into(), "2".into()));
         assert!(shows(&link, &[(a, "2", None), (b, "2", Some(0o600))]) && !shows(&link, &[(a, "1", None)]));
@@ -132,7 +144,11 @@ mod tests {
 
         Pending::prepare(&link, &[(a, "3", None)]).unwrap().promote().unwrap();
         Pending::prepare(&link, &[(a, "4", None)]).unwrap().promote().unwrap();
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "the link, its folder and the one before");
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            3,
+            "the link, its folder and the one before"
+        );
     }
 
     #[test]

@@ -78,7 +78,10 @@ impl Graph {
 
     fn remove(&mut self, id: TemplateId) {
         let Some(old) = self.reads.remove(&id) else { return };
-        for (index, names) in [(&mut self.keys, old.scope.keys), (&mut self.prefixes, old.scope.prefixes)] {
+        for (index, names) in [
+            (&mut self.keys, old.scope.keys),
+            (&mut self.prefixes, old.scope.prefixes),
+        ] {
             for name in names {
                 if let Some(ids) = index.get_mut(&name) {
                     ids.remove(&id);
@@ -99,7 +102,10 @@ mod tests {
 
     fn reads() -> impl Strategy<Value = Reads> {
         let names = || prop::collection::btree_set("[ab/]{0,4}", 0..4);
-        (names(), names()).prop_map(|(keys, prefixes)| Reads { scope: Scope { keys, prefixes }, absent: [].into() })
+        (names(), names()).prop_map(|(keys, prefixes)| Reads {
+            scope: Scope { keys, prefixes },
+            absent: [].into(),
+        })
     }
 
     proptest! {
@@ -127,8 +133,9 @@ mod tests {
             let mut graph = Graph::default();
             graph.set(0, first);
             graph.set(0, second.clone());
-            prop_assert_eq!(graph.scope(), second.scope.clone());
-            prop_assert_eq!(graph.keys.len() + graph.prefixes.len(), second.scope.keys.len() + second.scope.prefixes.len());
+            let count = second.scope.keys.len() + second.scope.prefixes.len();
+            prop_assert_eq!(graph.keys.len() + graph.prefixes.len(), count);
+            prop_assert_eq!(graph.scope(), second.scope);
         }
     }
 }

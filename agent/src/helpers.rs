@@ -20,9 +20,31 @@ pub mod text;
 
 /// What Handlebars brings along.
 const BUILT_IN: &[&str] = &[
-    "if", "unless", "each", "with", "lookup", "raw", "log", "eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not",
-    "len", "lowerCamelCase", "upperCamelCase", "snakeCase", "kebabCase", "shoutySnakeCase", "shoutyKebabCase",
-    "titleCase", "trainCase",
+    "if",
+    "unless",
+    "each",
+    "with",
+    "lookup",
+    "raw",
+    "log",
+    "eq",
+    "ne",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "and",
+    "or",
+    "not",
+    "len",
+    "lowerCamelCase",
+    "upperCamelCase",
+    "snakeCase",
+    "kebabCase",
+    "shoutySnakeCase",
+    "shoutyKebabCase",
+    "titleCase",
+    "trainCase",
 ];
 
 type Function = fn(&Call<'_>) -> Result<Value, String>;
@@ -30,7 +52,11 @@ type Function = fn(&Call<'_>) -> Result<Value, String>;
 /// Every name that a template may call.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let own = text::ALL.iter().chain(encode::ALL).map(|(name, _)| *name);
-    BUILT_IN.iter().copied().chain(own).chain(data::ALL.iter().map(|(name, _)| *name))
+    BUILT_IN
+        .iter()
+        .copied()
+        .chain(own)
+        .chain(data::ALL.iter().map(|(name, _)| *name))
 }
 
 /// Makes the helpers that read nothing known to a registry.
@@ -72,9 +98,8 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     fn of(helper: &'a Helper<'_>) -> Result<Self, String> {
-        let missing = |path: Option<&String>| {
-            format!("there is no variable `{}` here", path.map_or("?", String::as_str))
-        };
+        let missing =
+            |path: Option<&String>| format!("there is no variable `{}` here", path.map_or("?", String::as_str));
         let mut values = Vec::with_capacity(helper.params().len());
         for given in helper.params() {
             if given.is_value_missing() {
@@ -94,7 +119,10 @@ impl<'a> Call<'a> {
 
     /// The argument at a place, from 0.
     pub fn value(&self, place: usize) -> Result<&'a Value, String> {
-        self.values.get(place).copied().ok_or_else(|| format!("argument {} is missing", place + 1))
+        self.values
+            .get(place)
+            .copied()
+            .ok_or_else(|| format!("argument {} is missing", place + 1))
     }
 
     /// All arguments.
@@ -111,7 +139,8 @@ impl<'a> Call<'a> {
     /// The argument at a place as a list.
     pub fn list(&self, place: usize) -> Result<&'a [Value], String> {
         let list = self.value(place)?.as_array();
-        list.map(Vec::as_slice).ok_or_else(|| format!("argument {} has to be a list", place + 1))
+        list.map(Vec::as_slice)
+            .ok_or_else(|| format!("argument {} has to be a list", place + 1))
     }
 
     /// A named option.
@@ -122,13 +151,16 @@ impl<'a> Call<'a> {
 
     /// A named option as text.
     pub fn text_option(&self, name: &str) -> Result<Option<String>, String> {
-        self.option(name).map(|value| scalar(value).ok_or_else(|| format!("{name}= has to be a text"))).transpose()
+        self.option(name)
+            .map(|value| scalar(value).ok_or_else(|| format!("{name}= has to be a text")))
+            .transpose()
     }
 
     /// A named option that is on if it is `true`.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
-        self.option(name).is_some_and(|value| *value == Value::Bool(true) || value == "true")
+        self.option(name)
+            .is_some_and(|value| *value == Value::Bool(true) || value == "true")
     }
 
     /// A named option as a count.

@@ -39,7 +39,9 @@ impl Journal {
     /// In this folder, which may not exist yet.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { path: folder.join("journal.json") }
+        Self {
+            path: folder.join("journal.json"),
+        }
     }
 
     /// What the last run left; `None` if there was none, or if it cannot be read any more.
@@ -47,11 +49,20 @@ impl Journal {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Problem::new(exit::AGENT, format!("cannot read {}: {e}", self.path.display()))),
+            Err(e) => {
+                return Err(Problem::new(
+                    exit::AGENT,
+                    format!("cannot read {}: {e}", self.path.display()),
+                ));
+            }
         };
         match serde_json::from_slice::<Record>(&bytes) {
             Ok(record) if record.format > FORMAT => {
-                let what = format!("{} was written by a newer agent (format {})", self.path.display(), record.format);
+                let what = format!(
+                    "{} was written by a newer agent (format {})",
+                    self.path.display(),
+                    record.format
+                );
                 Err(Problem::new(exit::AGENT, what).help("use that agent, or remove the folder to start over"))
             }
             Ok(record) => Ok(Some(record)),
@@ -64,7 +75,12 @@ impl Journal {
 
     /// Durable once it returns.
     pub fn write(&self, cluster: &str, revisions: Revisions, applied: bool) -> io::Result<()> {
-        let record = Record { format: FORMAT, cluster: cluster.to_owned(), revisions, applied };
+        let record = Record {
+            format: FORMAT,
+            cluster: cluster.to_owned(),
+            revisions,
+            applied,
+        };
         let text = serde_json::to_vec_pretty(&record)?;
         write::atomic(&self.path, &text, Some(0o600)).map(drop)
     }
@@ -88,8 +104,12 @@ mod tests {
 
         write::atomic(&journal.path, b"{", None).unwrap();
         assert_eq!(journal.read().unwrap(), None);
-        write::atomic(&journal.path, br#"{"format":9,"cluster":"","revisions":{"settings":1,"live":1},"applied":true}"#, None)
-            .unwrap();
+        write::atomic(
+            &journal.path,
+            br#"{"format":9,"cluster":"","revisions":{"settings":1,"live":1},"applied":true}"#,
+            None,
+        )
+        .unwrap();
         assert_eq!(journal.read().unwrap_err().code, exit::AGENT);
     }
 }

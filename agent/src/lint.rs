@@ -20,7 +20,11 @@ const MAX_CHAIN: usize = 32;
 pub fn check(registry: &Handlebars<'_>, mains: &[String]) -> Result<(), (String, Fault)> {
     let mut includes = BTreeMap::new();
     for (name, template) in registry.get_templates() {
-        let mut walk = Walk { bound: usize::from(!mains.contains(name)), includes: BTreeSet::new(), depth: 0 };
+        let mut walk = Walk {
+            bound: usize::from(!mains.contains(name)),
+            includes: BTreeSet::new(),
+            depth: 0,
+        };
         walk.template(template).map_err(|fault| (name.clone(), fault))?;
         includes.insert(name.as_str(), walk.includes);
     }
@@ -62,11 +66,17 @@ impl Walk {
     fn template(&mut self, template: &Template) -> Checked {
         self.depth += 1;
         if self.depth > 2 * MAX_DEPTH {
-            return Err(Fault { line: 1, reason: format!("blocks nest deeper than {MAX_DEPTH}") });
+            return Err(Fault {
+                line: 1,
+                reason: format!("blocks nest deeper than {MAX_DEPTH}"),
+            });
         }
         for (place, element) in template.elements.iter().enumerate() {
             let line = template.mapping.get(place).map_or(1, |at| at.0);
-            self.element(element).map_err(|fault| Fault { line: if fault.line == 0 { line } else { fault.line }, ..fault })?;
+            self.element(element).map_err(|fault| Fault {
+                line: if fault.line == 0 { line } else { fault.line },
+                ..fault
+            })?;
         }
         self.depth -= 1;
         Ok(())
@@ -76,8 +86,12 @@ impl Walk {
         match element {
             TemplateElement::Expression(call) | TemplateElement::HtmlExpression(call) => self.call(call),
             TemplateElement::HelperBlock(call) => self.block(call),
-            TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => self.partial(partial),
-            TemplateElement::DecoratorBlock(inline) | TemplateElement::DecoratorExpression(inline) => self.inline(inline),
+            TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
+                self.partial(partial)
+            }
+            TemplateElement::DecoratorBlock(inline) | TemplateElement::DecoratorExpression(inline) => {
+                self.inline(inline)
+            }
             TemplateElement::RawString(_) | TemplateElement::Comment(_) => Ok(()),
             _ => Ok(()),
         }
@@ -109,7 +123,10 @@ impl Walk {
         if is_call && let Some(name) = call.name.as_name() {
             known(name)?;
         }
-        call.params.iter().chain(call.hash.values()).try_for_each(|given| self.parameter(given))
+        call.params
+            .iter()
+            .chain(call.hash.values())
+            .try_for_each(|given| self.parameter(given))
     }
 
     fn parameter(&mut self, given: &Parameter) -> Checked {
@@ -122,7 +139,9 @@ impl Walk {
     fn partial(&mut self, partial: &DecoratorTemplate) -> Checked {
         match &partial.name {
             Parameter::Subexpression(_) => {
-                return Err(here("the name of a partial cannot be computed: nobody could tell whether it ends".into()));
+                return Err(here(
+                    "the name of a partial cannot be computed: nobody could tell whether it ends".into(),
+                ));
             }
             name => {
                 let name = name.as_name().unwrap_or_default();
@@ -131,7 +150,11 @@ impl Walk {
                 }
             }
         }
-        partial.params.iter().chain(partial.hash.values()).try_for_each(|given| self.parameter(given))?;
+        partial
+            .params
+            .iter()
+            .chain(partial.hash.values())
+            .try_for_each(|given| self.parameter(given))?;
         self.inside(partial)
     }
 
@@ -145,7 +168,9 @@ impl Walk {
         let before = std::mem::take(&mut self.includes);
         self.inside(inline)?;
         if let Some(inner) = self.includes.iter().next() {
-            return Err(here(format!("the inline partial `{name}` includes `{inner}`; make it a file of its own")));
+            return Err(here(format!(
+                "the inline partial `{name}` includes `{inner}`; make it a file of its own"
+            )));
         }
         self.includes = before;
         Ok(())
@@ -170,6 +195,8 @@ fn known(name: &str) -> Checked {
     if helpers::names().any(|known| known == name) {
         return Ok(());
     }
-    let hint = nearest::of(name, helpers::names()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint = nearest::of(name, helpers::names())
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default();
     Err(here(format!("there is no helper `{name}`{hint}")))
 }

@@ -51,7 +51,12 @@ impl Plan {
                 Source::Inline(text) => (format!("{} (contents)", template.shown), text.clone()),
             });
         }
-        let partials = config.partials.as_deref().map(partials).transpose()?.unwrap_or_default();
+        let partials = config
+            .partials
+            .as_deref()
+            .map(partials)
+            .transpose()?
+            .unwrap_or_default();
         let before = before.map(|program| &program.templates);
         let templates = on_big_stack(|| Templates::compile(&mains, &partials, before))??;
         for name in templates.slow() {
@@ -64,10 +69,14 @@ impl Plan {
 impl Program {
     /// The files whose change means that this has to be read again.
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
-        let templates = self.config.templates.iter().filter_map(|template| match &template.source {
-            Source::File(path) => Some(path.as_path()),
-            Source::Inline(_) => None,
-        });
+        let templates = self
+            .config
+            .templates
+            .iter()
+            .filter_map(|template| match &template.source {
+                Source::File(path) => Some(path.as_path()),
+                Source::Inline(_) => None,
+            });
         templates.chain(self.config.partials.as_deref())
     }
 }
@@ -75,9 +84,14 @@ impl Program {
 /// Runs something on a thread whose stack is known to suffice.
 pub fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Problem> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("render".into()).stack_size(STACK).spawn_scoped(scope, work);
+        let thread = thread::Builder::new()
+            .name("render".into())
+            .stack_size(STACK)
+            .spawn_scoped(scope, work);
         let thread = thread.map_err(|e| Problem::new(exit::AGENT, format!("cannot start a thread: {e}")))?;
-        thread.join().map_err(|_| Problem::new(exit::BUG, "a template made the renderer panic"))
+        thread
+            .join()
+            .map_err(|_| Problem::new(exit::BUG, "a template made the renderer panic"))
     })
 }
 
@@ -101,5 +115,8 @@ fn read(path: &Path, what: &str) -> Result<String, Problem> {
 }
 
 fn unreadable(path: &Path, what: &str, error: &std::io::Error) -> Problem {
-    Problem::new(exit::INVALID, format!("cannot read the {what} {}: {error}", path.display()))
+    Problem::new(
+        exit::INVALID,
+        format!("cannot read the {what} {}: {error}", path.display()),
+    )
 }

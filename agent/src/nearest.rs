@@ -4,7 +4,10 @@
 /// differ.
 pub fn of<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let far = |name: &&str| distance(wrong, name);
-    names.filter(|name| *name != wrong).min_by_key(far).filter(|name| far(name) <= (wrong.chars().count() / 3).max(1))
+    names
+        .filter(|name| *name != wrong)
+        .min_by_key(far)
+        .filter(|name| far(name) <= (wrong.chars().count() / 3).max(1))
 }
 
 /// How many characters to insert, delete, replace or swap with the next to get from one to the other.
@@ -39,6 +42,9 @@ mod tests {
         let names = ["app/web/port", "app/web/host", "db/url"];
         assert_eq!(of("app/web/prot", names.into_iter()), Some("app/web/port"));
         assert_eq!(of("cache/size", names.into_iter()), None);
-        assert_eq!((distance("", "ab"), distance("ab", "ba"), distance("kitten", "sitting")), (2, 1, 3));
+        assert_eq!(
+            (distance("", "ab"), distance("ab", "ba"), distance("kitten", "sitting")),
+            (2, 1, 3)
+        );
     }
 }

@@ -54,7 +54,11 @@ impl fmt::Display for OnChange {
 /// A signal by name, with or without `SIG`, in any case.
 pub fn signal(name: &str) -> Result<Signal, String> {
     let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    let full = if upper.starts_with("SIG") {
+        upper
+    } else {
+        format!("SIG{upper}")
+    };
     Signal::from_str(&full).map_err(|_| format!("`{name}` is not a signal; give one such as HUP, TERM or USR1"))
 }
 
@@ -91,7 +95,9 @@ impl FromStr for Wait {
         };
         let max = max.unwrap_or(min.saturating_mul(4));
         if max < min {
-            return Err(format!("the wait `{text}` ends before it begins; give MIN:MAX with MIN <= MAX"));
+            return Err(format!(
+                "the wait `{text}` ends before it begins; give MIN:MAX with MIN <= MAX"
+            ));
         }
         Ok(Self { min, max })
     }

@@ -37,7 +37,17 @@ pub async fn from_store(
             outside |= one.outcome == Err(Held::Outside);
         }
         if !outside {
-            return print(program, rendered, out).map_err(|lacks| (lacks, client)).or_else_lacking().await;
+            return match print(program, rendered, out) {
+                Ok(()) => Ok(()),
+                Err(Failed::Problem(problem)) => Err(problem),
+                Err(Failed::Lacks(lacks)) => {
+                    let near = match lacks.first() {
+                        Some(lack) => hint(client, &lack.key).await,
+                        None => None,
+                    };
+                    Err(lacking(&lacks, near))
+                }
+            };
         }
         view = snapshot(client, scope, limit).await?;
     }
@@ -50,7 +60,8 @@ pub fn from_values(
     values: &Path,
     out: &mut impl Write,
 ) -> Result<(), Problem> {
-    let invalid = |e: &dyn std::fmt::Display| Problem::new(exit::INVALID, format!("cannot read {}: {e}", values.display()));
+    let invalid =
+        |e: &dyn std::fmt::Display| Problem::new(exit::INVALID, format!("cannot read {}: {e}", values.display()));
     let text = std::fs::read_to_string(values).map_err(|e| invalid(&e))?;
     let json: Value = serde_json::from_str(&text).map_err(|e| invalid(&e))?;
     let mut flat = Vec::new();
@@ -68,29 +79,11 @@ enum Failed {
     Problem(Problem),
 }
 
-/// Adds hints from the store to what is missing.
-trait OrElseLacking {
-    async fn or_else_lacking(self) -> Result<(), Problem>;
-}
-
-impl OrElseLacking for Result<(), (Failed, &Client)> {
-    async fn or_else_lacking(self) -> Result<(), Problem> {
-        match self {
-            Ok(()) => Ok(()),
-            Err((Failed::Problem(problem), _)) => Err(problem),
-            Err((Failed::Lacks(lacks), client)) => {
-                let near = match lacks.first() {
-                    Some(lack) => hint(client, &lack.key).await,
-                    None => None,
-                };
-                Err(lacking(&lacks, near))
-            }
-        }
-    }
-}
-
 fn lacking(lacks: &[Lack], near: Option<String>) -> Problem {
-    let told: Vec<String> = lacks.iter().map(|lack| format!("`{}` ({})", lack.key, lack.place)).collect();
+    let told: Vec<String> = lacks
+        .iter()
+        .map(|lack| format!("`{}` ({})", lack.key, lack.place))
+        .collect();
     let problem = Problem::new(exit::INVALID, format!("no such key: {}", told.join(", ")));
     match near {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
@@ -111,7 +104,9 @@ fn print(program: &Program, rendered: Vec<Rendered>, out: &mut impl Write) -> Re
         match one.outcome {
             Ok(text) => texts.push((one.id, text)),
             Err(Held::Missing(more)) => lacks.extend(more),
-            Err(Held::Broken(told)) => return Err(Failed::Problem(Problem::new(exit::INVALID, format!("template {told}")))),
+            Err(Held::Broken(told)) => {
+                return Err(Failed::Problem(Problem::new(exit::INVALID, format!("template {told}"))));
+            }
             Err(Held::Outside) => {}
         }
     }
@@ -140,11 +135,15 @@ async fn snapshot(client: &Client, scope: Scope, limit: Duration) -> Result<View
         match news {
             News::Event(WatchEvent::Snapshot(snapshot)) => {
                 let mut view = View::default();
-                view.replace(snapshot, scope).map_err(|refusal| Problem::new(exit::UNAVAILABLE, refusal.to_string()))?;
+                view.replace(snapshot, scope)
+                    .map_err(|refusal| Problem::new(exit::UNAVAILABLE, refusal.to_string()))?;
                 return Ok(view);
             }
             News::Refused { status, text } => {
-                return Err(Problem::new(exit::INVALID, format!("the server answered {status}: {text}")));
+                return Err(Problem::new(
+                    exit::INVALID,
+                    format!("the server answered {status}: {text}"),
+                ));
             }
             News::Lost { reason: told } => reason = told,
             News::Connected { .. } | News::Event(_) => {}
@@ -158,7 +157,11 @@ fn flatten(path: &str, value: &Value, flat: &mut Vec<(String, Vec<u8>)>) -> Resu
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}/{name}")
+                };
                 flatten(&path, member, flat)?;
             }
         }

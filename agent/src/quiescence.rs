@@ -36,7 +36,8 @@ impl Quiescence {
     /// When to act; `None` while nothing has changed.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.burst.map(|burst| (burst.last + self.wait.min).min(burst.first + self.wait.max))
+        self.burst
+            .map(|burst| (burst.last + self.wait.min).min(burst.first + self.wait.max))
     }
 
     /// Ends the burst if it is due; true means act now.

@@ -96,7 +96,11 @@ impl Reaper {
                 }
             }
         });
-        Ok(Self { table, adopting, _task: Arc::new(AbortOnDropHandle::new(task)) })
+        Ok(Self {
+            table,
+            adopting,
+            _task: Arc::new(AbortOnDropHandle::new(task)),
+        })
     }
 
     /// Starts a process.
@@ -111,12 +115,20 @@ impl Reaper {
 
     /// Signals a process, if it has not ended.
     pub fn signal(&self, pid: Pid, signal: Signal) -> Result<(), Errno> {
-        if lock(&self.table).contains_key(&pid) { kill(pid, signal) } else { Err(Errno::ESRCH) }
+        if lock(&self.table).contains_key(&pid) {
+            kill(pid, signal)
+        } else {
+            Err(Errno::ESRCH)
+        }
     }
 
     /// Signals a process and all of its group, if the process has not ended.
     pub fn signal_group(&self, pid: Pid, signal: Signal) -> Result<(), Errno> {
-        if lock(&self.table).contains_key(&pid) { killpg(pid, signal) } else { Err(Errno::ESRCH) }
+        if lock(&self.table).contains_key(&pid) {
+            killpg(pid, signal)
+        } else {
+            Err(Errno::ESRCH)
+        }
     }
 
     /// Whether orphans are collected.

@@ -70,12 +70,20 @@ pub fn render(templates: &Templates, id: TemplateId, view: &View, around: &Surro
     let outcome = if record.outside {
         Err(Held::Outside)
     } else if !record.missing.is_empty() {
-        let lacks = record.missing.iter().map(|key| locate(templates, id, view, around, key)).collect();
+        let lacks = record
+            .missing
+            .iter()
+            .map(|key| locate(templates, id, view, around, key))
+            .collect();
         Err(Held::Missing(lacks))
     } else {
         result.map_err(|error| Held::Broken(told(&error)))
     };
-    Rendered { id, reads: record.reads, outcome }
+    Rendered {
+        id,
+        reads: record.reads,
+        outcome,
+    }
 }
 
 /// Renders once more, up to the read of the missing key: only an error knows its place.
@@ -85,7 +93,10 @@ fn locate(templates: &Templates, id: TemplateId, view: &View, around: &Surroundi
         Err(error) => place(&error),
         Ok(_) => templates.names()[id].clone(),
     };
-    Lack { key: key.to_owned(), place }
+    Lack {
+        key: key.to_owned(),
+        place,
+    }
 }
 
 fn pass(templates: &Templates, id: TemplateId, reader: &Reader<'_>) -> Result<String, RenderError> {
@@ -104,7 +115,9 @@ fn pass(templates: &Templates, id: TemplateId, reader: &Reader<'_>) -> Result<St
 
 fn place(error: &RenderError) -> String {
     let name = error.template_name.as_deref().unwrap_or("?");
-    error.line_no.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
+    error
+        .line_no
+        .map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"))
 }
 
 fn told(error: &RenderError) -> String {
@@ -122,7 +135,10 @@ struct Limited(String);
 impl Output for Limited {
     fn write(&mut self, part: &str) -> io::Result<()> {
         if self.0.len() + part.len() > MAX_OUTPUT {
-            return Err(io::Error::other(format!("the output is longer than {} MiB", MAX_OUTPUT >> 20)));
+            return Err(io::Error::other(format!(
+                "the output is longer than {} MiB",
+                MAX_OUTPUT >> 20
+            )));
         }
         self.0.push_str(part);
         Ok(())

@@ -42,7 +42,10 @@ enum Done {
     Event(Event),
     Staged(Result<Staged, String>),
     Promoted(Result<Promoted, String>),
-    Loaded { result: Result<Program, Problem>, asked: bool },
+    Loaded {
+        result: Result<Arc<Program>, Problem>,
+        asked: bool,
+    },
     Ended(Problem),
 }
 
@@ -60,6 +63,8 @@ pub struct Agent {
     sources: Sources,
     /// When the template files are to be read again.
     reread_at: Option<Instant>,
+    /// Why they could not be used the last time.
+    refused: Option<Problem>,
     watch: Option<Watch>,
     child: Option<(Pid, oneshot::Receiver<Exit>)>,
     staged: Option<(Staged, FileSet)>,
@@ -87,13 +92,16 @@ impl Agent {
             core: Core::new(Arc::clone(&program), View::above(cluster.clone(), floor), unapplied),
             sources: Sources::watch(&program),
             signals: Signals::listen().map_err(|e| Problem::new(exit::AGENT, format!("{e:#}")))?,
-            env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
+            env: std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+                .collect(),
             plan,
             program,
             client,
             reaper,
             journal,
             reread_at: None,
+            refused: None,
             watch: None,
             child: None,
             staged: None,
@@ -147,7 +155,10 @@ impl Agent {
     fn exited(&mut self, exit: Exit) {
         self.child = None;
         child::take_terminal();
-        self.queue.push_back(Event::Exited { code: exit.code(), told: exit.to_string() });
+        self.queue.push_back(Event::Exited {
+            code: exit.code(),
+            told: exit.to_string(),
+        });
     }
 
     fn tick(&mut self) {
@@ -172,7 +183,9 @@ impl Agent {
                 Event::Stream(event)
             }
             News::Lost { reason } => Event::Lost { reason },
-            News::Refused { status, text } => Event::Lost { reason: format!("the server answered {status}: {text}") },
+            News::Refused { status, text } => Event::Lost {
+                reason: format!("the server answered {status}: {text}"),
+            },
         };
         self.queue.push_back(event);
     }
@@ -191,17 +204,27 @@ impl Agent {
                 Event::Promoted(Ok(()))
             }
             Done::Promoted(Err(reason)) => Event::Promoted(Err(reason)),
-            Done::Loaded { result: Ok(program), asked } => {
+            Done::Loaded {
+                result: Ok(program),
+                asked,
+            } => {
+                self.refused = None;
                 if !asked && program.templates.same_texts(&self.program.templates) {
                     return Ok(());
                 }
                 tracing::info!("templates and configuration were read again");
-                self.program = Arc::new(program);
+                self.program = program;
                 self.sources.adopt(&self.program);
                 Event::Loaded(Arc::clone(&self.program))
             }
-            Done::Loaded { result: Err(problem), .. } => {
-                tracing::error!("{}; what runs goes on with what was read before", problem.what);
+            Done::Loaded {
+                result: Err(problem),
+                asked,
+            } => {
+                if asked || self.refused.as_ref() != Some(&problem) {
+                    tracing::error!("what was read before stays in use: {}", problem.what);
+                }
+                self.refused = Some(problem);
                 return Ok(());
             }
             Done::Ended(problem) => return Err(problem),
@@ -215,11 +238,22 @@ impl Agent {
         match action {
             Action::Watch(scope) => self.watch = Some(self.client.watch(scope.request())),
             Action::Render { program, ids, view } => {
-                let around = Surroundings { env: self.env.clone(), missing: program.config.policy.missing };
+                let around = Surroundings {
+                    env: self.env.clone(),
+                    missing: program.config.policy.missing,
+                };
                 self.blocking(move || {
-                    let all = || ids.iter().map(|id| render(&program.templates, *id, &view, &around)).collect();
+                    let all = || {
+                        ids.iter()
+                            .map(|id| render(&program.templates, *id, &view, &around))
+                            .collect()
+                    };
                     let rendered = on_big_stack(all).unwrap_or_else(|problem| {
-                        let broken = |id| Rendered { id, reads: Reads::default(), outcome: Err(Held::Broken(problem.what.clone())) };
+                        let broken = |id| Rendered {
+                            id,
+                            reads: Reads::default(),
+                            outcome: Err(Held::Broken(problem.what.clone())),
+                        };
                         ids.iter().copied().map(broken).collect()
                     });
                     Done::Event(Event::Rendered(rendered))
@@ -267,12 +301,18 @@ impl Agent {
     }
 
     fn promote(&mut self) {
-        let Some((staged, set)) = self.staged.take() else { return };
+        let Some((staged, set)) = self.staged.take() else {
+            return;
+        };
         self.promoted = None;
         let journal = self.journal.clone();
         self.blocking(move || {
             let noted = journal.write(&set.cluster, set.revisions, false);
-            Done::Promoted(noted.map_err(|e| format!("the journal: {e}")).and_then(|()| staged.promote()))
+            Done::Promoted(
+                noted
+                    .map_err(|e| format!("the journal: {e}"))
+                    .and_then(|()| staged.promote()),
+            )
         });
     }
 
@@ -285,7 +325,11 @@ impl Agent {
     fn start(&mut self) {
         let event = match child::start(&self.reaper, &self.program.config.command) {
             Ok(started) => {
-                tracing::info!(pid = started.pid.as_raw(), "started {}", self.program.config.command.join(" "));
+                tracing::info!(
+                    pid = started.pid.as_raw(),
+                    "started {}",
+                    self.program.config.command.join(" ")
+                );
                 self.child = Some((started.pid, started.exit));
                 Event::Started
             }
@@ -321,14 +365,25 @@ impl Agent {
             if fatal {
                 return Done::Ended(problem);
             }
-            tracing::warn!("waiting for {keys} {}{}", told.join(", "), if help.is_empty() { String::new() } else { format!("; {}", help.join(" ")) });
+            tracing::warn!(
+                "waiting for {keys} {}{}",
+                told.join(", "),
+                if help.is_empty() {
+                    String::new()
+                } else {
+                    format!("; {}", help.join(" "))
+                }
+            );
             Done::Event(Event::Tick)
         });
     }
 
     fn load(&self, asked: bool) {
         let (plan, before) = (self.plan.clone(), Arc::clone(&self.program));
-        self.blocking(move || Done::Loaded { result: plan.load(Some(&before)), asked });
+        self.blocking(move || Done::Loaded {
+            result: plan.load(Some(&before)).map(Arc::new),
+            asked,
+        });
     }
 
     fn task(&self, work: impl Future<Output = Done> + Send + 'static) {
@@ -344,8 +399,13 @@ impl Agent {
 
 /// The key that may have been meant, among those in the same folder.
 pub(crate) async fn hint(client: &Client, key: &str) -> Option<String> {
-    let folder = key.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
-    let listed = tokio::time::timeout(HINT, client.keys(&folder, None, Consistency::Stale)).await.ok()?.ok()?;
+    let folder = key
+        .rsplit_once('/')
+        .map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let listed = tokio::time::timeout(HINT, client.keys(&folder, None, Consistency::Stale))
+        .await
+        .ok()?
+        .ok()?;
     nearest::of(key, listed.value.iter().map(String::as_str)).map(str::to_owned)
 }
 

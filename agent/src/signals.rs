@@ -31,9 +31,13 @@ impl Signals {
     pub fn listen() -> anyhow::Result<Self> {
         let listen = |signal: Signal| {
             let stream = unix::signal(SignalKind::from_raw(signal as i32));
-            stream.map(|stream| (signal, stream)).with_context(|| format!("listen for {signal}"))
+            stream
+                .map(|stream| (signal, stream))
+                .with_context(|| format!("listen for {signal}"))
         };
-        Ok(Self { streams: HEARD.into_iter().map(listen).collect::<Result<_, _>>()? })
+        Ok(Self {
+            streams: HEARD.into_iter().map(listen).collect::<Result<_, _>>()?,
+        })
     }
 
     /// The next one. Cancel-safe.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
@@ -15,6 +16,8 @@ use crate::load::Program;
 #[derive(Debug)]
 pub struct Sources {
     watcher: Option<RecommendedWatcher>,
+    /// The sources themselves; their folders hold strangers too.
+    ours: Arc<Mutex<BTreeSet<PathBuf>>>,
     watched: BTreeSet<PathBuf>,
     changed: mpsc::Receiver<()>,
 }
@@ -26,15 +29,24 @@ impl Sources {
     pub fn watch(program: &Program) -> Self {
         // One message is as good as many: it only says that it is time to look.
         let (sender, changed) = mpsc::channel(1);
+        let ours = Arc::new(Mutex::new(BTreeSet::new()));
+        let known = Arc::clone(&ours);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
+            let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| concerns(path, &known)))
+            {
                 let _ = sender.try_send(());
             }
         });
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "template files are not watched; send HUP after a change"))
             .ok();
-        let mut sources = Self { watcher, watched: BTreeSet::new(), changed };
+        let mut sources = Self {
+            watcher,
+            ours,
+            watched: BTreeSet::new(),
+            changed,
+        };
         sources.adopt(program);
         sources
     }
@@ -43,7 +55,15 @@ impl Sources {
     pub fn adopt(&mut self, program: &Program) {
         let Some(watcher) = &mut self.watcher else { return };
         for path in program.sources() {
-            let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("/")) };
+            self.ours
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(path.to_owned());
+            let folder = if path.is_dir() {
+                path
+            } else {
+                path.parent().unwrap_or(Path::new("/"))
+            };
             if !self.watched.insert(folder.to_owned()) {
                 continue;
             }
@@ -59,4 +79,11 @@ impl Sources {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Whether a change of this path is one of a source, of a partial, or of the symlink behind which
+/// Kubernetes swaps the files of a config map.
+fn concerns(path: &Path, ours: &BTreeSet<PathBuf>) -> bool {
+    let inside = path.parent().is_some_and(|folder| ours.contains(folder));
+    inside || ours.contains(path) || path.file_name().is_some_and(|name| name == "..data")
 }

@@ -94,7 +94,11 @@ impl Stream {
             }
             Ok(()) => {
                 self.catching_up = self.snapshot;
-                if away { Effect::Say(Level::Info, "the store is back".to_owned()) } else { Effect::Nothing }
+                if away {
+                    Effect::Say(Level::Info, "the store is back".to_owned())
+                } else {
+                    Effect::Nothing
+                }
             }
         }
     }
@@ -105,8 +109,15 @@ impl Stream {
         if std::mem::replace(&mut self.away, true) {
             return Effect::Nothing;
         }
-        let files = if self.snapshot { "; the files stay as they are" } else { "" };
-        Effect::Say(Level::Warn, format!("the store is away, trying again until it is back{files}: {reason}"))
+        let files = if self.snapshot {
+            "; the files stay as they are"
+        } else {
+            ""
+        };
+        Effect::Say(
+            Level::Warn,
+            format!("the store is away, trying again until it is back{files}: {reason}"),
+        )
     }
 
     /// An event of the stream that was asked for last.
@@ -145,7 +156,8 @@ impl Stream {
         if self.refusal.as_ref() == Some(&refusal) {
             return Effect::Nothing;
         }
-        let told = format!("{refusal}; nothing is rendered from it (to start over with it, remove the agent's state folder)");
+        let told =
+            format!("{refusal}; nothing is rendered from it (to start over with it, remove the agent's state folder)");
         self.refusal = Some(refusal);
         Effect::Say(Level::Error, told)
     }

@@ -57,7 +57,12 @@ impl Supervise {
     /// No child yet.
     #[must_use]
     pub fn new(kill_signal: Signal, kill_timeout: Duration) -> Self {
-        Self { kill_signal, kill_timeout, state: State::Absent, ending: false }
+        Self {
+            kill_signal,
+            kill_timeout,
+            state: State::Absent,
+            ending: false,
+        }
     }
 
     /// Whether there is a child, stopping or not.
@@ -104,10 +109,16 @@ impl Supervise {
         match &mut self.state {
             State::Absent => None,
             State::Running => {
-                self.state = State::Stopping { purpose, kill_at: Some(now + self.kill_timeout) };
+                self.state = State::Stopping {
+                    purpose,
+                    kill_at: Some(now + self.kill_timeout),
+                };
                 Some(Deed::Signal(self.kill_signal))
             }
-            State::Stopping { purpose: current, kill_at } => {
+            State::Stopping {
+                purpose: current,
+                kill_at,
+            } => {
                 if self.ending {
                     *current = Purpose::End;
                 }
@@ -143,8 +154,13 @@ impl Supervise {
     pub fn exited(&mut self) -> Exited {
         match std::mem::replace(&mut self.state, State::Absent) {
             _ if self.ending => Exited::End,
-            State::Stopping { purpose: Purpose::Restart, .. } => Exited::Again,
-            State::Stopping { purpose: Purpose::End, .. } => Exited::End,
+            State::Stopping {
+                purpose: Purpose::Restart,
+                ..
+            } => Exited::Again,
+            State::Stopping {
+                purpose: Purpose::End, ..
+            } => Exited::End,
             State::Running | State::Absent => Exited::Unasked,
         }
     }

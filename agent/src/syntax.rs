@@ -44,13 +44,19 @@ pub fn scan(text: &str) -> Result<usize, Fault> {
         rest = &rest[body.len()..];
     }
     match open.pop() {
-        Some(Block { name, line }) => Err(fault(line, format!("`{{{{#{name}}}}}` is never closed by `{{{{/{name}}}}}`"))),
+        Some(Block { name, line }) => Err(fault(
+            line,
+            format!("`{{{{#{name}}}}}` is never closed by `{{{{/{name}}}}}`"),
+        )),
         None => Ok(tags),
     }
 }
 
 fn fault(line: usize, reason: impl Into<String>) -> Fault {
-    Fault { line, reason: reason.into() }
+    Fault {
+        line,
+        reason: reason.into(),
+    }
 }
 
 /// The tag, comment or raw block that the text begins with.
@@ -122,7 +128,10 @@ fn block<'a>(body: &'a str, line: usize, open: &mut Vec<Block<'a>>) -> Result<()
         if !name.is_empty() && name != opened.name {
             return Err(fault(
                 line,
-                format!("`{{{{/{name}}}}}` closes `{{{{#{}}}}}` of line {}", opened.name, opened.line),
+                format!(
+                    "`{{{{/{name}}}}}` closes `{{{{#{}}}}}` of line {}",
+                    opened.name, opened.line
+                ),
             ));
         }
     }
@@ -131,7 +140,9 @@ fn block<'a>(body: &'a str, line: usize, open: &mut Vec<Block<'a>>) -> Result<()
 
 fn word(text: &str) -> &str {
     let text = text.trim_start();
-    let end = text.find(|c: char| c.is_whitespace() || matches!(c, '}' | '~' | '(')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| c.is_whitespace() || matches!(c, '}' | '~' | '('))
+        .unwrap_or(text.len());
     text[..end].trim_matches(['"', '\''])
 }
 

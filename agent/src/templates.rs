@@ -34,8 +34,7 @@ impl Templates {
         registry.register_escape_fn(no_escape);
         helpers::register(&mut registry);
         let mut texts = BTreeMap::new();
-        let parts = partials.iter().map(|(name, text)| (name, text));
-        for (name, text) in mains.iter().map(|(name, text)| (name, text)).chain(parts) {
+        for (name, text) in mains.iter().map(|(name, text)| (name, text)).chain(partials) {
             if texts.get(name).is_some_and(|known| known != text) {
                 return Err(Problem::new(exit::INVALID, format!("two templates are named `{name}`")));
             }
@@ -62,7 +61,7 @@ impl Templates {
         &self.registry
     }
 
-    /// Which of these are the same as before, by text.
+    /// Whether all texts are the same.
     #[must_use]
     pub fn same_texts(&self, other: &Self) -> bool {
         self.texts == other.texts && self.names == other.names
@@ -71,7 +70,10 @@ impl Templates {
     /// Those with so many tags that compiling takes long.
     pub fn slow(&self) -> impl Iterator<Item = &str> {
         let slow = |text: &str| syntax::scan(text).is_ok_and(|tags| tags > syntax::MANY_TAGS);
-        self.texts.iter().filter(move |(_, text)| slow(text)).map(|(name, _)| name.as_str())
+        self.texts
+            .iter()
+            .filter(move |(_, text)| slow(text))
+            .map(|(name, _)| name.as_str())
     }
 }
 
@@ -83,15 +85,29 @@ fn parse(registry: &mut Handlebars<'static>, name: &str, text: &str) -> Result<(
             TemplateErrorReason::InvalidSyntax(_) => "this is not Handlebars syntax".to_owned(),
             other => other.to_string(),
         };
-        problem(name, &texts, &Fault { line: error.pos().map_or(1, |at| at.0), reason })
+        problem(
+            name,
+            &texts,
+            &Fault {
+                line: error.pos().map_or(1, |at| at.0),
+                reason,
+            },
+        )
     })
 }
 
 /// A fault with the line that it is in.
 fn problem(name: &str, texts: &BTreeMap<String, String>, fault: &Fault) -> Problem {
-    let line = texts.get(name).and_then(|text| text.lines().nth(fault.line.saturating_sub(1)));
-    let shown = line.map(|line| format!("\n  {} | {}", fault.line, line.trim_end())).unwrap_or_default();
-    Problem::new(exit::INVALID, format!("template {name}:{}: {}{shown}", fault.line, fault.reason))
+    let line = texts
+        .get(name)
+        .and_then(|text| text.lines().nth(fault.line.saturating_sub(1)));
+    let shown = line
+        .map(|line| format!("\n  {} | {}", fault.line, line.trim_end()))
+        .unwrap_or_default();
+    Problem::new(
+        exit::INVALID,
+        format!("template {name}:{}: {}{shown}", fault.line, fault.reason),
+    )
 }
 
 #[cfg(test)]
@@ -99,7 +115,10 @@ mod tests {
     use super::*;
 
     fn compile(text: &str, partials: &[(&str, &str)]) -> Result<Templates, Problem> {
-        let partials = partials.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let partials = partials
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect();
         Templates::compile(&[("main".into(), text.into())], &partials, None)
     }
 
@@ -121,7 +140,11 @@ mod tests {
     #[test]
     fn a_fault_is_named_with_its_line_before_anything_is_rendered() {
         refused("a\n{{#if tls}}x{{/if}}", &[], "main:2: `{{#if tls}}` tests a variable");
-        refused("a\n\n{{keyExist \"x\"}}", &[], "main:3: there is no helper `keyExist`; did you mean `keyExists`?");
+        refused(
+            "a\n\n{{keyExist \"x\"}}",
+            &[],
+            "main:3: there is no helper `keyExist`; did you mean `keyExists`?",
+        );
         refused("{{#if (key \"a\")}}\nx", &[], "main:1: `{{#if}}` is never closed");
         refused("ok\n{{key \"a\" = }}", &[], "main:2:");
         assert!(compile("{{#each (ls \"a\")}}{{#if value}}x{{/if}}{{/each}}", &[]).is_ok());

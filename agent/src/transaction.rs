@@ -66,7 +66,9 @@ fn prepare(config: &Config, texts: &[Arc<str>]) -> Result<Staged, String> {
         }
         if !folder::shows(link, &members) {
             let pending = folder::Pending::prepare(link, &members);
-            staged.folders.push(pending.map_err(|e| told(&link.display().to_string(), &e))?);
+            staged
+                .folders
+                .push(pending.map_err(|e| told(&link.display().to_string(), &e))?);
             staged.changed.extend(ids);
         }
     }
@@ -99,14 +101,18 @@ async fn check(config: &Config, set: &FileSet, changed: &BTreeSet<TemplateId>, r
         }
     }
     if let Some(line) = config.check.as_ref().filter(|line| !line.contains("{}")) {
-        child::run(reaper, line, &env).await.map_err(|reason| format!("check `{line}`: {reason}"))?;
+        child::run(reaper, line, &env)
+            .await
+            .map_err(|reason| format!("check `{line}`: {reason}"))?;
     }
     Ok(())
 }
 
 fn copies(config: &Config, set: &FileSet) -> io::Result<tempfile::TempDir> {
     std::fs::create_dir_all(&config.state_dir)?;
-    let dir = tempfile::Builder::new().prefix("staged-").tempdir_in(&config.state_dir)?;
+    let dir = tempfile::Builder::new()
+        .prefix("staged-")
+        .tempdir_in(&config.state_dir)?;
     for (id, name) in names(config).iter().enumerate() {
         let template = &config.templates[id];
         let path = dir.path().join(name);
@@ -124,8 +130,16 @@ fn copies(config: &Config, set: &FileSet) -> io::Result<tempfile::TempDir> {
 
 /// Each destination, relative to the folder that all of them lie in.
 fn names(config: &Config) -> Vec<PathBuf> {
-    let paths: Vec<&Path> = config.templates.iter().map(|template| Path::new(&template.shown)).collect();
-    let mut common: PathBuf = paths.first().and_then(|path| path.parent()).unwrap_or(Path::new("/")).to_owned();
+    let paths: Vec<&Path> = config
+        .templates
+        .iter()
+        .map(|template| Path::new(&template.shown))
+        .collect();
+    let mut common: PathBuf = paths
+        .first()
+        .and_then(|path| path.parent())
+        .unwrap_or(Path::new("/"))
+        .to_owned();
     while !paths.iter().all(|path| path.starts_with(&common)) && common.pop() {}
     let relative = |path: &Path| path.strip_prefix(&common).unwrap_or(path).to_owned();
     paths.into_iter().map(relative).collect()
@@ -135,8 +149,11 @@ impl Staged {
     /// Puts the set in place, durably. If that fails half-way, what was there is put back.
     pub fn promote(self) -> Result<Promoted, String> {
         let mut done = Promoted::default();
-        let folders: BTreeSet<PathBuf> =
-            self.files.iter().filter_map(|file| file.folder().map(Path::to_owned)).collect();
+        let folders: BTreeSet<PathBuf> = self
+            .files
+            .iter()
+            .filter_map(|file| file.folder().map(Path::to_owned))
+            .collect();
         let result = done.place(self.files, self.folders);
         let result = result.and_then(|()| folders.iter().try_for_each(|folder| write::sync_folder(folder)));
         match result {

@@ -29,7 +29,11 @@ impl Cut {
     /// The cut that a key or a prefix lies in.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        if text.starts_with(SERVICES) { Self::Live } else { Self::Settings }
+        if text.starts_with(SERVICES) {
+            Self::Live
+        } else {
+            Self::Settings
+        }
     }
 }
 
@@ -46,7 +50,10 @@ impl Revisions {
     /// Both cuts at one revision.
     #[must_use]
     pub fn both(revision: Revision) -> Self {
-        Self { settings: revision, live: revision }
+        Self {
+            settings: revision,
+            live: revision,
+        }
     }
 
     /// The revision of one cut.
@@ -158,10 +165,16 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AnotherCluster { followed, answered } => {
-                write!(f, "the server belongs to cluster {answered}, but the files are of cluster {followed}")
+                write!(
+                    f,
+                    "the server belongs to cluster {answered}, but the files are of cluster {followed}"
+                )
             }
             Self::Lower { seen, offered } => {
-                write!(f, "the store shows revision {offered}, but the files are of revision {seen}")
+                write!(
+                    f,
+                    "the store shows revision {offered}, but the files are of revision {seen}"
+                )
             }
         }
     }
@@ -181,7 +194,11 @@ impl View {
     /// than `cluster` (empty: any).
     #[must_use]
     pub fn above(cluster: String, floor: Revisions) -> Self {
-        Self { cluster, revisions: floor, ..Self::default() }
+        Self {
+            cluster,
+            revisions: floor,
+            ..Self::default()
+        }
     }
 
     /// A view of fixed values, all at revision 1, that knows everything.
@@ -198,10 +215,15 @@ impl View {
         });
         let mut view = Self {
             revisions: Revisions::both(Revision(1)),
-            scope: Scope { keys: BTreeSet::new(), prefixes: ["".to_owned(), key::OWN_PREFIX.to_owned()].into() },
+            scope: Scope {
+                keys: BTreeSet::new(),
+                prefixes: ["".to_owned(), key::OWN_PREFIX.to_owned()].into(),
+            },
             ..Self::default()
         };
-        view.entries = entries.map(|entry| (Arc::from(entry.key.as_str()), Arc::new(entry))).collect();
+        view.entries = entries
+            .map(|entry| (Arc::from(entry.key.as_str()), Arc::new(entry)))
+            .collect();
         view
     }
 
@@ -261,7 +283,10 @@ impl View {
         if cluster.is_empty() || cluster == self.cluster {
             return Ok(());
         }
-        Err(Refusal::AnotherCluster { followed: self.cluster.clone(), answered: cluster.to_owned() })
+        Err(Refusal::AnotherCluster {
+            followed: self.cluster.clone(),
+            answered: cluster.to_owned(),
+        })
     }
 
     /// Forgets all entries and takes these, which are everything in `scope`. Returns the keys
@@ -274,8 +299,13 @@ impl View {
             .map(|entry| (Arc::from(entry.key.as_str()), Arc::new(entry)))
             .collect();
         let gone = self.entries.keys().filter(|name| !fresh.contains_key(*name));
-        let changed = fresh.iter().filter(|(name, entry)| self.entries.get(*name) != Some(entry));
-        let names = gone.chain(changed.map(|(name, _)| name)).map(|name| name.to_string()).collect();
+        let changed = fresh
+            .iter()
+            .filter(|(name, entry)| self.entries.get(*name) != Some(entry));
+        let names = gone
+            .chain(changed.map(|(name, _)| name))
+            .map(|name| name.to_string())
+            .collect();
         self.entries = fresh;
         self.scope = scope;
         self.revisions = Revisions::both(snapshot.revision);
@@ -310,7 +340,11 @@ impl View {
 
     fn not_lower(&self, offered: Revision) -> Result<(), Refusal> {
         let seen = self.revisions.newest();
-        if offered < seen { Err(Refusal::Lower { seen, offered }) } else { Ok(()) }
+        if offered < seen {
+            Err(Refusal::Lower { seen, offered })
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -49,15 +49,24 @@ impl Pending {
         // A rename is atomic only within one file system, so not in /tmp; the dot keeps the file
         // out of patterns such as `conf.d/*`.
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut temp = tempfile::Builder::new().prefix(&format!(".{name}.")).tempfile_in(folder)?;
+        let mut temp = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .tempfile_in(folder)?;
         temp.write_all(contents)?;
         if let Some((_, meta)) = &old {
             // Only root may give files away; for others the owner is their own anyway.
-            let _ = fchown(temp.as_file(), Some(Uid::from_raw(meta.uid())), Some(Gid::from_raw(meta.gid())));
+            let _ = fchown(
+                temp.as_file(),
+                Some(Uid::from_raw(meta.uid())),
+                Some(Gid::from_raw(meta.gid())),
+            );
         }
         temp.as_file().set_permissions(Permissions::from_mode(mode))?;
         temp.as_file().sync_all()?;
-        let undo = Undo { path: path.clone(), old: old.map(|(bytes, meta)| (bytes, meta.mode() & 0o7777)) };
+        let undo = Undo {
+            path: path.clone(),
+            old: old.map(|(bytes, meta)| (bytes, meta.mode() & 0o7777)),
+        };
         Ok(Some(Self { path, temp, undo }))
     }
 
@@ -107,7 +116,9 @@ impl Undo {
 
 /// Replaces one file and returns when that is durable; whether anything changed.
 pub fn atomic(path: &Path, contents: &[u8], mode: Option<u32>) -> io::Result<bool> {
-    let Some(pending) = Pending::prepare(path, contents, mode)? else { return Ok(false) };
+    let Some(pending) = Pending::prepare(path, contents, mode)? else {
+        return Ok(false);
+    };
     let undo = pending.promote().map_err(|(error, _)| error)?;
     sync_folder(folder(&undo.path)?)?;
     Ok(true)
@@ -119,7 +130,8 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn folder(path: &Path) -> io::Result<&Path> {
-    path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))
+    path.parent()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))
 }
 
 fn overwrite(path: &Path, contents: &[u8]) -> io::Result<()> {
@@ -171,7 +183,10 @@ mod tests {
 
         atomic(&path, b"two", None).unwrap();
         assert_eq!(mode(&path), 0o600);
-        assert!(atomic(&path, b"two", Some(0o640)).unwrap(), "a mode that drifted is a change");
+        assert!(
+            atomic(&path, b"two", Some(0o640)).unwrap(),
+            "a mode that drifted is a change"
+        );
         assert_eq!(mode(&path), 0o640);
     }
 
@@ -191,12 +206,20 @@ mod tests {
     #[test]
     fn what_was_there_comes_back() {
         let (_dir, path) = place();
-        let undo = Pending::prepare(&path, b"one", None).unwrap().unwrap().promote().unwrap();
+        let undo = Pending::prepare(&path, b"one", None)
+            .unwrap()
+            .unwrap()
+            .promote()
+            .unwrap();
         undo.put_back().unwrap();
         assert!(!path.exists());
 
         atomic(&path, b"one", Some(0o600)).unwrap();
-        let undo = Pending::prepare(&path, b"two", Some(0o644)).unwrap().unwrap().promote().unwrap();
+        let undo = Pending::prepare(&path, b"two", Some(0o644))
+            .unwrap()
+            .unwrap()
+            .promote()
+            .unwrap();
         undo.put_back().unwrap();
         assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"one".to_vec(), 0o600));
     }

@@ -1,6 +1,6 @@
 //! The agent alone: a small program to copy into images.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,7 +24,13 @@ struct Cli {
     #[arg(long, global = true, env = "KEYWAY_TIMEOUT", value_parser = kvapi::duration::parse, default_value = "10s")]
     timeout: Duration,
     /// What to log, such as debug or agent=debug.
-    #[arg(long, global = true, env = "KEYWAY_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "KEYWAY_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
     log: String,
     /// How to log.
     #[arg(long, global = true, env = "KEYWAY_LOG_FORMAT", value_enum, default_value = "text")]
@@ -52,7 +58,11 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<u8, Problem> {
     log(&cli.log, cli.log_format)?;
     let addresses = Address::parse_list(&cli.addr).map_err(|what| Problem::new(exit::USAGE, what))?;
-    let connection = Connection { addresses, token: cli.token, timeout: cli.timeout };
+    let connection = Connection {
+        addresses,
+        token: cli.token,
+        timeout: cli.timeout,
+    };
     // One thread waits; what takes long has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Problem::new(exit::AGENT, format!("cannot start: {e}")))?;
@@ -60,9 +70,13 @@ fn run(cli: Cli) -> Result<u8, Problem> {
 }
 
 fn log(filter: &str, format: LogFormat) -> Result<(), Problem> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|e| Problem::new(exit::USAGE, format!("`{filter}` is no log filter: {e}")).help("give one such as info"))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let filter = EnvFilter::try_new(filter).map_err(|e| {
+        Problem::new(exit::USAGE, format!("`{filter}` is no log filter: {e}")).help("give one such as info")
+    })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => lines.with_target(false).init(),
         LogFormat::Json => lines.json().init(),

@@ -53,7 +53,13 @@ impl<'a> Reader<'a> {
     /// A reader of one view.
     #[must_use]
     pub fn new(view: &'a View, env: &'a BTreeMap<String, String>, missing: Missing, locate: Option<&'a str>) -> Self {
-        Self { view, env, missing, locate, record: Mutex::default() }
+        Self {
+            view,
+            env,
+            missing,
+            locate,
+            record: Mutex::default(),
+        }
     }
 
     /// What was found out.
@@ -105,7 +111,13 @@ impl<'a> Reader<'a> {
 /// Puts the helpers of this file into one render.
 pub(crate) fn bind<'rc>(reader: &'rc Reader<'rc>, context: &mut RenderContext<'_, 'rc>) {
     for (name, function) in ALL {
-        context.register_local_helper(name, Box::new(Bound { reader, function: *function }));
+        context.register_local_helper(
+            name,
+            Box::new(Bound {
+                reader,
+                function: *function,
+            }),
+        );
     }
 }
 
@@ -124,7 +136,10 @@ impl HelperDef for Bound<'_> {
     ) -> Result<ScopedJson<'rc>, RenderError> {
         // In `{{#each (ls "a")}}{{key}}` the field is meant, not the helper.
         if helper.params().is_empty() && helper.hash().is_empty() {
-            let field = render.evaluate(context, &format!("this.{}", helper.name()))?.as_json().clone();
+            let field = render
+                .evaluate(context, &format!("this.{}", helper.name()))?
+                .as_json()
+                .clone();
             if !field.is_null() {
                 return Ok(ScopedJson::Derived(field));
             }
@@ -178,8 +193,13 @@ fn ls(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
 fn tree(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
     let given = call.text(0)?;
     let prefix = if call.flag("raw") { given } else { folder(&given) };
-    let entries = reader.range(&prefix).into_iter().filter(|entry| !entry.key.ends_with('/'));
-    let items = entries.map(|entry| item(&entry.key[prefix.len()..], entry)).collect::<Result<_, _>>()?;
+    let entries = reader
+        .range(&prefix)
+        .into_iter()
+        .filter(|entry| !entry.key.ends_with('/'));
+    let items = entries
+        .map(|entry| item(&entry.key[prefix.len()..], entry))
+        .collect::<Result<_, _>>()?;
     at_least(reader, call, &prefix, items)
 }
 
@@ -209,7 +229,11 @@ fn env(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
 /// A folder by path segments: `app` is not a prefix of `apple`.
 fn folder(name: &str) -> String {
     let name = name.trim_matches('/');
-    if name.is_empty() { String::new() } else { format!("{name}/") }
+    if name.is_empty() {
+        String::new()
+    } else {
+        format!("{name}/")
+    }
 }
 
 fn item(name: &str, entry: &Entry) -> Result<Value, String> {

@@ -14,13 +14,19 @@ pub(crate) const ALL: &[(&str, Function)] = &[
     ("parseJson", parse_json),
     ("base64Encode", |call| Ok(alphabet(call).encode(call.text(0)?).into())),
     ("base64Decode", base64_decode),
-    ("sha256", |call| Ok(hex(&Sha256::digest(call.text(0)?.as_bytes())).into())),
+    ("sha256", |call| {
+        Ok(hex(&Sha256::digest(call.text(0)?.as_bytes())).into())
+    }),
 ];
 
 /// `(toJson x pretty=true)`
 fn to_json(call: &Call<'_>) -> Result<Value, String> {
     let value = call.value(0)?;
-    let text = if call.flag("pretty") { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let text = if call.flag("pretty") {
+        serde_json::to_string_pretty(value)
+    } else {
+        serde_json::to_string(value)
+    };
     text.map(Value::String).map_err(|e| e.to_string())
 }
 
@@ -31,8 +37,12 @@ fn parse_json(call: &Call<'_>) -> Result<Value, String> {
 
 /// `(base64Decode s url=true)`
 fn base64_decode(call: &Call<'_>) -> Result<Value, String> {
-    let bytes = alphabet(call).decode(call.text(0)?.trim()).map_err(|e| format!("not base64: {e}"))?;
-    String::from_utf8(bytes).map(Value::String).map_err(|_| "what is encoded is not UTF-8 text".to_owned())
+    let bytes = alphabet(call)
+        .decode(call.text(0)?.trim())
+        .map_err(|e| format!("not base64: {e}"))?;
+    String::from_utf8(bytes)
+        .map(Value::String)
+        .map_err(|_| "what is encoded is not UTF-8 text".to_owned())
 }
 
 fn alphabet(call: &Call<'_>) -> &'static GeneralPurpose {

@@ -17,14 +17,23 @@ pub(crate) const ALL: &[(&str, Function)] = &[
         let (text, suffix) = (call.text(0)?, call.text(1)?);
         Ok(text.strip_suffix(suffix.as_str()).unwrap_or(&text).into())
     }),
-    ("replace", |call| Ok(call.text(0)?.replace(&call.text(1)?, &call.text(2)?).into())),
-    ("concat", |call| (0..call.values().len()).map(|place| call.text(place)).collect::<Result<String, _>>().map(Value::from)),
+    ("replace", |call| {
+        Ok(call.text(0)?.replace(&call.text(1)?, &call.text(2)?).into())
+    }),
+    ("concat", |call| {
+        (0..call.values().len())
+            .map(|place| call.text(place))
+            .collect::<Result<String, _>>()
+            .map(Value::from)
+    }),
     ("split", split),
     ("join", join),
     ("default", default),
     ("indent", indent),
     ("contains", contains),
-    ("startsWith", |call| Ok(call.text(0)?.starts_with(&call.text(1)?).into())),
+    ("startsWith", |call| {
+        Ok(call.text(0)?.starts_with(&call.text(1)?).into())
+    }),
     ("endsWith", |call| Ok(call.text(0)?.ends_with(&call.text(1)?).into())),
     ("quote", |call| Ok(Value::String(call.text(0)?).to_string().into())),
     ("shellQuote", shell_quote),
@@ -45,7 +54,11 @@ fn split(call: &Call<'_>) -> Result<Value, String> {
     if separator.is_empty() {
         return Err("the separator is empty".to_owned());
     }
-    Ok(if text.is_empty() { Value::Array(Vec::new()) } else { text.split(&separator).collect() })
+    Ok(if text.is_empty() {
+        Value::Array(Vec::new())
+    } else {
+        text.split(&separator).collect()
+    })
 }
 
 /// `(join list ",")`, or `(join (ls "hosts") "," field="value")` for a list of objects.
@@ -77,7 +90,10 @@ fn default(call: &Call<'_>) -> Result<Value, String> {
 fn indent(call: &Call<'_>) -> Result<Value, String> {
     let width = match call.count_option("spaces")? {
         Some(width) => width,
-        None => call.text(1)?.parse().map_err(|_| "argument 2 has to be a whole number".to_owned())?,
+        None => call
+            .text(1)?
+            .parse()
+            .map_err(|_| "argument 2 has to be a whole number".to_owned())?,
     };
     if width > 256 {
         return Err("at most 256 spaces".to_owned());

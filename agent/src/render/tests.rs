@@ -9,11 +9,18 @@ fn templates(text: &str) -> Templates {
 }
 
 fn view(values: &[(&str, &str)]) -> View {
-    View::fixed(values.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())))
+    View::fixed(
+        values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())),
+    )
 }
 
 fn rendered(text: &str, values: &[(&str, &str)]) -> Rendered {
-    let around = Surroundings { env: [("HOME".to_owned(), "/root".to_owned())].into(), ..Surroundings::default() };
+    let around = Surroundings {
+        env: [("HOME".to_owned(), "/root".to_owned())].into(),
+        ..Surroundings::default()
+    };
     render(&templates(text), 0, &view(values), &around)
 }
 
@@ -33,29 +40,57 @@ const TREE: &[(&str, &str)] = &[
 
 #[test]
 fn values_go_in_as_they_are() {
-    check("{{key \"a\"}}", &[("a", "<1.10> & \"x\" = 'y'")], "<1.10> & \"x\" = 'y'");
-    check("{{#if (eq (key \"a\") \"1.10\")}}yes{{else}}no{{/if}}", &[("a", "1.10")], "yes");
+    check(
+        "{{key \"a\"}}",
+        &[("a", "<1.10> & \"x\" = 'y'")],
+        "<1.10> & \"x\" = 'y'",
+    );
+    check(
+        "{{#if (eq (key \"a\") \"1.10\")}}yes{{else}}no{{/if}}",
+        &[("a", "1.10")],
+        "yes",
+    );
 }
 
 #[test]
 fn a_default_stands_in_for_an_absent_key_and_not_for_an_empty_one() {
-    check("{{key \"a\" default=\"x\"}}|{{key \"b\" default=\"x\"}}", &[("b", "")], "x|");
+    check(
+        "{{key \"a\" default=\"x\"}}|{{key \"b\" default=\"x\"}}",
+        &[("b", "")],
+        "x|",
+    );
     check("{{#if (keyExists \"a\")}}1{{else}}0{{/if}}", &[("a", "")], "1");
 }
 
 #[test]
 fn folders_go_by_segments_and_raw_trees_by_bytes() {
     check("{{#each (ls \"app\")}}{{key}}={{value}} {{/each}}", TREE, "a=1 b=2 ");
-    check("{{#each (ls \"app/\" dirs=true)}}{{this.key}} {{/each}}", TREE, "a b sub/ ");
-    check("{{#each (tree \"app\")}}{{this.key}}={{value}} {{/each}}", TREE, "a=1 b=2 sub/c=3 ");
-    check("{{#each (tree \"app\" raw=true)}}{{path}} {{/each}}", TREE, "app app/a app/b app/sub/c apple ");
+    check(
+        "{{#each (ls \"app/\" dirs=true)}}{{this.key}} {{/each}}",
+        TREE,
+        "a b sub/ ",
+    );
+    check(
+        "{{#each (tree \"app\")}}{{this.key}}={{value}} {{/each}}",
+        TREE,
+        "a=1 b=2 sub/c=3 ",
+    );
+    check(
+        "{{#each (tree \"app\" raw=true)}}{{path}} {{/each}}",
+        TREE,
+        "app app/a app/b app/sub/c apple ",
+    );
     check("{{join (ls \"app\") \",\"}}", TREE, "1,2");
 }
 
 #[test]
 fn instances_are_read_from_the_live_part() {
     let values = &[("_keyway/services/web/1", r#"{"address":"10.0.0.1","port":80}"#)];
-    check("{{#each (service \"web\")}}{{id}} {{address}}:{{port}}{{/each}}", values, "1 10.0.0.1:80");
+    check(
+        "{{#each (service \"web\")}}{{id}} {{address}}:{{port}}{{/each}}",
+        values,
+        "1 10.0.0.1:80",
+    );
 }
 
 #[test]
@@ -73,7 +108,10 @@ fn the_plain_helpers_do_as_they_are_named() {
         ("{{env \"HOME\"}}{{env \"NO\" default=\"-\"}}", "/root-"),
         ("{{concat \"a\" 1 true}}", "a1true"),
         ("{{len (split \"a,b\" \",\")}}", "2"),
-        ("{{#if (and (contains \"abc\" \"b\") (not (contains (split \"a\" \",\") \"b\")))}}ok{{/if}}", "ok"),
+        (
+            "{{#if (and (contains \"abc\" \"b\") (not (contains (split \"a\" \",\") \"b\")))}}ok{{/if}}",
+            "ok",
+        ),
         ("{{quote \"a\\\"b\"}} {{shellQuote \"a b\"}}", "\"a\\\"b\" 'a b'"),
         ("{{trimPrefix \"v1\" \"v\"}}{{trimSuffix \"1s\" \"s\"}}", "11"),
     ] {
@@ -83,15 +121,27 @@ fn the_plain_helpers_do_as_they_are_named() {
 
 #[test]
 fn all_missing_keys_are_named_with_their_place() {
-    let held = rendered("{{key \"a\"}}\n{{key \"b\"}}\n{{#if (key \"c\")}}x{{/if}}{{ls \"d\" min=1}}", &[("a", "1")]);
-    let lack = |key: &str, line: usize| Lack { key: key.into(), place: format!("t:{line}") };
-    assert_eq!(held.outcome, Err(Held::Missing(vec![lack("b", 2), lack("c", 3), lack("d/*", 3)])));
+    let held = rendered(
+        "{{key \"a\"}}\n{{key \"b\"}}\n{{#if (key \"c\")}}x{{/if}}{{ls \"d\" min=1}}",
+        &[("a", "1")],
+    );
+    let lack = |key: &str, line: usize| Lack {
+        key: key.into(),
+        place: format!("t:{line}"),
+    };
+    assert_eq!(
+        held.outcome,
+        Err(Held::Missing(vec![lack("b", 2), lack("c", 3), lack("d/*", 3)]))
+    );
     assert_eq!(held.reads.absent, ["b".to_owned(), "c".to_owned()].into());
 }
 
 #[test]
 fn a_missing_key_may_be_the_empty_text_by_choice() {
-    let around = Surroundings { missing: Missing::Default, ..Surroundings::default() };
+    let around = Surroundings {
+        missing: Missing::Default,
+        ..Surroundings::default()
+    };
     let held = render(&templates("[{{key \"a\"}}]"), 0, &view(&[]), &around);
     assert_eq!(held.outcome.as_deref(), Ok("[]"));
 }
@@ -105,7 +155,9 @@ fn what_cannot_be_rendered_says_where_and_why() {
         ("{{env \"NO\"}}", "`env`: the environment has no `NO`"),
         ("{{upper}}", "`upper`: argument 1 is missing"),
     ] {
-        let Err(Held::Broken(told)) = rendered(text, &[("a", "{")]).outcome else { panic!("{text}") };
+        let Err(Held::Broken(told)) = rendered(text, &[("a", "{")]).outcome else {
+            panic!("{text}")
+        };
         assert!(told.contains(part), "{told}");
     }
 }
@@ -119,7 +171,15 @@ fn one_pass_finds_all_that_lies_outside_of_the_view() {
     assert!(held.reads.scope.keys.iter().eq(["a", "c"]) && held.reads.scope.prefixes.iter().eq(["b/"]));
 
     let mut known = View::default();
-    known.replace(Snapshot { revision: Revision(3), entries: vec![] }, held.reads.scope).unwrap();
+    known
+        .replace(
+            Snapshot {
+                revision: Revision(3),
+                entries: vec![],
+            },
+            held.reads.scope,
+        )
+        .unwrap();
     let held = render(&templates(text), 0, &known, &Surroundings::default());
     assert!(matches!(held.outcome, Err(Held::Missing(_))));
 }

@@ -17,7 +17,10 @@ fn entry(name: &str, value: &str, revision: u64) -> Entry {
 }
 
 fn scope(prefix: &str) -> Scope {
-    Scope { keys: BTreeSet::new(), prefixes: [prefix.to_owned()].into() }
+    Scope {
+        keys: BTreeSet::new(),
+        prefixes: [prefix.to_owned()].into(),
+    }
 }
 
 fn change(revision: u64, touched: &[(String, Option<String>)]) -> Change {
@@ -41,7 +44,14 @@ fn what_is_not_watched_is_outside_and_not_absent() {
     let mut view = View::default();
     assert_eq!(view.get("a"), Found::Outside);
 
-    view.replace(Snapshot { revision: Revision(4), entries: vec![] }, scope("a")).unwrap();
+    view.replace(
+        Snapshot {
+            revision: Revision(4),
+            entries: vec![],
+        },
+        scope("a"),
+    )
+    .unwrap();
 
     assert_eq!(view.get("a"), Found::Absent);
     assert_eq!(view.get("b"), Found::Outside);
@@ -55,8 +65,17 @@ fn a_lower_revision_and_another_cluster_are_refused() {
     assert!(matches!(view.meet("two"), Err(Refusal::AnotherCluster { .. })));
     assert_eq!(view.meet("one"), Ok(()));
     assert_eq!(
-        view.replace(Snapshot { revision: Revision(8), entries: vec![] }, scope("")),
-        Err(Refusal::Lower { seen: Revision(9), offered: Revision(8) })
+        view.replace(
+            Snapshot {
+                revision: Revision(8),
+                entries: vec![]
+            },
+            scope("")
+        ),
+        Err(Refusal::Lower {
+            seen: Revision(9),
+            offered: Revision(8)
+        })
     );
     assert_eq!(view.apply(change(9, &[("a".into(), Some("x".into()))])), Ok(vec![]));
     assert_eq!(view.get("a"), Found::Outside);
@@ -67,7 +86,10 @@ fn keyways_own_keys_need_to_be_asked_for() {
     let view = View::fixed([("_keyway/services/web/1".to_owned(), vec![]), ("a".to_owned(), vec![])]);
     let all = |prefix: &str| view.range(prefix).into_iter().flatten().count();
     assert_eq!((all(""), all("_keyway/services/")), (1, 1));
-    assert_eq!((Cut::of("_keyway/services/web/1"), Cut::of("a")), (Cut::Live, Cut::Settings));
+    assert_eq!(
+        (Cut::of("_keyway/services/web/1"), Cut::of("a")),
+        (Cut::Live, Cut::Settings)
+    );
 }
 
 proptest! {

@@ -1,0 +1,159 @@
+//! The second half of a set's way: applied and confirmed, or put back; and the child's end.
+
+use std::time::{Duration, Instant};
+
+use kvapi::problem::{Problem, exit};
+use nix::sys::signal::Signal;
+
+use super::{Action, Core, Level, Phase, deed};
+use crate::policy::OnChange;
+use crate::supervise::{Exited, Purpose};
+
+impl Core {
+    /// Makes the program use what is in place.
+    pub(super) fn apply(&mut self, changed: bool, now: Instant, out: &mut Vec<Action>) {
+        self.attempt += 1;
+        self.phase = Phase::Applying;
+        if self.policy().supervises && !self.supervise.alive() {
+            out.extend(self.supervise.start().map(deed));
+            return;
+        }
+        let attempt = self.attempt;
+        match self.policy().on_change.clone() {
+            OnChange::Signal(signal) if self.supervise.running() => out.push(Action::Reload { attempt, signal }),
+            OnChange::Restart if self.supervise.running() => {
+                out.extend(self.supervise.stop(Purpose::Restart, now).map(deed));
+            }
+            OnChange::Command(command) if changed => out.push(Action::Run { attempt, command }),
+            OnChange::Nothing | OnChange::Signal(_) | OnChange::Restart | OnChange::Command(_) => {
+                self.apply_ended(Ok(()), now, out);
+            }
+        }
+    }
+
+    pub(super) fn apply_ended(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Applying | Phase::Reapplying) {
+            return;
+        }
+        if let Err(reason) = result {
+            return self.apply_failed(&reason, now, out);
+        }
+        let on_change = &self.policy().on_change;
+        let idle = *on_change == OnChange::Nothing && !self.first;
+        if self.before.is_some() && !self.first && !idle {
+            out.push(Action::Say(
+                Level::Info,
+                format!("applied {} ({on_change})", self.revisions),
+            ));
+        }
+        out.push(Action::Remember(self.revisions));
+        if self.first {
+            // There is nothing older that this process has ever run with.
+            self.before = None;
+        }
+        (self.first, self.unapplied) = (false, false);
+        if self.policy().once {
+            out.push(Action::Exit(exit::OK));
+        }
+        let settle = if idle { Duration::ZERO } else { self.policy().settle };
+        self.phase = Phase::Confirming(now + settle);
+    }
+
+    pub(super) fn apply_failed(&mut self, reason: &str, now: Instant, out: &mut Vec<Action>) {
+        let told = format!("{} could not be applied: {reason}", self.revisions);
+        if self.before.is_none() {
+            out.push(Action::Say(Level::Error, told));
+            self.phase = Phase::Confirming(now + self.policy().settle);
+        } else if self.first && self.policy().once {
+            out.push(Action::PutBack);
+            out.push(Action::Fail(Problem::new(
+                exit::ROLLED_BACK,
+                format!("{told}; the old files are back"),
+            )));
+        } else {
+            out.push(Action::Say(Level::Error, format!("{told}; the old files are put back")));
+            self.undo(out);
+        }
+    }
+
+    pub(super) fn put_back(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::PuttingBack) {
+            return;
+        }
+        if let Err(reason) = result {
+            out.push(Action::Say(
+                Level::Error,
+                format!("the old files could not be put back: {reason}"),
+            ));
+        }
+        self.phase = Phase::Idle;
+        if self.first {
+            return;
+        }
+        self.apply(true, now, out);
+        if matches!(self.phase, Phase::Applying) {
+            self.phase = Phase::Reapplying;
+        }
+    }
+
+    pub(super) fn not_started(&mut self, code: u8, reason: String, out: &mut Vec<Action>) {
+        self.supervise.not_started();
+        if self.before.is_some() && !self.first {
+            out.push(Action::Say(
+                Level::Error,
+                format!("{}: {reason}; the old files are put back", self.revisions),
+            ));
+            self.undo(out);
+        } else {
+            out.push(Action::Fail(Problem::new(code, reason)));
+        }
+    }
+
+    pub(super) fn exited(&mut self, code: u8, told: &str, out: &mut Vec<Action>) {
+        match self.supervise.exited() {
+            Exited::End => out.push(Action::Exit(code)),
+            Exited::Again => out.extend(self.supervise.start().map(deed)),
+            Exited::Unasked => {
+                // Died of what we gave it: go back. Anything else is its own business.
+                let ours = matches!(self.phase, Phase::Applying | Phase::Confirming(_)) && self.before.is_some();
+                if matches!(self.phase, Phase::PuttingBack) {
+                    return;
+                }
+                if ours && code != 0 {
+                    let told = format!("the process {told} with {}; the old files are put back", self.revisions);
+                    out.push(Action::Say(Level::Error, told));
+                    self.undo(out);
+                } else {
+                    out.push(Action::Say(Level::Info, format!("the process {told}")));
+                    out.push(Action::Exit(code));
+                }
+            }
+        }
+    }
+
+    /// Goes back to the set before; its files are put back and applied once more.
+    pub(super) fn undo(&mut self, out: &mut Vec<Action>) {
+        let Some(before) = self.before.take() else { return };
+        out.push(Action::PutBack);
+        self.attempt += 1;
+        self.phase = Phase::PuttingBack;
+        self.texts = before.texts;
+        self.revisions = before.revisions;
+        self.due.extend(before.rendered);
+    }
+
+    pub(super) fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let deeds = self.supervise.stop(Purpose::End, now);
+        out.extend(deeds.map(deed));
+        if !self.supervise.alive() {
+            // A program that never ran ends as if the signal had hit it.
+            let unfinished = self.policy().supervises || self.policy().once;
+            let code = if unfinished {
+                128 + Signal::SIGTERM as u8
+            } else {
+                exit::OK
+            };
+            out.push(Action::Exit(code));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The first half of a set's way: rendered, staged, checked, in place.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kvapi::problem::{Problem, exit};
+
+use super::{Action, Before, Core, FileSet, Level, Phase, RETRY};
+use crate::graph::TemplateId;
+use crate::policy::Missing;
+use crate::render::{Held, Lack, Rendered};
+use crate::view::Revisions;
+
+impl Core {
+    pub(super) fn rendered(&mut self, rendered: Vec<Rendered>, out: &mut Vec<Action>) {
+        let Phase::Rendering(revisions) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        let ids: BTreeSet<TemplateId> = rendered.iter().map(|one| one.id).collect();
+        let mut texts = self.texts.clone();
+        let (mut outside, mut lacks, mut broken) = (false, Vec::new(), Vec::new());
+        for one in rendered {
+            self.graph.set(one.id, one.reads);
+            match one.outcome {
+                Ok(text) => texts[one.id] = Some(text.into()),
+                Err(Held::Outside) => outside = true,
+                Err(Held::Missing(keys)) => lacks.extend(keys),
+                Err(Held::Broken(told)) => broken.push(told),
+            }
+        }
+        if outside {
+            self.due.extend(ids);
+            self.urgent = true;
+            out.push(Action::Watch(self.stream.widen(&self.graph.scope())));
+        } else if !lacks.is_empty() || !broken.is_empty() {
+            self.due.extend(ids);
+            self.held(lacks, broken, out);
+        } else {
+            self.lacking.clear();
+            self.stage(texts, ids, revisions, out);
+        }
+    }
+
+    /// A set cannot be rendered: the files stay as they are.
+    pub(super) fn held(&mut self, mut lacks: Vec<Lack>, broken: Vec<String>, out: &mut Vec<Action>) {
+        let fail = self.first && self.policy().missing == Missing::Fail;
+        if let Some(told) = broken.first().filter(|_| fail || (self.first && self.policy().once)) {
+            out.push(Action::Fail(Problem::new(exit::INVALID, format!("template {told}"))));
+            return;
+        }
+        for told in broken {
+            out.push(Action::Say(
+                Level::Error,
+                format!("template {told}; the files stay as they are"),
+            ));
+        }
+        lacks.sort();
+        if lacks != self.lacking {
+            self.lacking.clone_from(&lacks);
+            if !lacks.is_empty() {
+                out.push(Action::Lacking { lacks, fatal: fail });
+            }
+        }
+    }
+
+    pub(super) fn stage(
+        &mut self,
+        texts: Vec<Option<Arc<str>>>,
+        rendered: BTreeSet<TemplateId>,
+        revisions: Revisions,
+        out: &mut Vec<Action>,
+    ) {
+        if texts == self.texts && !self.first {
+            self.revisions = revisions;
+            return;
+        }
+        let Some(texts) = texts.into_iter().collect::<Option<Vec<_>>>() else {
+            self.due = (0..self.texts.len()).collect();
+            self.urgent = true;
+            return;
+        };
+        let set = FileSet {
+            revisions,
+            cluster: self.view.cluster().to_owned(),
+            texts,
+            rendered,
+        };
+        out.push(Action::Check {
+            program: Arc::clone(&self.program),
+            set: set.clone(),
+        });
+        self.phase = Phase::Checking(set);
+    }
+
+    pub(super) fn checked(
+        &mut self,
+        result: Result<BTreeSet<TemplateId>, String>,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let Phase::Checking(set) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        match result {
+            Err(reason) => {
+                self.due.extend(set.rendered);
+                if self.first && self.policy().once {
+                    out.push(Action::Fail(Problem::new(exit::INVALID, reason)));
+                } else {
+                    let told = format!("{} is refused, the old files stay: {reason}", set.revisions);
+                    out.push(Action::Say(Level::Error, told));
+                }
+            }
+            Ok(changed) if changed.is_empty() => {
+                self.settle_texts(&set);
+                if self.first || self.unapplied {
+                    self.apply(self.unapplied, now, out);
+                }
+            }
+            Ok(changed) => {
+                let names: Vec<&str> = changed.iter().map(|id| self.program.config.shown(*id)).collect();
+                out.push(Action::Say(
+                    Level::Info,
+                    format!("rendered {}: {}", set.revisions, names.join(", ")),
+                ));
+                out.push(Action::Promote);
+                self.phase = Phase::Promoting(set);
+            }
+        }
+    }
+
+    pub(super) fn settle_texts(&mut self, set: &FileSet) {
+        self.texts = set.texts.iter().cloned().map(Some).collect();
+        self.revisions = set.revisions;
+    }
+
+    pub(super) fn promoted(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
+        let Phase::Promoting(set) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        if let Err(reason) = result {
+            let problem = format!(
+                "{} could not be put in place, the old files stay: {reason}",
+                set.revisions
+            );
+            if self.first {
+                out.push(Action::Fail(Problem::new(exit::AGENT, problem)));
+                return;
+            }
+            self.due.extend(set.rendered);
+            self.retry_at = Some(now + RETRY);
+            out.push(Action::Say(Level::Error, problem));
+            return;
+        }
+        let (texts, revisions) = (std::mem::take(&mut self.texts), self.revisions);
+        self.settle_texts(&set);
+        self.before = Some(Before {
+            texts,
+            revisions,
+            rendered: set.rendered,
+        });
+        self.apply(true, now, out);
+    }
+}
