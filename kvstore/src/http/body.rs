@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -72,11 +72,14 @@ pub(super) async fn read(
     too_large: impl FnOnce(Option<u64>) -> String,
 ) -> Result<Bytes, Error> {
     let length = body.size_hint().exact();
-    let mut bytes = BytesMut::new();
     let mut over = length.is_some_and(|length| length > limit as u64);
+    // As large as needed and no larger: a value stays in memory for as long as it is the newest.
+    let expected = length.and_then(|length| usize::try_from(length).ok()).filter(|_| !over);
+    let mut bytes = Vec::with_capacity(expected.unwrap_or_default());
     while !over {
         let Some(frame) = body.frame().await else {
-            return Ok(bytes.freeze());
+            bytes.shrink_to_fit();
+            return Ok(bytes.into());
         };
         let frame = frame.map_err(|e| Error::bad(format!("the body cannot be read: {e}")).kind(Kind::Close))?;
         if let Ok(data) = frame.into_data() {

@@ -216,11 +216,11 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// The lowest mark stays: the reader has to begin there.
     fn set(&self, revision: Revision) {
-        // An older mark stays: the reader has to begin there.
-        let _ = self
-            .first
-            .compare_exchange(0, revision.0, Ordering::SeqCst, Ordering::SeqCst);
+        let lower = |first| (first == 0 || revision.0 < first).then_some(revision.0);
+        // Refused is to be lower already.
+        let _ = self.first.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lower);
     }
 }
 

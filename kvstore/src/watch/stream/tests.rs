@@ -120,6 +120,20 @@ async fn a_watch_resumes_after_the_revision_it_names() {
 }
 
 #[tokio::test]
+async fn a_change_between_subscription_and_stream_hides_none_before_it() {
+    let mut fixture = Fixture::new(Bounds::default());
+    for value in ["1", "2", "3"] {
+        fixture.put("a", value);
+    }
+    let subscription = fixture.subscribe(&[""]);
+    fixture.put("a", "4");
+
+    let mut stream = Stream::since(subscription, Revision(2), fixture.stopping.clone());
+
+    assert_eq!(fixture.read(&mut stream), ["c3:a", "c4:a", "c5:a"]);
+}
+
+#[tokio::test]
 async fn who_falls_off_the_ring_goes_on_from_the_history() {
     let mut fixture = Fixture::new(Bounds {
         events: 2,
@@ -264,37 +278,55 @@ mod any_order {
         Put(&'static str, u8),
         Delete(&'static str),
         Read,
+        /// A new stream from the last revision seen; the key changes while it is being opened.
+        Reconnect(&'static str, u8),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         let key = prop::sample::select(vec!["a", "a/b", "b", "_keyway/x"]);
         prop_oneof![
-            3 => (key.clone(), 0..3_u8).prop_map(|(key, value)| Step::Put(key, value)),
-            1 => key.prop_map(Step::Delete),
-            1 => Just(Step::Read),
+            6 => (key.clone(), 0..3_u8).prop_map(|(key, value)| Step::Put(key, value)),
+            2 => key.clone().prop_map(Step::Delete),
+            2 => Just(Step::Read),
+            1 => (key, 0..3_u8).prop_map(|(key, value)| Step::Reconnect(key, value)),
         ]
     }
 
-    /// A reader's map: what it has after the frames so far.
-    fn follow(map: &mut BTreeMap<String, Bytes>, bytes: &[u8]) {
-        for event in Parser::default().push(bytes) {
-            match WatchEvent::parse(&event.name, &event.data).unwrap().unwrap() {
-                WatchEvent::Snapshot(s) => *map = s.entries.into_iter().map(|e| (e.key, e.value)).collect(),
-                WatchEvent::Change(c) => {
-                    for change in c.changes {
-                        match change.entry {
-                            Some(entry) => drop(map.insert(change.key, entry.value)),
-                            None => drop(map.remove(&change.key)),
+    /// A client: what it has after the frames so far.
+    #[derive(Default)]
+    struct Reader {
+        map: BTreeMap<String, Bytes>,
+        seen: u64,
+        parser: Parser,
+    }
+
+    impl Reader {
+        fn follow(&mut self, bytes: &[u8]) {
+            for event in self.parser.push(bytes) {
+                match WatchEvent::parse(&event.name, &event.data).unwrap().unwrap() {
+                    WatchEvent::Snapshot(s) => {
+                        self.seen = s.revision.0;
+                        self.map = s.entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
+                    }
+                    WatchEvent::Change(c) => {
+                        assert!(c.revision.0 > self.seen, "{} after {}", c.revision, self.seen);
+                        self.seen = c.revision.0;
+                        for change in c.changes {
+                            match change.entry {
+                                Some(entry) => drop(self.map.insert(change.key, entry.value)),
+                                None => drop(self.map.remove(&change.key)),
+                            }
                         }
                     }
+                    WatchEvent::Progress(p) => self.seen = p.revision.0,
+                    WatchEvent::Compacted(_) | WatchEvent::End(_) => {}
                 }
-                WatchEvent::Progress(_) | WatchEvent::Compacted(_) | WatchEvent::End(_) => {}
             }
         }
     }
 
     proptest! {
-        /// However small ring and history are, and however slow the reader.
+        /// However small ring and history are, however slow the reader, however often it is cut off.
         #[test]
         fn a_reader_ends_with_what_the_store_has(
             steps in prop::collection::vec(step(), 1..40),
@@ -307,20 +339,24 @@ mod any_order {
             let mut fixture = Fixture::new(Bounds { events, ..Bounds::default() });
             fixture.apply(Action::Keep(Limits { revisions, versions: 1, bytes: 1 << 20 }));
             let mut stream = fixture.snapshot(&[prefix]);
-            let mut map = BTreeMap::new();
+            let mut reader = Reader::default();
             let mut cx = Context::from_waker(Waker::noop());
 
-            for step in steps.into_iter().chain([Step::Read]) {
+            for step in [Step::Read].into_iter().chain(steps).chain([Step::Read]) {
                 match step {
                     Step::Put(key, value) => fixture.put(key, &value.to_string()),
                     Step::Delete(key) => fixture.apply(Action::Delete { key: Key::new(key).unwrap(), cas: None }),
+                    Step::Reconnect(key, value) => {
+                        let subscription = fixture.subscribe(&[prefix]);
+                        fixture.put(key, &value.to_string());
+                        stream = Stream::since(subscription, Revision(reader.seen), fixture.stopping.clone());
+                        reader.parser = Parser::default();
+                    }
                     Step::Read => {
                         let view = Arc::new(fixture.state.clone());
-                        let mut bytes = Vec::new();
-                        while let Poll::Ready(Some(more)) = stream.poll_next(&mut cx, || Arc::clone(&view)) {
-                            bytes.extend_from_slice(&more);
+                        while let Poll::Ready(Some(bytes)) = stream.poll_next(&mut cx, || Arc::clone(&view)) {
+                            reader.follow(&bytes);
                         }
-                        follow(&mut map, &bytes);
                     }
                 }
             }
@@ -330,7 +366,7 @@ mod any_order {
                 .range(prefix)
                 .map(|(key, entry)| (key.as_str().to_owned(), entry.value.clone()))
                 .collect();
-            prop_assert_eq!(map, expected);
+            prop_assert_eq!(reader.map, expected);
         }
     }
 }
