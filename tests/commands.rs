@@ -248,13 +248,21 @@ fn version_help_and_completions_need_no_server() {
 fn bench_measures_any_server_and_says_so_in_json() {
     test(async |home| {
         let server = Server::start(home).await?;
-        for what in ["put", "get"] {
-            let said = server
-                .keyway(home)
-                .run(&["bench", what, "--clients", "4", "--duration", "200ms", "-o", "json"])
-                .await?
-                .expect(0)?;
-            serde_json::from_slice::<serde_json::Value>(&said.out).context(said.text())?;
+        let load = ["--clients", "4", "--duration", "200ms"];
+        let watch = ["--streams", "5", "--rounds", "3"];
+        let render = ["--templates", "4", "--readers", "1,4", "--rounds", "3"];
+        for arguments in [
+            ["put"].iter().chain(&load).collect::<Vec<_>>(),
+            ["get"].iter().chain(&load).collect(),
+            ["watch"].iter().chain(&watch).collect(),
+            ["watch", "--blocking"].iter().chain(&watch).collect(),
+            ["render"].iter().chain(&render).collect(),
+        ] {
+            let mut all = vec!["bench", "-o", "json"];
+            all.extend(arguments);
+            let said = server.keyway(home).run(&all).await?.expect(0)?;
+            serde_json::from_slice::<serde_json::Value>(&said.out)
+                .with_context(|| format!("{all:?}: {}", said.text()))?;
         }
         Ok(())
     });

@@ -6,7 +6,7 @@ use kvapi::types::{WatchEvent, WatchRequest};
 use kvapi::watch::News;
 use nix::sys::signal::Signal;
 
-use crate::harness::{Exit, Home, Options, Server, holds, test};
+use crate::harness::{Exit, Home, Keyway, Options, Server, holds, test};
 
 #[test]
 fn term_ends_streams_with_a_last_event_and_the_server_within_two_seconds() {
@@ -244,6 +244,36 @@ fn a_second_server_on_the_same_folder_takes_over_its_cluster_and_revision() {
         assert!(
             matches!(watch.next().await, News::Event(WatchEvent::Snapshot(snapshot)) if snapshot.revision == before.revision)
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn dev_is_a_store_by_itself_that_says_what_to_try_and_leaves_nothing() {
+    test(async |home| {
+        let temporary = home.path("tmp");
+        std::fs::create_dir_all(&temporary)?;
+        let mut dev = Keyway::new(home)
+            .env("TMPDIR", &temporary.display().to_string())
+            .start(home, "dev", &["dev", "--http-addr", "127.0.0.1:0"])?;
+        let address = dev
+            .line("where it listens", 0, |line| {
+                let (_, rest) = line.split_once("http=")?;
+                Some(rest.split(' ').next()?.to_owned())
+            })
+            .await?;
+        holds("it says what to try", async || dev.log().contains("keyway kv put")).await?;
+
+        let keyway = || Keyway::new(home).addr(&address);
+        keyway().run(&["kv", "put", "app/greeting", "hello"]).await?.expect(0)?;
+        assert_eq!(
+            keyway().run(&["kv", "get", "app/greeting"]).await?.expect(0)?.text(),
+            "hello"
+        );
+
+        dev.signal(Signal::SIGINT)?;
+        assert_eq!(dev.exit().await?, Exit::Code(0));
+        assert_eq!(std::fs::read_dir(temporary)?.count(), 0);
         Ok(())
     });
 }
