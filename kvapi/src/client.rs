@@ -60,12 +60,14 @@ pub enum Error {
     #[error("the write may or may not have happened: {0}")]
     Unknown(String),
     /// No answer within the timeout, to something that changes nothing.
-    #[error("no answer from {addresses} within {}", crate::duration::format(*after))]
+    #[error("no answer from {addresses} within {}{}", crate::duration::format(*after), before(last.as_deref()))]
     Timeout {
         /// The addresses tried.
         addresses: String,
         /// The timeout.
         after: Duration,
+        /// What the last try but one said.
+        last: Option<String>,
     },
     /// The server refused. Repeating will not help.
     #[error("the server answered {status}: {text}")]
@@ -325,7 +327,7 @@ impl Client {
             errors: Option<Vec<TxnError>>,
         }
         let body = serde_json::to_vec(&ops.iter().map(|kv| Op { kv }).collect::<Vec<_>>())
-            .map_err(|e| Error::Unknown(e.to_string()))?;
+            .expect("texts and numbers have a JSON form");
         let reply = self.send_write(Method::PUT, "/v1/txn", body.into(), options).await?;
         match reply.status {
             StatusCode::OK | StatusCode::CONFLICT => {
@@ -408,55 +410,49 @@ impl Client {
         let deadline = Instant::now() + limit;
         let changes = method != Method::GET;
         let repeatable = !changes || headers.contains_key(header::REQUEST);
-        let mut maybe_done = None;
+        let servers = self.inner.addresses.len();
         let mut pause = PAUSE.0;
+        let mut maybe_done = None;
+        let mut last = None;
         let mut tries = 0;
         loop {
-            let index = self.inner.current.load(Ordering::Relaxed) % self.inner.addresses.len();
+            let index = self.inner.current.load(Ordering::Relaxed) % servers;
             let address = &self.inner.addresses[index];
-            let reason = match timeout_at(deadline, self.once(address, &method, path, &body, &headers)).await {
+            let tried = timeout_at(deadline, self.once(address, &method, path, &body, &headers)).await;
+            let failure = match tried.map(judge) {
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(failure)) => failure,
                 Err(_) if changes => {
-                    return Err(Error::Unknown(format!(
-                        "no answer from {address} within {}",
-                        crate::duration::format(limit)
-                    )));
+                    let limit = crate::duration::format(limit);
+                    return Err(Error::Unknown(format!("no answer from {address} within {limit}")));
                 }
                 Err(_) => {
                     return Err(Error::Timeout {
                         addresses: self.names(),
                         after: limit,
+                        last,
                     });
                 }
-                Ok(Ok(reply)) if reply.nobody_leads() => String::from_utf8_lossy(&reply.body).trim().to_owned(),
-                Ok(Ok(reply)) if reply.header(header::OUTCOME) == Some("unknown") => {
-                    let text = String::from_utf8_lossy(&reply.body).trim().to_owned();
-                    maybe_done = Some(text.clone());
-                    text
-                }
-                Ok(Ok(reply)) => return Ok(reply),
-                Ok(Err(failure)) => {
-                    if changes && failure.maybe_sent {
-                        maybe_done = Some(failure.reason.clone());
-                    }
-                    failure.reason
-                }
             };
-            // Each address is tried once before giving up on a server that is plainly not there.
             tries += 1;
             self.inner.current.store(index + 1, Ordering::Relaxed);
-            let out_of_tries =
-                tries >= self.inner.addresses.len() && maybe_done.is_none() && !reason.contains("leader");
+            if changes && failure.maybe_sent {
+                maybe_done = Some(failure.reason.clone());
+            }
+            // A server that is plainly not there is asked once; an election is waited for.
+            let in_vain = tries >= servers && maybe_done.is_none() && !failure.may_pass;
             let out_of_time = Instant::now() + pause >= deadline;
-            if out_of_tries || out_of_time || (maybe_done.is_some() && !repeatable) {
+            if in_vain || out_of_time || (maybe_done.is_some() && !repeatable) {
                 return Err(match maybe_done {
                     Some(reason) => Error::Unknown(reason),
                     None => Error::Unavailable {
                         addresses: self.names(),
-                        reason,
+                        reason: failure.reason,
                     },
                 });
             }
-            if tries % self.inner.addresses.len() == 0 {
+            last = Some(failure.reason);
+            if tries % servers == 0 {
                 sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
@@ -476,10 +472,7 @@ impl Client {
         let body = body
             .collect()
             .await
-            .map_err(|e| Failure {
-                reason: format!("the answer broke off: {e}"),
-                maybe_sent: true,
-            })?
+            .map_err(|e| Failure::broken_off(format!("the answer broke off: {e}")))?
             .to_bytes();
         Ok(Reply {
             address: address.clone(),
@@ -498,11 +491,7 @@ impl Client {
         body: &Bytes,
         headers: &HeaderMap,
     ) -> Result<Response<Incoming>, Failure> {
-        let never_sent = |reason: String| Failure {
-            reason,
-            maybe_sent: false,
-        };
-        let uri = connect::uri(address, path).map_err(|e| never_sent(e.to_string()))?;
+        let uri = connect::uri(address, path).map_err(|e| Failure::never_sent(e.to_string()))?;
         let mut request = Request::builder().method(method).uri(uri);
         if let Address::Unix(_) = address {
             request = request.header(http::header::HOST, "localhost");
@@ -512,17 +501,14 @@ impl Client {
         }
         let mut request = request
             .body(Full::new(body.clone()))
-            .map_err(|e| never_sent(e.to_string()))?;
+            .map_err(|e| Failure::never_sent(e.to_string()))?;
         request.headers_mut().extend(headers.clone());
         self.inner.pool.request(request).await.map_err(|e| {
-            let reason = deepest(&e);
+            let reason = format!("{address}: {}", deepest(&e));
             if e.is_connect() {
-                never_sent(format!("{address}: {reason}"))
+                Failure::never_sent(reason)
             } else {
-                Failure {
-                    reason: format!("{address}: {reason}"),
-                    maybe_sent: true,
-                }
+                Failure::broken_off(reason)
             }
         })
     }
@@ -541,8 +527,48 @@ impl Client {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) reason: String,
-    /// Whether the request may have reached the server.
+    /// Whether the request may have reached the server and been carried out.
     pub(crate) maybe_sent: bool,
+    /// Whether the server is there and waiting may help.
+    may_pass: bool,
+}
+
+impl Failure {
+    const fn never_sent(reason: String) -> Self {
+        Self {
+            reason,
+            maybe_sent: false,
+            may_pass: false,
+        }
+    }
+
+    const fn broken_off(reason: String) -> Self {
+        Self {
+            reason,
+            maybe_sent: true,
+            may_pass: true,
+        }
+    }
+}
+
+/// Tells an answer to the request from a server's word that it cannot answer now.
+fn judge(tried: Result<Reply, Failure>) -> Result<Reply, Failure> {
+    let reply = tried?;
+    let unknown = reply.header(header::OUTCOME) == Some("unknown");
+    if !unknown && !reply.nobody_leads() {
+        return Ok(reply);
+    }
+    let reason = String::from_utf8_lossy(&reply.body).trim().to_owned();
+    Err(Failure {
+        reason,
+        maybe_sent: unknown,
+        may_pass: true,
+    })
+}
+
+/// What the last try said, for the message of a timeout.
+fn before(last: Option<&str>) -> String {
+    last.map_or_else(String::new, |last| format!("; before that: {last}"))
 }
 
 /// The cause at the end of the chain: "Connection refused" rather than "client error".

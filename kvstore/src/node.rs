@@ -84,9 +84,7 @@ impl Node {
         )
         .await
         .context("start raft")?;
-        if config.bootstrap {
-            bootstrap(&raft, config).await?;
-        }
+        bootstrap(&raft, config).await?;
         snapshot_by_bytes(raft.clone(), opened.log_size);
         let inner = Inner {
             batcher: Batcher::start(raft.clone()),
@@ -218,11 +216,16 @@ fn raft_config() -> anyhow::Result<openraft::Config> {
     config.validate().context("raft's settings")
 }
 
-/// Makes a cluster of one, unless the folder belongs to a cluster already.
+/// Makes a cluster of one if the folder belongs to no cluster yet and this is asked for.
 async fn bootstrap(raft: &Raft, config: &Config) -> anyhow::Result<()> {
     if raft.is_initialized().await.context("ask raft for its members")? {
         return Ok(());
     }
+    anyhow::ensure!(
+        config.bootstrap,
+        "the data folder {} belongs to no cluster yet; start the first server of a cluster with --bootstrap",
+        config.data_dir.display()
+    );
     let http_addr = config.http_addrs.first().map(ToString::to_string).unwrap_or_default();
     let node = raft::Node {
         raft_addr: config.raft_addr.clone(),
