@@ -2,7 +2,7 @@
 //!
 //! It answers once the index is above the client's, and after the wait with what is there then.
 //! A missing key reports the newest change anywhere, but only a change of that key ends its wait.
-//! Whoever goes away stops waiting. Source: reference 2.1 to 2.4.
+//! Whoever goes away stops waiting. Source: Consul 1.22, as recorded in tests/golden.
 
 use std::sync::Arc;
 use std::time::Duration;

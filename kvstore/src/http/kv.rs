@@ -1,4 +1,4 @@
-//! `/v1/kv/`: keys and lists. Source: reference 1.1.
+//! `/v1/kv/`: keys and lists. Source: Consul 1.22, as recorded in tests/golden.
 
 use http::StatusCode;
 use kvapi::types::{Entry, MAX_VALUE_BYTES};

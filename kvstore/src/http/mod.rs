@@ -68,10 +68,11 @@ pub async fn serve(listener: Listener, door: Door, doors: Arc<Doors>, close: Can
         let local = peer.local.map(|addr| addr.ip());
         service_fn(move |request: Request<hyper::body::Incoming>| {
             let doors = Arc::clone(&doors);
-            async move {
+            // Boxed, since hyper keeps room for a handler in every connection, and most are idle.
+            Box::pin(async move {
                 let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
                 Ok::<_, Infallible>(handle(&doors, door, local, request).await)
-            }
+            })
         })
     };
     net::serve(listener, service_for, stopping, close).await;

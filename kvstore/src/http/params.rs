@@ -1,5 +1,5 @@
 //! Parameters of `/v1/kv` and `/v1/txn`: what they mean, and in which order they are checked.
-//! Source: reference 1.0 and 1.1.3.
+//! Source: Consul 1.22, as recorded in tests/golden.
 
 use std::time::Duration;
 

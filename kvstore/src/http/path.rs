@@ -2,7 +2,7 @@
 //!
 //! Consul cleans a path twice: first as it was sent, by a redirect that loses bodies, then the
 //! decoded key. Here both happen inside, so that the same key is meant and the body survives.
-//! Source: reference 1.1.2.
+//! Source: Consul 1.22, as recorded in tests/golden.
 
 use super::golang;
 

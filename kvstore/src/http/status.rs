@@ -1,4 +1,4 @@
-//! `/v1/status/`: who leads and who votes, as this server knows it. Source: reference 1.4.
+//! `/v1/status/`: who leads and who votes, as this server knows it. Source: Consul 1.22, as recorded in tests/golden.
 
 use super::answer::Answer;
 use super::call::Call;

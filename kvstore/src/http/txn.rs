@@ -1,4 +1,4 @@
-//! `PUT /v1/txn`: several operations, all or none. Source: reference 1.2.
+//! `PUT /v1/txn`: several operations, all or none. Source: Consul 1.22, as recorded in tests/golden.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};

@@ -17,12 +17,15 @@ use tokio::sync::Notify;
 
 use super::index::{Id, Index};
 use super::patterns::Patterns;
-use super::ring::{Bounds, Item, Ring};
+use super::ring::{Bounds, Item, Ring, weight};
 use crate::state::{Event, State};
 use crate::view::Sink;
 
-/// Events that may wait for the dispatcher.
-const QUEUE: usize = 65_536;
+/// What may wait for the dispatcher.
+const QUEUE: Bounds = Bounds {
+    bytes: 64 << 20,
+    events: 65_536,
+};
 
 /// Subscribers that are woken before other tasks get their turn.
 const WAKE_AT_ONCE: usize = 16;
@@ -46,11 +49,21 @@ struct Queue {
     /// What comes before the events: the ring starts anew at this revision.
     reset: Option<Reset>,
     events: Vec<Arc<Event>>,
+    bytes: usize,
 }
 
 struct Reset {
     revision: Revision,
     replaced: bool,
+}
+
+impl Queue {
+    fn begun_anew(revision: Revision, replaced: bool) -> Self {
+        Self {
+            reset: Some(Reset { revision, replaced }),
+            ..Self::default()
+        }
+    }
 }
 
 impl Hub {
@@ -120,7 +133,7 @@ impl Hub {
 
     /// Publishes what waits. Those who are marked are to be woken.
     pub(super) fn publish(&self) -> Vec<Arc<Mark>> {
-        let Queue { reset, events } = std::mem::take(&mut *lock(&self.queue));
+        let Queue { reset, events, .. } = std::mem::take(&mut *lock(&self.queue));
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(reset) = &reset {
             ring.reset(reset.revision);
@@ -162,28 +175,18 @@ impl Sink for Hub {
             return;
         }
         let mut queue = lock(&self.queue);
+        queue.bytes += events.iter().map(|event| weight(event)).sum::<usize>();
         queue.events.extend(events);
-        if queue.events.len() > QUEUE {
-            queue.events = Vec::new();
+        if queue.events.len() > QUEUE.events || queue.bytes > QUEUE.bytes {
             let replaced = queue.reset.as_ref().is_some_and(|reset| reset.replaced);
-            queue.reset = Some(Reset {
-                revision: view.revision(),
-                replaced,
-            });
+            *queue = Queue::begun_anew(view.revision(), replaced);
         }
         drop(queue);
         self.work.notify_one();
     }
 
     fn replaced(&self, view: &Arc<State>) {
-        let reset = Some(Reset {
-            revision: view.revision(),
-            replaced: true,
-        });
-        *lock(&self.queue) = Queue {
-            reset,
-            events: Vec::new(),
-        };
+        *lock(&self.queue) = Queue::begun_anew(view.revision(), true);
         self.work.notify_one();
     }
 }
@@ -349,7 +352,7 @@ mod tests {
         let a = hub.subscribe(prefix("a/"));
         publish(&hub, 2, &["b"]);
 
-        for revision in 3..3 + QUEUE as u64 + 1 {
+        for revision in 3..=3 + QUEUE.events as u64 {
             hub.applied(&Arc::default(), vec![event(revision, &["b"])]);
         }
         hub.publish();

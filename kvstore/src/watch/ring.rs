@@ -112,8 +112,8 @@ impl Ring {
     }
 }
 
-/// What an event counts for: its content, and the text that is made of it.
-fn weight(event: &Event) -> usize {
+/// What an event counts for, in bytes: its content, and the text that is made of it.
+pub(super) fn weight(event: &Event) -> usize {
     const FRAME: usize = 512;
     const CHANGE: usize = 256;
     let changes = event.changes.iter().map(|(key, entry)| {
