@@ -49,21 +49,21 @@ pub enum Consistency {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody could be asked, or nobody leads. Nothing was done; try again.
-    #[error("{addresses}: {reason}")]
+    #[error("{reason}{}", tried(addresses))]
     Unavailable {
         /// The addresses tried.
-        addresses: String,
-        /// What the last one said.
+        addresses: Vec<Address>,
+        /// What the last one said, with its address.
         reason: String,
     },
     /// A write was sent and its answer was lost: it may have happened. Read before repeating.
     #[error("the write may or may not have happened: {0}")]
     Unknown(String),
     /// No answer within the timeout, to something that changes nothing.
-    #[error("no answer from {addresses} within {}{}", crate::duration::format(*after), before(last.as_deref()))]
+    #[error("no answer from {} within {}{}", names(addresses), crate::duration::format(*after), before(last.as_deref()))]
     Timeout {
         /// The addresses tried.
-        addresses: String,
+        addresses: Vec<Address>,
         /// The timeout.
         after: Duration,
         /// What the last try but one said.
@@ -428,7 +428,7 @@ impl Client {
                 }
                 Err(_) => {
                     return Err(Error::Timeout {
-                        addresses: self.names(),
+                        addresses: self.inner.addresses.clone(),
                         after: limit,
                         last,
                     });
@@ -436,8 +436,9 @@ impl Client {
             };
             tries += 1;
             self.inner.current.store(index + 1, Ordering::Relaxed);
+            let reason = format!("{address}: {}", failure.reason);
             if changes && failure.maybe_sent {
-                maybe_done = Some(failure.reason.clone());
+                maybe_done = Some(reason.clone());
             }
             // A server that is plainly not there is asked once; an election is waited for.
             let in_vain = tries >= servers && maybe_done.is_none() && !failure.may_pass;
@@ -446,12 +447,12 @@ impl Client {
                 return Err(match maybe_done {
                     Some(reason) => Error::Unknown(reason),
                     None => Error::Unavailable {
-                        addresses: self.names(),
-                        reason: failure.reason,
+                        addresses: self.inner.addresses.clone(),
+                        reason,
                     },
                 });
             }
-            last = Some(failure.reason);
+            last = Some(reason);
             if tries % servers == 0 {
                 sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
                 pause = (pause * 2).min(PAUSE.1);
@@ -504,22 +505,13 @@ impl Client {
             .map_err(|e| Failure::never_sent(e.to_string()))?;
         request.headers_mut().extend(headers.clone());
         self.inner.pool.request(request).await.map_err(|e| {
-            let reason = format!("{address}: {}", deepest(&e));
+            let reason = deepest(&e);
             if e.is_connect() {
                 Failure::never_sent(reason)
             } else {
                 Failure::broken_off(reason)
             }
         })
-    }
-
-    fn names(&self) -> String {
-        self.inner
-            .addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
     }
 }
 
@@ -564,6 +556,18 @@ fn judge(tried: Result<Reply, Failure>) -> Result<Reply, Failure> {
         maybe_sent: unknown,
         may_pass: true,
     })
+}
+
+fn names(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The list of addresses, where there is more than the one that the reason names.
+fn tried(addresses: &[Address]) -> String {
+    match addresses {
+        [_] => String::new(),
+        several => format!(" (the last of {})", names(several)),
+    }
 }
 
 /// What the last try said, for the message of a timeout.

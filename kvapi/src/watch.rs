@@ -148,7 +148,7 @@ impl Watch {
         .await;
         let response = match opened {
             Ok(Ok(response)) => response,
-            Ok(Err(failure)) => return self.lost(failure.reason),
+            Ok(Err(failure)) => return self.lost(format!("{address}: {}", failure.reason)),
             Err(_) => return self.lost(format!("{address}: no answer within {}", crate::duration::format(OPEN))),
         };
         if response.status() != StatusCode::OK {
