@@ -71,14 +71,20 @@ pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::
     };
     let writer = Writer::start(found.tables, fatal.clone()).context("start the writer of the state on disk")?;
     if found.rewrite {
-        writer
-            .replace(Arc::new(found.replica.state.clone()), found.replica.mark())
-            .await?;
+        let (state, mark) = (Arc::new(found.replica.state.clone()), found.replica.mark());
+        match found.replica.last_log_id {
+            // Readers need not wait for the disk, whose marks say that it is not ready.
+            Some(_) => writer.replace_later(state, mark)?,
+            // A folder that has been in use is told from a new one by what this leaves.
+            None => writer.replace(state, mark).await?,
+        }
     }
     let log_size = log.size();
     let machine = StateMachine::start(found.replica, views, sink, writer.clone(), snapshots, log.size());
+    let parts = Mutex::new(Some((log.clone(), writer, folder)));
     let closing = Closing {
-        parts: Mutex::new(Some((log.clone(), writer, folder))),
+        parts,
+        fatal: fatal.clone(),
     };
     Ok(Opened {
         log,
@@ -92,6 +98,7 @@ pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::
 /// Closes a store.
 pub struct Closing {
     parts: Mutex<Option<(LogStore, Writer, Folder)>>,
+    fatal: Fatal,
 }
 
 impl Closing {
@@ -105,6 +112,6 @@ impl Closing {
         let written = writer.close().await;
         blocking(move || log.close()).await;
         drop(folder);
-        written.context("close the state on disk")
+        written.map_err(|e| self.fatal.reason().map_or_else(|| e.into(), anyhow::Error::msg))
     }
 }

@@ -21,6 +21,12 @@ impl Fatal {
         });
     }
 
+    /// What was reported, if anything was.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.reason.borrow().clone()
+    }
+
     /// Waits until something is reported.
     pub async fn wait(&self) -> anyhow::Error {
         let mut reason = self.reason.subscribe();

@@ -108,7 +108,7 @@ impl LogStore {
             .to_str()
             .ok_or_else(|| io::Error::other("the folder's name is not UTF-8"))?;
         let before = disk::size_of_files(Path::new(dir))?;
-        let log = RaftLog::open(Arc::new(config(dir)))?;
+        let log = RaftLog::<Types>::open(Arc::new(config(dir)))?;
         if let Some(bytes @ 1..) = before.checked_sub(log.on_disk_size()) {
             tracing::info!(
                 bytes,
@@ -116,7 +116,9 @@ impl LogStore {
             );
         }
         let size = LogSize::default();
-        size.start_at(log.on_disk_size());
+        let state = log.log_state();
+        let first = state.purged().map_or(0, |id| id.0.index + 1);
+        size.start_at(log.on_disk_size(), first, state.last().map_or(first, |id| id.0.index));
         Ok(Self {
             shared: Arc::new(Shared {
                 log: Mutex::new(Some(log)),
@@ -373,7 +375,7 @@ impl LogSize {
     }
 
     /// Up to which index the log must be purged so that about `keep` bytes of it remain; `None`
-    /// if no more is there. Entries from before the start are not counted.
+    /// if no more is there.
     #[must_use]
     pub fn surplus(&self, keep: u64) -> Option<u64> {
         let sizes = self.lock();
@@ -386,8 +388,13 @@ impl LogSize {
             .map(|(index, _)| *index)
     }
 
-    fn start_at(&self, bytes: u64) {
-        self.lock().written = bytes;
+    /// The sizes of entries from before the start are not known: they are taken to be equal.
+    fn start_at(&self, bytes: u64, first: u64, last: u64) {
+        let mut sizes = self.lock();
+        let steps = bytes / Self::STEP;
+        let index = |step: u64| first + last.saturating_sub(first).saturating_mul(step) / steps;
+        sizes.marks = (1..=steps).map(|step| (index(step), step * Self::STEP)).collect();
+        sizes.written = bytes;
     }
 
     fn add(&self, index: u64, bytes: usize) {

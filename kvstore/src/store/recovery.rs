@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::log::LogStore;
 use super::machine::Replica;
 use super::snapshots::{NewestGood, Snapshots};
-use super::tables::{Tables, Unusable};
+use super::tables::{Tables, Unusable, is_locked};
 use super::writer::panic_text;
 use crate::disk;
 use crate::raft::LogId;
@@ -60,6 +60,7 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
     let was_there = disk::exists(dir);
     let why = match look(dir) {
         Ok((tables, Some(replica))) if replica.last_log_id >= purged => {
+            remove_set_aside(dir)?;
             return go_on(replica, tables, last, snapshots);
         }
         Ok((tables, Some(_))) => {
@@ -163,7 +164,7 @@ fn go_on(replica: Replica, tables: Tables, last: Option<LogId>, snapshots: &Snap
     })
 }
 
-/// A full disk or a wrong owner is no damage: setting the state aside would not help.
+/// A full disk, a wrong owner or another process is no damage: setting the state aside would not help.
 fn refuse_if_only_unreadable(dir: &Path, e: &Unusable) -> Result<(), OpenError> {
     let Unusable::Sled(sled::Error::Io(io)) = e else {
         return Ok(());
@@ -173,6 +174,7 @@ fn refuse_if_only_unreadable(dir: &Path, e: &Unusable) -> Result<(), OpenError> 
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "let the server's user write there and start again"
         }
+        _ if is_locked(io) => "another process has it open: end that one and start again",
         _ => return Ok(()),
     };
     Err(OpenError::State {
@@ -219,14 +221,24 @@ pub(super) fn newest(snapshots: &Snapshots) -> Result<(Option<Replica>, String),
     Ok((replica, words))
 }
 
-/// Moves the state on disk out of the way; one that was there before is removed.
+/// Moves the state on disk out of the way, to be looked at until a start needs it no more.
 fn set_aside(dir: &Path) -> Result<PathBuf, OpenError> {
-    let aside = dir.with_extension("set-aside");
+    remove_set_aside(dir)?;
+    let aside = aside(dir);
+    disk::rename(dir, &aside).map_err(|source| cannot("set aside", dir, source))?;
+    Ok(aside)
+}
+
+fn remove_set_aside(dir: &Path) -> Result<(), OpenError> {
+    let aside = aside(dir);
     if disk::exists(&aside) {
         disk::remove_dir(&aside).map_err(|source| cannot("remove", &aside, source))?;
     }
-    disk::rename(dir, &aside).map_err(|source| cannot("set aside", dir, source))?;
-    Ok(aside)
+    Ok(())
+}
+
+fn aside(dir: &Path) -> PathBuf {
+    dir.with_extension("set-aside")
 }
 
 pub(super) fn cannot(what: &'static str, path: &Path, source: io::Error) -> OpenError {

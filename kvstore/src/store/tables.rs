@@ -20,7 +20,9 @@
 //! its flush and an fdatasync of its file.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sled::Batch;
@@ -34,7 +36,7 @@ use crate::{disk, failpoint};
 pub(super) const BATCH_ROWS: usize = 250;
 
 /// Bytes of one batch.
-const BATCH_BYTES: usize = 2 << 20;
+pub(super) const BATCH_BYTES: usize = 4 << 20;
 
 /// Content beyond this is cut into pieces of this.
 const PIECE_BYTES: usize = 60 << 10;
@@ -44,6 +46,10 @@ const SEGMENT_BYTES: usize = 8 << 20;
 
 /// sled takes about 2.7 times this.
 const CACHE_BYTES: u64 = 64 << 20;
+
+/// How often and how long to wait for sled's lock.
+const LOCK_TRIES: u32 = 400;
+const LOCK_WAIT: Duration = Duration::from_millis(5);
 
 const WRITING: &[u8] = b"\0w";
 const APPLIED: &[u8] = b"\0a";
@@ -87,6 +93,8 @@ pub(super) enum Unusable {
     BadRow(#[from] BadRow),
     #[error("rows are missing")]
     RowsMissing,
+    #[error("sled found it damaged while it was in use")]
+    FoundDamaged,
 }
 
 /// The state on disk, opened.
@@ -100,22 +108,42 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Opens or makes the files.
+    /// Opens or makes the files. Blocks for a while if sled has not let go of them yet, as its own
+    /// threads do it some time after it was closed.
     pub(super) fn open(dir: &Path) -> Result<Self, Unusable> {
-        let db = sled::Config::new()
+        if disk::exists(&dir.join(DAMAGED)) {
+            return Err(Unusable::FoundDamaged);
+        }
+        let config = sled::Config::new()
             .path(dir)
             .mode(sled::Mode::LowSpace)
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(CACHE_BYTES)
             // Every error comes back to us instead of to a thread of sled's.
-            .flush_every_ms(None)
-            .open()?;
+            .flush_every_ms(None);
+        let mut tries = 0;
+        let db = loop {
+            match config.open() {
+                Err(sled::Error::Io(e)) if is_locked(&e) && tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::park_timeout(LOCK_WAIT);
+                }
+                opened => break opened?,
+            }
+        };
+        let pieced = HashMap::new();
+        let dir = dir.to_owned();
         Ok(Self {
             db,
-            dir: dir.to_owned(),
-            pieced: HashMap::new(),
+            dir,
+            pieced,
             names_durable: false,
         })
+    }
+
+    /// Where the files are.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The state and its mark; `None` if none was ever written.
@@ -286,6 +314,20 @@ impl<'a> Pass<'a> {
         self.insert(APPLIED, WHOLE, &packed(mark))?;
         self.apply()
     }
+}
+
+/// A file in the folder that says that sled has given up on it.
+const DAMAGED: &str = "damaged";
+
+/// Has the next start rebuild the state: sled does not find every damage when it opens.
+pub(super) fn mark_damaged(dir: &Path) {
+    // If even this fails, the disk is full or gone, and the start will tell.
+    let _ = disk::replace(&dir.join(DAMAGED), b"");
+}
+
+/// sled makes its own text of the error that says so, and keeps only the text.
+pub(super) fn is_locked(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::WouldBlock || e.to_string().contains("could not acquire lock")
 }
 
 /// The table's first byte. Part of the format.

@@ -1,6 +1,6 @@
 //! The one thread that writes the state on disk, behind the log and behind memory.
 //!
-//! Applied rows are handed over in apply order. A pass takes everything that waits and writes
+//! Applied rows are handed over in apply order. A pass takes what waits, up to a batch, and writes
 //! the newest row of each changed key once. What waits is bounded: beyond
 //! [`LAG_BYTES`] the one who applies has to wait too, without holding up anybody else.
 
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::fatal::Fatal;
-use super::tables::{Mark, Tables};
+use super::tables::{self, BATCH_BYTES, BATCH_ROWS, Mark, Tables};
 use crate::state::State;
 use crate::state::rows::{Row, Table};
 
@@ -54,12 +54,16 @@ impl Writer {
     pub(super) fn start(tables: Tables, fatal: Fatal) -> io::Result<Self> {
         let (jobs, waiting) = channel();
         std::thread::Builder::new().name("state-writer".into()).spawn(move || {
+            let dir = tables.dir().to_owned();
             let ended = catch_unwind(AssertUnwindSafe(|| run(tables, &waiting)));
-            let reason = match ended {
+            let (reason, damaged) = match ended {
                 Ok(Ok(())) => return,
-                Ok(Err(e)) => e.to_string(),
-                Err(panic) => panic_text(&*panic),
+                Ok(Err(e)) => (e.to_string(), !matches!(e, sled::Error::Io(_))),
+                Err(panic) => (panic_text(&*panic), true),
             };
+            if damaged {
+                tables::mark_damaged(&dir);
+            }
             fatal.report(format!(
                 "cannot write the state on disk: {reason}; free or replace the disk, then start the server again"
             ));
@@ -79,6 +83,16 @@ impl Writer {
             .await
             .map_err(|_| ended())?;
         self.send(Job::Rows(Rows { rows, mark, room }))
+    }
+
+    /// Has another state written in place of the one on disk, and made durable, some time.
+    pub(super) fn replace_later(&self, state: Arc<State>, mark: Mark) -> io::Result<()> {
+        self.send(Job::Replace {
+            state,
+            mark,
+            done: oneshot::channel().0,
+        })?;
+        self.send(Job::Checkpoint(oneshot::channel().0))
     }
 
     /// Writes another state in place of the one on disk, and makes it durable.
@@ -133,28 +147,54 @@ fn run(mut tables: Tables, jobs: &Receiver<Job>) -> sled::Result<()> {
     Ok(())
 }
 
-/// Writes all rows that are waiting. Returns the job that stood behind them.
+/// Writes rows that are waiting, up to a batch of them: so a pass is cut in two only if a single
+/// apply was larger. Returns the job that stood behind them.
 fn write_pass(tables: &mut Tables, first: Rows, jobs: &Receiver<Job>) -> sled::Result<Option<Job>> {
-    let mut newest: BTreeMap<(Table, Vec<u8>), Row> = BTreeMap::new();
-    let mut rooms = Vec::new();
-    let mut mark = None;
-    let mut take = |Rows { rows, mark: last, room }: Rows| {
-        newest.extend(rows.into_iter().map(|row| ((row.table(), row.key()), row)));
-        rooms.push(room);
-        mark = Some(last);
-    };
-    take(first);
+    let mut pass = Gathered::of(first);
     let next = loop {
         match jobs.try_recv() {
-            Ok(Job::Rows(more)) => take(more),
+            Ok(Job::Rows(more)) if pass.has_room_for(&more) => pass.add(more),
             Ok(other) => break Some(other),
             Err(_) => break None,
         }
     };
-    if let Some(mark) = mark {
-        tables.write(newest.into_values(), &mark)?;
-    }
+    tables.write(pass.newest.into_values(), &pass.mark)?;
     Ok(next)
+}
+
+/// The newest row of each key, out of several applies.
+struct Gathered {
+    newest: BTreeMap<(Table, Vec<u8>), Row>,
+    mark: Mark,
+    /// Weight of all rows that came in, those that were overtaken included.
+    bytes: usize,
+    _rooms: Vec<OwnedSemaphorePermit>,
+}
+
+impl Gathered {
+    fn of(first: Rows) -> Self {
+        let mut gathered = Self {
+            newest: BTreeMap::new(),
+            mark: first.mark.clone(),
+            bytes: 0,
+            _rooms: Vec::new(),
+        };
+        gathered.add(first);
+        gathered
+    }
+
+    /// Whether everything would still be one batch.
+    fn has_room_for(&self, more: &Rows) -> bool {
+        self.newest.len() + more.rows.len() < BATCH_ROWS / 2 && self.bytes + more.room.num_permits() < BATCH_BYTES / 2
+    }
+
+    fn add(&mut self, more: Rows) {
+        self.newest
+            .extend(more.rows.into_iter().map(|row| ((row.table(), row.key()), row)));
+        self.mark = more.mark;
+        self.bytes += more.room.num_permits();
+        self._rooms.push(more.room);
+    }
 }
 
 /// About how much memory a row holds on to while it waits.

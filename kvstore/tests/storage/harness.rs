@@ -14,6 +14,7 @@ use kvstore::view::{Sink, Views};
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _, RaftStateMachine as _};
 use openraft::{CommittedLeaderId, EntryPayload, RaftSnapshotBuilder as _, StorageHelper};
 use proptest::prelude::*;
+use tokio::sync::RwLock;
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -21,6 +22,16 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .unwrap()
+}
+
+/// A process that is being started has copies of all open files for a moment, and with them the
+/// locks on those that were just closed. So nothing is opened in that moment.
+pub(crate) static STARTING: RwLock<()> = RwLock::const_new(());
+
+/// Looks at a folder that no store uses.
+pub(crate) async fn inspect(dir: &Path) -> kvstore::store::inspect::Inspection {
+    let _nobody_starts = STARTING.read().await;
+    kvstore::store::inspect::inspect(dir).unwrap()
 }
 
 /// Hears of everything.
@@ -59,6 +70,7 @@ impl Store {
     }
 
     pub(crate) async fn try_open(dir: &Path) -> anyhow::Result<Self> {
+        let _nobody_starts = STARTING.read().await;
         let views = Views::default();
         let heard = Arc::new(Heard::default());
         let opened = store::open(Folder::open(dir, 1)?, views.clone(), Arc::clone(&heard) as _).await?;
