@@ -2,7 +2,7 @@
 //!
 //! A router of our own, because Consul's rules come before any router's: paths are cleaned
 //! without a redirect, and what cannot be decoded, printed or found is refused in its words. The
-//! routes are in [`Route`], and each has a file:
+//! routes are in `Route`, and each has a file:
 //!
 //! | file | what it holds |
 //! | --- | --- |
