@@ -317,7 +317,7 @@ fn a_death_between_two_batches_of_one_entry_leaves_the_state_that_the_log_tells(
             .await?;
 
         // One entry with a swap and the deletion of a tree, and more rows than one batch takes.
-        let client = server.client();
+        let client = server.client_within(Duration::from_secs(2));
         let now = client
             .get("app/1", Consistency::Default)
             .await?

@@ -6,11 +6,11 @@ use kvapi::types::{WatchEvent, WatchRequest};
 use kvapi::watch::News;
 use nix::sys::signal::Signal;
 
-use crate::harness::{Exit, Home, Keyway, Options, Server, holds, test};
+use crate::harness::{Exit, Home, Keyway, Options, Server, alone, holds, test};
 
 #[test]
 fn term_ends_streams_with_a_last_event_and_the_server_within_two_seconds() {
-    test(async |home| {
+    alone(Duration::from_secs(60), async |home| {
         let mut server = Server::start(home).await?;
         server.put("a", "1").await?;
         let body = stream(&server, "/v1/watch?key=a").await?;
