@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agent::cli::AgentCommand;
 use clap::{ArgAction, Args, Command as ClapCommand, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use kvapi::Consistency;
 use serde::Deserialize;
@@ -31,12 +32,20 @@ pub(crate) enum Command {
     Server(crate::server::Server),
     /// Run everything on this machine, to develop against
     Dev(crate::dev::Dev),
+    /// A story that shows the main job, by itself
+    Demo(crate::demo::Demo),
     /// An ordinary HTTP server that knows nothing of Keyway, for the demo
     #[command(hide = true)]
     DemoApp(crate::demo_app::DemoApp),
     /// Read and write settings
     #[command(subcommand)]
     Kv(crate::kv::Kv),
+    /// Render files from settings, and reload what reads them
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Measure a server
+    #[command(subcommand)]
+    Bench(crate::bench::Bench),
     /// Print the completions of a shell
     Completions(crate::completions::Completions),
     /// Print the version

@@ -10,9 +10,12 @@
 //! | [`kv`], [`server`], [`dev`], [`demo`], [`bench`], ... | one file or folder per subcommand |
 
 mod argv;
+mod bench;
 mod cli;
 mod completions;
+mod connection;
 mod context;
+mod demo;
 mod demo_app;
 mod dev;
 mod failure;
@@ -22,15 +25,18 @@ mod logs;
 mod nearest;
 mod output;
 mod paint;
+mod scratch;
 mod server;
 mod settings;
 mod signals;
+mod spawned;
 mod store;
 mod value;
 mod version;
 
 use std::process::ExitCode;
 
+use agent::cli::AgentCommand;
 use clap::FromArgMatches as _;
 use clap::parser::ValueSource;
 use kvapi::Problem;
@@ -109,8 +115,11 @@ impl Command {
         match self {
             Self::Server(server) => server.run(context).await,
             Self::Dev(dev) => dev.run(context).await,
+            Self::Demo(demo) => demo.run(context).await,
             Self::DemoApp(app) => app.run(context).await,
             Self::Kv(kv) => kv.run(context).await,
+            Self::Agent(command) => Ok(agent::cli::run(command, context.settings.connection()).await?),
+            Self::Bench(bench) => bench.run(context).await,
             Self::Completions(completions) => completions.run(context.out),
             Self::Version => version::run(context.out),
             Self::Help(help) => help.run(context.out),
@@ -119,6 +128,6 @@ impl Command {
 
     /// Whether log lines below a warning would only disturb.
     fn is_calm(&self) -> bool {
-        !matches!(self, Self::Server(_))
+        !matches!(self, Self::Server(_) | Self::Agent(AgentCommand::Run(_)))
     }
 }

@@ -98,6 +98,15 @@ impl Settings {
         })
     }
 
+    /// The store, as the agent wants to be told of it.
+    pub(crate) fn connection(&self) -> agent::cli::Connection {
+        agent::cli::Connection {
+            addresses: self.addresses.clone(),
+            token: self.token.clone(),
+            timeout: self.timeout,
+        }
+    }
+
     /// A client of the store.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.addresses.clone(), self.token.clone(), self.timeout)

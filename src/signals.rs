@@ -6,6 +6,9 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Exit code of what a signal cut short, as a shell shows a program that INT ended.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// TERM and INT (Ctrl-C), from the moment of [`Stop::listen`] on; before it they end the program.
 pub(crate) struct Stop {
     terminate: Signal,

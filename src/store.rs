@@ -9,10 +9,7 @@ use kvstore::net::BindError;
 use kvstore::server::Server;
 
 use crate::failure::{Failure, Outcome};
-use crate::signals::Stop;
-
-/// Exit code after a second signal, as a shell shows a program that INT ended.
-const INTERRUPTED: u8 = 130;
+use crate::signals::{INTERRUPTED, Stop};
 
 /// Starts a server.
 pub(crate) async fn start(config: Config) -> Result<Server, Problem> {

@@ -1,0 +1,71 @@
+//! `keyway bench`: measures a server that speaks the API, Keyway or Consul.
+//!
+//! Without --addr a server of our own is started, as a process of its own so that its memory can be
+//! told from ours. Beside every figure stand the yardsticks of the same run: how often this disk
+//! can sync, and how fast an empty handler answers on the same accept loop.
+
+mod empty;
+mod get;
+mod load;
+mod put;
+mod render;
+mod report;
+mod streams;
+mod target;
+mod watch;
+mod yardsticks;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::signals::{INTERRUPTED, Stop};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Writes: rate and latency by number of clients
+    Put(put::Put),
+    /// Reads: rate and latency by number of clients, linearizable and stale
+    Get(get::Get),
+    /// From a put to the last of many watchers, and what watchers cost
+    Watch(watch::Watch),
+    /// From a put to the rendered file, by number of templates that read the key
+    Render(render::Render),
+    /// The yardstick: the accept loop of the server with nothing behind it
+    #[command(hide = true)]
+    Empty(empty::Empty),
+}
+
+/// Flags of every measurement.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Where the server that is started keeps its data, and whose disk is measured
+    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+    /// Bytes of each value
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    value_size: usize,
+}
+
+impl Bench {
+    pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
+        let mut stop = Stop::listen()?;
+        let measure = async {
+            match self {
+                Self::Put(put) => put.run(context).await,
+                Self::Get(get) => get.run(context).await,
+                Self::Watch(watch) => watch.run(context).await,
+                Self::Render(render) => render.run(context).await,
+                Self::Empty(empty) => empty.run(context).await,
+            }
+        };
+        // What a measurement started goes with it when it is dropped.
+        tokio::select! {
+            biased;
+            outcome = measure => outcome,
+            () = stop.next() => Ok(INTERRUPTED),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! One raw HTTP connection: no pool, no retries, no delay, so that a figure is the server's.
+
+use std::io;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use kvapi::problem::exit;
+use kvapi::{Address, Problem};
+use tokio::net::{TcpStream, UnixStream};
+
+/// See the module. Dropping it closes the connection.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+/// A whole answer.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: &Address) -> Result<Self, Problem> {
+        let failed = |e: &dyn std::fmt::Display| Problem::new(exit::UNAVAILABLE, format!("connect to {address}: {e}"));
+        let (sender, host) = match address {
+            Address::Tcp(authority) => {
+                let stream = tcp(authority).await.map_err(|e| failed(&e))?;
+                (shake(stream).await.map_err(|e| failed(&e))?, authority.clone())
+            }
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(|e| failed(&e))?;
+                (shake(stream).await.map_err(|e| failed(&e))?, "localhost".to_owned())
+            }
+        };
+        Ok(Self { sender, host })
+    }
+
+    /// The head of an answer; its body comes as it is read.
+    pub(crate) async fn begin(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Problem> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::HOST, &self.host)
+            .body(Full::new(body))
+            .map_err(|e| Problem::new(exit::BUG, format!("make a request for {path}: {e}")))?;
+        let answer = async {
+            // The connection may still be putting the last answer away.
+            self.sender.ready().await?;
+            self.sender.send_request(request).await
+        };
+        answer.await.map_err(|e| self.broke_off(&e))
+    }
+
+    /// A whole answer.
+    pub(crate) async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answer, Problem> {
+        let (head, body) = self.begin(method, path, body).await?.into_parts();
+        let body = body.collect().await.map_err(|e| self.broke_off(&e))?;
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.to_bytes(),
+        })
+    }
+
+    fn broke_off(&self, error: &hyper::Error) -> Problem {
+        Problem::new(
+            exit::UNAVAILABLE,
+            format!("the connection to {} broke off: {error}", self.host),
+        )
+    }
+
+    /// A whole answer that must be a good one.
+    pub(crate) async fn expect_ok(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answer, Problem> {
+        let answer = self.ask(method, path, body).await?;
+        if answer.status == StatusCode::OK {
+            return Ok(answer);
+        }
+        let text = String::from_utf8_lossy(&answer.body).trim().to_owned();
+        let status = answer.status;
+        Err(kvapi::Error::Refused { status, text }.into())
+    }
+}
+
+async fn tcp(authority: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(authority).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn shake<S>(stream: S) -> hyper::Result<SendRequest<Full<Bytes>>>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // It ends with the sender; what it failed with, the sender's request fails with too.
+    tokio::spawn(connection);
+    Ok(sender)
+}

@@ -1,0 +1,90 @@
+//! A `keyway` started as a process of its own, found by the first line it prints.
+
+use std::ffi::OsString;
+use std::process::Stdio;
+use std::time::Duration;
+
+use kvapi::problem::exit;
+use kvapi::{Address, Problem};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How long it may take to say that it is ready, and to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// See the module. [`Spawned::stop`] stops it in order; dropping it kills it.
+pub(crate) struct Spawned {
+    child: Child,
+    /// Where it serves.
+    pub(crate) address: Address,
+}
+
+impl Spawned {
+    /// Starts `keyway ARGS` in a process group of its own, so that Ctrl-C reaches us alone, and waits
+    /// for `ready http=URL`.
+    pub(crate) async fn start(args: Vec<OsString>) -> Result<Self, Problem> {
+        let mut child = keyway()?
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| Problem::new(exit::UNAVAILABLE, format!("start keyway: {e}")))?;
+        let stdout = child.stdout.take();
+        let first_line = async {
+            let mut line = String::new();
+            if let Some(stdout) = stdout {
+                BufReader::new(stdout).read_line(&mut line).await.ok()?;
+            }
+            let http = line.split_whitespace().find_map(|word| word.strip_prefix("http="))?;
+            http.split(',').next()?.parse().ok()
+        };
+        let address = timeout(PATIENCE, first_line).await.ok().flatten();
+        let address = address.ok_or_else(|| {
+            Problem::new(exit::UNAVAILABLE, "the process that was started did not become ready")
+                .help("its own message is above; try again with -v")
+        })?;
+        Ok(Self { child, address })
+    }
+
+    /// Its process id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// TERM, and after the patience KILL.
+    pub(crate) async fn stop(mut self) {
+        terminate(&mut self.child).await;
+    }
+}
+
+/// TERM, and after the patience KILL; returns when it is gone.
+pub(crate) async fn terminate(child: &mut Child) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // It may have ended by itself just now.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    if timeout(PATIENCE, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}
+
+/// A command that runs this very program.
+pub(crate) fn keyway() -> Result<Command, Problem> {
+    let program =
+        std::env::current_exe().map_err(|e| Problem::new(exit::BUG, format!("find the path of keyway itself: {e}")))?;
+    let mut command = Command::new(program);
+    // What was said to us was not said to it.
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"KEYWAY_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(["--output", "text"])
+        .process_group(0)
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
+    Ok(command)
+}
