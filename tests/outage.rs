@@ -39,6 +39,7 @@ impl Child {
         let request = hyper::Request::get("/")
             .header("host", "localhost")
             .body(Empty::new())?;
+        self.requests.ready().await?;
         let answer = self.requests.send_request(request).await?;
         Ok(serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?)
     }
