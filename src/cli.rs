@@ -1,5 +1,6 @@
 //! The command line: every command and flag. What a command does is in the file of its name.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -192,6 +193,22 @@ fn with_environment(command: ClapCommand, prefix: &str) -> ClapCommand {
         let prefix = variable(prefix, sub.get_name());
         with_environment(sub, &prefix)
     })
+}
+
+/// Every variable that a flag of any command has.
+pub(crate) fn variables() -> Vec<OsString> {
+    fn collect(command: &ClapCommand, names: &mut Vec<OsString>) {
+        names.extend(
+            command
+                .get_arguments()
+                .filter_map(|arg| arg.get_env())
+                .map(OsString::from),
+        );
+        command.get_subcommands().for_each(|sub| collect(sub, names));
+    }
+    let mut names = Vec::new();
+    collect(&command(), &mut names);
+    names
 }
 
 fn variable(prefix: &str, name: &str) -> String {

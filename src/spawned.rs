@@ -76,10 +76,8 @@ pub(crate) fn keyway() -> Result<Command, Problem> {
         std::env::current_exe().map_err(|e| Problem::new(exit::BUG, format!("find the path of keyway itself: {e}")))?;
     let mut command = Command::new(program);
     // What was said to us was not said to it.
-    for (name, _) in std::env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"KEYWAY_") {
-            command.env_remove(name);
-        }
+    for name in crate::cli::variables() {
+        command.env_remove(name);
     }
     command
         .args(["--output", "text"])
