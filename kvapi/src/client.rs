@@ -5,20 +5,16 @@
 //! [`Error::Unknown`], never "failed".
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::rt::TokioExecutor;
+use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::address::Address;
-use crate::connect::{self, Connector};
+pub use crate::error::Error;
+pub use crate::transport::Reply;
+use crate::transport::Transport;
 use crate::types::{Entry, Revision, TxnError, TxnOp, WatchRequest, header};
 use crate::watch::Watch;
 
@@ -30,9 +26,6 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// First and longest pause between two tries.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
 /// How fresh a read has to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Consistency {
@@ -43,48 +36,6 @@ pub enum Consistency {
     Consistent,
     /// Whatever the server asked has.
     Stale,
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nobody could be asked, or nobody leads. Nothing was done; try again.
-    #[error("{reason}{}", tried(addresses))]
-    Unavailable {
-        /// The addresses tried.
-        addresses: Vec<Address>,
-        /// What the last one said, with its address.
-        reason: String,
-    },
-    /// A write was sent and its answer was lost: it may have happened. Read before repeating.
-    #[error("the write may or may not have happened: {0}")]
-    Unknown(String),
-    /// No answer within the timeout, to something that changes nothing.
-    #[error("no answer from {} within {}{}", names(addresses), crate::duration::format(*after), before(last.as_deref()))]
-    Timeout {
-        /// The addresses tried.
-        addresses: Vec<Address>,
-        /// The timeout.
-        after: Duration,
-        /// What the last try but one said.
-        last: Option<String>,
-    },
-    /// The server refused. Repeating will not help.
-    #[error("the server answered {status}: {text}")]
-    Refused {
-        /// The status.
-        status: StatusCode,
-        /// The body, as text.
-        text: String,
-    },
-    /// The answer is not what the API says. Is it a Keyway server?
-    #[error("{address} gave an answer that does not fit: {reason}")]
-    BadAnswer {
-        /// Who answered.
-        address: Address,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 /// An answer and the revision it is of.
@@ -112,94 +63,22 @@ pub struct WriteOptions {
 /// A handle on one or more servers of one cluster. Clones share connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    addresses: Vec<Address>,
-    /// Which address answered last; the next request starts there.
-    current: AtomicUsize,
-    pool: Pool<Connector, Full<Bytes>>,
-    token: Option<String>,
-    timeout: Duration,
-}
-
-/// A whole answer.
-#[derive(Debug)]
-pub struct Reply {
-    /// Who answered.
-    pub address: Address,
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-}
-
-impl Reply {
-    /// A header's text.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    fn revision(&self) -> Result<Revision, Error> {
-        self.header(header::INDEX)
-            .and_then(|text| text.parse().ok())
-            .map(Revision)
-            .ok_or_else(|| self.bad(&"it has no X-Consul-Index"))
-    }
-
-    fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|e| self.bad(&e))
-    }
-
-    fn bad(&self, reason: &dyn std::fmt::Display) -> Error {
-        Error::BadAnswer {
-            address: self.address.clone(),
-            reason: reason.to_string(),
-        }
-    }
-
-    fn refused(&self) -> Error {
-        Error::Refused {
-            status: self.status,
-            text: String::from_utf8_lossy(&self.body).trim().to_owned(),
-        }
-    }
-
-    /// Text of a 500 that says that nothing was done and that waiting may help.
-    fn nobody_leads(&self) -> bool {
-        self.status == StatusCode::INTERNAL_SERVER_ERROR
-            && self.header(header::OUTCOME).is_none()
-            && self.body.starts_with(b"No cluster leader")
-    }
+    transport: Arc<Transport>,
 }
 
 impl Client {
     /// A client of these servers; requests that hold nothing open end within `timeout`.
     #[must_use]
     pub fn new(addresses: Vec<Address>, token: Option<String>, timeout: Duration) -> Self {
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(512)
-            .build(Connector);
         Self {
-            inner: Arc::new(Inner {
-                addresses,
-                current: AtomicUsize::new(0),
-                pool,
-                token,
-                timeout,
-            }),
+            transport: Arc::new(Transport::new(addresses, token, timeout)),
         }
     }
 
     /// The addresses, for messages.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
-        &self.inner.addresses
+        &self.transport.addresses
     }
 
     /// One key; `None` if it is not there.
@@ -220,12 +99,13 @@ impl Client {
         let query = [format!("index={index}"), format!("wait={}ms", wait.as_millis())];
         let path = kv_path(key, &query.each_ref().map(String::as_str));
         let reply = self
-            .send_within(
+            .transport
+            .send(
                 Method::GET,
                 &path,
                 Bytes::new(),
                 HeaderMap::new(),
-                wait + wait / 16 + self.inner.timeout,
+                wait + wait / 16 + self.transport.timeout,
             )
             .await?;
         let value = match reply.status {
@@ -244,14 +124,7 @@ impl Client {
         let reply = self
             .read(&kv_path(prefix, &["recurse", consistency_query(consistency)]))
             .await?;
-        let value = match reply.status {
-            StatusCode::NOT_FOUND => Vec::new(),
-            _ => reply.json()?,
-        };
-        Ok(At {
-            revision: reply.revision()?,
-            value,
-        })
+        reply.list()
     }
 
     /// The keys that begin with `prefix`; with a separator, cut behind its first occurrence.
@@ -272,14 +145,7 @@ impl Client {
                 ],
             ))
             .await?;
-        let value = match reply.status {
-            StatusCode::NOT_FOUND => Vec::new(),
-            _ => reply.json()?,
-        };
-        Ok(At {
-            revision: reply.revision()?,
-            value,
-        })
+        reply.list()
     }
 
     /// Stores a value; `false` if the compare-and-swap lost.
@@ -393,195 +259,18 @@ impl Client {
         self.send(method, path, body, headers).await
     }
 
+    /// How requests are sent.
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// Any request, tried on each address until one answers or the timeout passes. A write
     /// (anything but GET) is repeated only if it carries a request id.
     pub async fn send(&self, method: Method, path: &str, body: Bytes, headers: HeaderMap) -> Result<Reply, Error> {
-        self.send_within(method, path, body, headers, self.inner.timeout).await
-    }
-
-    async fn send_within(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-        headers: HeaderMap,
-        limit: Duration,
-    ) -> Result<Reply, Error> {
-        let deadline = Instant::now() + limit;
-        let changes = method != Method::GET;
-        let repeatable = !changes || headers.contains_key(header::REQUEST);
-        let servers = self.inner.addresses.len();
-        let mut pause = PAUSE.0;
-        let mut maybe_done = None;
-        let mut last = None;
-        let mut tries = 0;
-        loop {
-            let index = self.inner.current.load(Ordering::Relaxed) % servers;
-            let address = &self.inner.addresses[index];
-            let tried = timeout_at(deadline, self.once(address, &method, path, &body, &headers)).await;
-            let failure = match tried.map(judge) {
-                Ok(Ok(reply)) => return Ok(reply),
-                Ok(Err(failure)) => failure,
-                Err(_) if changes => {
-                    let limit = crate::duration::format(limit);
-                    return Err(Error::Unknown(format!("no answer from {address} within {limit}")));
-                }
-                Err(_) => {
-                    return Err(Error::Timeout {
-                        addresses: self.inner.addresses.clone(),
-                        after: limit,
-                        last,
-                    });
-                }
-            };
-            tries += 1;
-            self.inner.current.store(index + 1, Ordering::Relaxed);
-            let reason = format!("{address}: {}", failure.reason);
-            if changes && failure.maybe_sent {
-                maybe_done = Some(reason.clone());
-            }
-            // A server that is plainly not there is asked once; an election is waited for.
-            let in_vain = tries >= servers && maybe_done.is_none() && !failure.may_pass;
-            let out_of_time = Instant::now() + pause >= deadline;
-            if in_vain || out_of_time || (maybe_done.is_some() && !repeatable) {
-                return Err(match maybe_done {
-                    Some(reason) => Error::Unknown(reason),
-                    None => Error::Unavailable {
-                        addresses: self.inner.addresses.clone(),
-                        reason,
-                    },
-                });
-            }
-            last = Some(reason);
-            if tries % servers == 0 {
-                sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-                pause = (pause * 2).min(PAUSE.1);
-            }
-        }
-    }
-
-    async fn once(
-        &self,
-        address: &Address,
-        method: &Method,
-        path: &str,
-        body: &Bytes,
-        headers: &HeaderMap,
-    ) -> Result<Reply, Failure> {
-        let response = self.open(address, method, path, body, headers).await?;
-        let (parts, body) = response.into_parts();
-        let body = body
-            .collect()
+        self.transport
+            .send(method, path, body, headers, self.transport.timeout)
             .await
-            .map_err(|e| Failure::broken_off(format!("the answer broke off: {e}")))?
-            .to_bytes();
-        Ok(Reply {
-            address: address.clone(),
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        })
     }
-
-    /// Sends a request to one address and returns when the head of the answer is there.
-    pub(crate) async fn open(
-        &self,
-        address: &Address,
-        method: &Method,
-        path: &str,
-        body: &Bytes,
-        headers: &HeaderMap,
-    ) -> Result<Response<Incoming>, Failure> {
-        let uri = connect::uri(address, path).map_err(|e| Failure::never_sent(e.to_string()))?;
-        let mut request = Request::builder().method(method).uri(uri);
-        if let Address::Unix(_) = address {
-            request = request.header(http::header::HOST, "localhost");
-        }
-        if let Some(token) = &self.inner.token {
-            request = request.header(header::TOKEN, token);
-        }
-        let mut request = request
-            .body(Full::new(body.clone()))
-            .map_err(|e| Failure::never_sent(e.to_string()))?;
-        request.headers_mut().extend(headers.clone());
-        self.inner.pool.request(request).await.map_err(|e| {
-            let reason = deepest(&e);
-            if e.is_connect() {
-                Failure::never_sent(reason)
-            } else {
-                Failure::broken_off(reason)
-            }
-        })
-    }
-}
-
-/// A try that brought no answer.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) reason: String,
-    /// Whether the request may have reached the server and been carried out.
-    pub(crate) maybe_sent: bool,
-    /// Whether the server is there and waiting may help.
-    may_pass: bool,
-}
-
-impl Failure {
-    const fn never_sent(reason: String) -> Self {
-        Self {
-            reason,
-            maybe_sent: false,
-            may_pass: false,
-        }
-    }
-
-    const fn broken_off(reason: String) -> Self {
-        Self {
-            reason,
-            maybe_sent: true,
-            may_pass: true,
-        }
-    }
-}
-
-/// Tells an answer to the request from a server's word that it cannot answer now.
-fn judge(tried: Result<Reply, Failure>) -> Result<Reply, Failure> {
-    let reply = tried?;
-    let unknown = reply.header(header::OUTCOME) == Some("unknown");
-    if !unknown && !reply.nobody_leads() {
-        return Ok(reply);
-    }
-    let reason = String::from_utf8_lossy(&reply.body).trim().to_owned();
-    Err(Failure {
-        reason,
-        maybe_sent: unknown,
-        may_pass: true,
-    })
-}
-
-fn names(addresses: &[Address]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// The list of addresses, where there is more than the one that the reason names.
-fn tried(addresses: &[Address]) -> String {
-    match addresses {
-        [_] => String::new(),
-        several => format!(" (the last of {})", names(several)),
-    }
-}
-
-/// What the last try said, for the message of a timeout.
-fn before(last: Option<&str>) -> String {
-    last.map_or_else(String::new, |last| format!("; before that: {last}"))
-}
-
-/// The cause at the end of the chain: "Connection refused" rather than "client error".
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 const HEADER: &AsciiSet = &percent_encoding::CONTROLS.add(b'%');

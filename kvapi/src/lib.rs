@@ -9,6 +9,7 @@
 //! | [`problem`] | what a person is told when something fails, and the exit codes |
 //! | [`sse`] | server-sent events out of a stream of bytes |
 //! | [`client`] | requests over several addresses; says `Unknown` when a write may have happened |
+//! | `transport`, `connect`, [`Error`] | tries, addresses, connections; why there is no answer |
 //! | [`watch`] | one stream of changes, resumed by revision over cuts |
 //!
 //! Nothing of ours is imported here: the store, the agent and the command all build on this crate.
@@ -18,9 +19,11 @@ pub mod address;
 pub mod client;
 mod connect;
 pub mod duration;
+mod error;
 pub mod key;
 pub mod problem;
 pub mod sse;
+mod transport;
 pub mod types;
 pub mod watch;
 

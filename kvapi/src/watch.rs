@@ -143,6 +143,7 @@ impl Watch {
         let opened = timeout(
             OPEN,
             self.client
+                .transport()
                 .open(&address, &Method::POST, "/v1/watch", &body, &HeaderMap::new()),
         )
         .await;

@@ -1,0 +1,66 @@
+//! Why a request has no answer.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::address::Address;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody could be asked, or nobody leads. Nothing was done; try again.
+    #[error("{reason}{}", tried(addresses))]
+    Unavailable {
+        /// The addresses tried.
+        addresses: Vec<Address>,
+        /// What the last one said, with its address.
+        reason: String,
+    },
+    /// A write was sent and its answer was lost: it may have happened. Read before repeating.
+    #[error("the write may or may not have happened: {0}")]
+    Unknown(String),
+    /// No answer within the timeout, to something that changes nothing.
+    #[error("no answer from {} within {}{}", names(addresses), crate::duration::format(*after), before(last.as_deref()))]
+    Timeout {
+        /// The addresses tried.
+        addresses: Vec<Address>,
+        /// The timeout.
+        after: Duration,
+        /// What the last try but one said.
+        last: Option<String>,
+    },
+    /// The server refused. Repeating will not help.
+    #[error("the server answered {status}: {text}")]
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// The body, as text.
+        text: String,
+    },
+    /// The answer is not what the API says. Is it a Keyway server?
+    #[error("{address} gave an answer that does not fit: {reason}")]
+    BadAnswer {
+        /// Who answered.
+        address: Address,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+fn names(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The list of addresses, where there is more than the one that the reason names.
+fn tried(addresses: &[Address]) -> String {
+    match addresses {
+        [_] => String::new(),
+        several => format!(" (the last of {})", names(several)),
+    }
+}
+
+/// What the last try said, for the message of a timeout.
+fn before(last: Option<&str>) -> String {
+    last.map_or_else(String::new, |last| format!("; before that: {last}"))
+}
