@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::chance;
 use crate::clock;
-use crate::command::{Action, Command, FORMAT, Op, Proposal, Reply, RequestId};
+use crate::command::{Command, FORMAT, Proposal, Reply, RequestId};
 use crate::leadership;
 use crate::raft::Raft;
 
@@ -74,7 +74,7 @@ impl Batcher {
     pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
-            bytes: weight(&command),
+            bytes: command.weight(),
             command,
             answer,
         };
@@ -182,40 +182,10 @@ fn answer(batch: Vec<Waiting>, result: Result<Vec<Reply>, ProposeError>) {
     }
 }
 
-/// About how many bytes the command takes in the log.
-fn weight(command: &Command) -> usize {
-    const FRAME: usize = 64;
-    let note =
-        command.message.as_ref().map_or(0, |text| text.len()) + command.author.as_ref().map_or(0, |text| text.len());
-    FRAME
-        + note
-        + match &command.action {
-            Action::Put { key, value, .. } => key.as_str().len() + value.len(),
-            Action::Delete { key, .. } => key.as_str().len(),
-            Action::DeletePrefix { prefix } => prefix.len(),
-            Action::Txn { ops } => ops.iter().map(op_weight).sum(),
-            Action::Keep(_) => 0,
-        }
-}
-
-fn op_weight(op: &Op) -> usize {
-    const FRAME: usize = 32;
-    FRAME
-        + match op {
-            Op::Set { key, value, .. } | Op::Cas { key, value, .. } => key.as_str().len() + value.len(),
-            Op::Get { key }
-            | Op::GetOrEmpty { key, .. }
-            | Op::Delete { key }
-            | Op::DeleteCas { key, .. }
-            | Op::CheckIndex { key, .. }
-            | Op::CheckNotExists { key } => key.as_str().len(),
-            Op::GetTree { prefix } | Op::DeleteTree { prefix } => prefix.len(),
-        }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Action;
     use kvapi::Key;
 
     fn waiting(bytes: usize) -> Waiting {

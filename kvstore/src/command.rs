@@ -27,6 +27,17 @@ pub struct Proposal {
     pub commands: Vec<Command>,
 }
 
+impl Proposal {
+    /// About how many bytes it takes in the log and in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        FRAME + self.commands.iter().map(Command::weight).sum::<usize>()
+    }
+}
+
+/// What a command or an operation takes beside its texts, in bytes.
+const FRAME: usize = 64;
+
 /// One write: it takes one revision or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
@@ -38,6 +49,26 @@ pub struct Command {
     pub message: Option<Arc<str>>,
     /// What to do.
     pub action: Action,
+}
+
+impl Command {
+    /// About how many bytes it takes in the log and in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let note = [&self.author, &self.message]
+            .into_iter()
+            .flatten()
+            .map(|text| text.len())
+            .sum::<usize>();
+        let action = match &self.action {
+            Action::Put { key, value, .. } => key.as_str().len() + value.len(),
+            Action::Delete { key, .. } => key.as_str().len(),
+            Action::DeletePrefix { prefix } => prefix.len(),
+            Action::Txn { ops } => ops.iter().map(Op::weight).sum(),
+            Action::Keep(_) => 0,
+        };
+        FRAME + note + action
+    }
 }
 
 /// An id that a client or a server gives to a write; any text of at most
@@ -132,6 +163,22 @@ impl Op {
             | Self::CheckIndex { .. }
             | Self::CheckNotExists { .. } => false,
         }
+    }
+}
+
+impl Op {
+    fn weight(&self) -> usize {
+        FRAME
+            + match self {
+                Self::Set { key, value, .. } | Self::Cas { key, value, .. } => key.as_str().len() + value.len(),
+                Self::Get { key }
+                | Self::GetOrEmpty { key, .. }
+                | Self::Delete { key }
+                | Self::DeleteCas { key, .. }
+                | Self::CheckIndex { key, .. }
+                | Self::CheckNotExists { key } => key.as_str().len(),
+                Self::GetTree { prefix } | Self::DeleteTree { prefix } => prefix.len(),
+            }
     }
 }
 

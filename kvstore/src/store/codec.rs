@@ -8,7 +8,6 @@ use codeq::{Decode, Encode};
 use openraft::EntryPayload;
 use serde::{Deserialize, Serialize};
 
-use crate::command::{Action, Op, Proposal};
 use crate::raft::{self, TypeConfig};
 
 /// What an entry or an operation weighs beside its keys and values, in bytes.
@@ -33,7 +32,7 @@ impl Payload {
     /// About how many bytes it takes in memory and in the log.
     pub(super) fn weight(&self) -> usize {
         match &*self.0 {
-            EntryPayload::Normal(proposal) => weight(proposal),
+            EntryPayload::Normal(proposal) => proposal.weight(),
             EntryPayload::Blank | EntryPayload::Membership(_) => OVERHEAD,
         }
     }
@@ -58,45 +57,13 @@ macro_rules! framed {
 
 framed!(LogId, Vote, Payload);
 
-fn weight(proposal: &Proposal) -> usize {
-    OVERHEAD
-        + proposal
-            .commands
-            .iter()
-            .map(|command| OVERHEAD + weight_of_action(&command.action))
-            .sum::<usize>()
-}
-
-fn weight_of_action(action: &Action) -> usize {
-    match action {
-        Action::Put { key, value, .. } => key.as_str().len() + value.len(),
-        Action::Delete { key, .. } => key.as_str().len(),
-        Action::DeletePrefix { prefix } => prefix.len(),
-        Action::Txn { ops } => ops.iter().map(|op| OVERHEAD + weight_of_op(op)).sum(),
-        Action::Keep(_) => 0,
-    }
-}
-
-fn weight_of_op(op: &Op) -> usize {
-    match op {
-        Op::Set { key, value, .. } | Op::Cas { key, value, .. } => key.as_str().len() + value.len(),
-        Op::Get { key }
-        | Op::GetOrEmpty { key, .. }
-        | Op::Delete { key }
-        | Op::DeleteCas { key, .. }
-        | Op::CheckIndex { key, .. }
-        | Op::CheckNotExists { key } => key.as_str().len(),
-        Op::GetTree { prefix } | Op::DeleteTree { prefix } => prefix.len(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use kvapi::Key;
 
     use super::*;
-    use crate::command::{Command, FORMAT};
+    use crate::command::{Action, Command, FORMAT, Proposal};
 
     fn proposal(value: Vec<u8>) -> Proposal {
         let action = Action::Put {
