@@ -144,7 +144,7 @@ pub async fn run(command: AgentCommand, connection: Connection) -> Result<u8, Pr
                 kill_timeout: run.kill_timeout,
             };
             let plan = Plan {
-                files: run.writing.common.config,
+                files: run.writing.common.files()?,
                 flags,
                 once: false,
             };
@@ -153,7 +153,7 @@ pub async fn run(command: AgentCommand, connection: Connection) -> Result<u8, Pr
         AgentCommand::Once(once) => {
             let flags = once.writing.raw()?;
             let plan = Plan {
-                files: once.writing.common.config,
+                files: once.writing.common.files()?,
                 flags,
                 once: true,
             };
@@ -174,6 +174,10 @@ fn load(plan: &Plan) -> Result<Program, Problem> {
     plan.load(None)
 }
 
+fn here() -> Result<PathBuf, Problem> {
+    std::env::current_dir().map_err(|e| Problem::new(exit::AGENT, format!("cannot tell the working directory: {e}")))
+}
+
 impl Connection {
     fn client(&self) -> Client {
         Client::new(self.addresses.clone(), self.token.clone(), self.timeout)
@@ -189,9 +193,13 @@ impl Common {
             template: templates.collect::<Result<_, _>>()?,
             ..Raw::default()
         };
-        let here = std::env::current_dir();
-        raw.resolve(&here.map_err(|e| Problem::new(exit::AGENT, format!("cannot tell the working directory: {e}")))?);
+        raw.resolve(&here()?);
         Ok(raw)
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, Problem> {
+        let here = here()?;
+        Ok(self.config.iter().map(|path| here.join(path)).collect())
     }
 }
 
@@ -200,13 +208,9 @@ impl Writing {
         let mut raw = self.common.raw(false)?;
         raw.on_change.clone_from(&self.on_change);
         raw.check.clone_from(&self.check);
-        let absolute = |path: &PathBuf| std::path::absolute(path);
-        raw.state_dir = self
-            .state_dir
-            .as_ref()
-            .map(absolute)
-            .transpose()
-            .map_err(|e| Problem::new(exit::AGENT, format!("cannot tell the working directory: {e}")))?;
+        if let Some(dir) = &self.state_dir {
+            raw.state_dir = Some(here()?.join(dir));
+        }
         Ok(raw)
     }
 }
@@ -214,7 +218,7 @@ impl Writing {
 impl Render {
     async fn run(self, connection: &Connection) -> Result<u8, Problem> {
         let plan = Plan {
-            files: self.common.config.clone(),
+            files: self.common.files()?,
             flags: self.common.raw(true)?,
             once: true,
         };

@@ -52,7 +52,7 @@ pub enum Event {
     /// What [`Action::Render`] brought.
     Rendered(Vec<Rendered>),
     /// What [`Action::Check`] brought: the templates whose files differ, or what was refused and why.
-    Checked(Result<BTreeSet<TemplateId>, String>),
+    Checked(Result<BTreeSet<TemplateId>, Unfit>),
     /// What [`Action::Promote`] brought. After an error all files are as before.
     Promoted(Result<(), String>),
     /// What [`Action::Reload`] or [`Action::Run`] with this number brought.
@@ -103,7 +103,7 @@ pub enum Action {
     /// Run the reload command.
     Run { attempt: u64, command: String },
     /// Remember that what is in place is applied.
-    Remember(Revisions),
+    Remember { cluster: String, revisions: Revisions },
     /// Say something.
     Say(Level, String),
     /// Say which keys a template waits for; if `fatal`, end with that.
@@ -123,6 +123,15 @@ pub enum Level {
     Warn,
     /// A set was refused, or something failed.
     Error,
+}
+
+/// Why a set cannot be put in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfit {
+    /// A check says no; another value may help.
+    Refused(String),
+    /// The files cannot be written; trying again may help.
+    Unwritable(String),
 }
 
 /// All files of an agent, at one revision.
@@ -298,6 +307,7 @@ impl Core {
         let retry = self.retry_at.is_some_and(|at| at <= now);
         if self.quiescence.take_due(now) || self.urgent || retry {
             (self.urgent, self.retry_at) = (false, None);
+            self.quiescence.end();
             let ids = std::mem::take(&mut self.due);
             self.phase = Phase::Rendering(self.view.revisions());
             out.push(Action::Render {

@@ -28,25 +28,32 @@ pub fn check(registry: &Handlebars<'_>, mains: &[String]) -> Result<(), (String,
         walk.template(template).map_err(|fault| (name.clone(), fault))?;
         includes.insert(name.as_str(), walk.includes);
     }
+    let mut ends = BTreeSet::new();
     for name in includes.keys() {
-        chain(name, &includes, &mut Vec::new()).map_err(|reason| ((*name).to_owned(), Fault { line: 1, reason }))?;
+        chain(name, &includes, &mut Vec::new(), &mut ends)
+            .map_err(|reason| ((*name).to_owned(), Fault { line: 1, reason }))?;
     }
     Ok(())
 }
 
-/// Follows what includes what; a name that is already on the path closes a cycle.
+/// Follows what includes what; a name that is already on the path closes a cycle. What was found
+/// to end from the same depth is not followed again.
 fn chain<'a>(
     name: &'a str,
     includes: &'a BTreeMap<&str, BTreeSet<String>>,
     path: &mut Vec<&'a str>,
+    ends: &mut BTreeSet<(&'a str, usize)>,
 ) -> Result<(), String> {
+    if !ends.insert((name, path.len())) && !path.contains(&name) {
+        return Ok(());
+    }
     if path.contains(&name) || path.len() > MAX_CHAIN {
         path.push(name);
         return Err(format!("partials include each other: {}", path.join(" -> ")));
     }
     path.push(name);
     for next in includes.get(name).into_iter().flatten() {
-        chain(next, includes, path)?;
+        chain(next, includes, path, ends)?;
     }
     path.pop();
     Ok(())

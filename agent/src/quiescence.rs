@@ -40,6 +40,11 @@ impl Quiescence {
             .map(|burst| (burst.last + self.wait.min).min(burst.first + self.wait.max))
     }
 
+    /// Ends the burst: what is done now covers it.
+    pub fn end(&mut self) {
+        self.burst = None;
+    }
+
     /// Ends the burst if it is due; true means act now.
     pub fn take_due(&mut self, now: Instant) -> bool {
         let due = self.deadline().is_some_and(|at| at <= now);

@@ -55,7 +55,6 @@ type Table = HashMap<Pid, oneshot::Sender<Exit>>;
 #[derive(Debug, Clone)]
 pub struct Reaper {
     table: Arc<Mutex<Table>>,
-    adopting: bool,
     _task: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -98,7 +97,6 @@ impl Reaper {
         });
         Ok(Self {
             table,
-            adopting,
             _task: Arc::new(AbortOnDropHandle::new(task)),
         })
     }
@@ -129,12 +127,6 @@ impl Reaper {
         } else {
             Err(Errno::ESRCH)
         }
-    }
-
-    /// Whether orphans are collected.
-    #[must_use]
-    pub fn adopts(&self) -> bool {
-        self.adopting
     }
 }
 

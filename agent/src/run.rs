@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
-use crate::core::{Action, Core, Event, FileSet, Level};
+use crate::core::{Action, Core, Event, FileSet, Level, Unfit};
 use crate::graph::Reads;
 use crate::journal::Journal;
 use crate::load::{Plan, Program, on_big_stack};
@@ -40,7 +40,7 @@ const HINT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 enum Done {
     Event(Event),
-    Staged(Result<Staged, String>),
+    Staged(Result<Staged, Unfit>),
     Promoted(Result<Promoted, String>),
     Loaded {
         result: Result<Arc<Program>, Problem>,
@@ -70,7 +70,6 @@ pub struct Agent {
     staged: Option<(Staged, FileSet)>,
     staging: Option<FileSet>,
     promoted: Option<Promoted>,
-    cluster: String,
     done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
     queue: VecDeque<Event>,
 }
@@ -89,7 +88,7 @@ impl Agent {
         }
         let program = Arc::new(program);
         Ok(Self {
-            core: Core::new(Arc::clone(&program), View::above(cluster.clone(), floor), unapplied),
+            core: Core::new(Arc::clone(&program), View::above(cluster, floor), unapplied),
             sources: Sources::watch(&program),
             signals: Signals::listen().map_err(|e| Problem::new(exit::AGENT, format!("{e:#}")))?,
             env: std::env::vars_os()
@@ -107,7 +106,6 @@ impl Agent {
             staged: None,
             staging: None,
             promoted: None,
-            cluster,
             done: mpsc::unbounded_channel(),
             queue: VecDeque::new(),
         })
@@ -173,7 +171,6 @@ impl Agent {
         let event = match news {
             News::Connected { address, cluster } => {
                 tracing::debug!(%address, cluster, "connected");
-                self.cluster.clone_from(&cluster);
                 Event::Connected { cluster }
             }
             News::Event(event) => {
@@ -291,7 +288,7 @@ impl Agent {
                     Done::Event(Event::Applied { attempt, result })
                 });
             }
-            Action::Remember(revisions) => self.remember(revisions),
+            Action::Remember { cluster, revisions } => self.remember(&cluster, revisions),
             Action::Say(level, text) => say(level, &text),
             Action::Lacking { lacks, fatal } => self.lacking(lacks, fatal),
             Action::Exit(code) => return Ok(Some(code)),
@@ -316,8 +313,8 @@ impl Agent {
         });
     }
 
-    fn remember(&self, revisions: Revisions) {
-        if let Err(error) = self.journal.write(&self.cluster, revisions, true) {
+    fn remember(&self, cluster: &str, revisions: Revisions) {
+        if let Err(error) = self.journal.write(cluster, revisions, true) {
             tracing::warn!(%error, "cannot note in the journal that {revisions} is applied; it will be applied again");
         }
     }

@@ -138,6 +138,42 @@ mod tests {
     }
 
     #[test]
+    fn the_deepest_templates_that_are_taken_fit_on_the_stack() {
+        let deep = |inner: &str| format!("{}{inner}{}", "{{#if true}}".repeat(60), "{{/if}}".repeat(60));
+        let name = |n: usize| format!("p{n}");
+        let partials: BTreeMap<String, String> = (0..30)
+            .map(|n| {
+                (
+                    name(n),
+                    deep(&if n < 29 {
+                        format!("{{{{> {0}}}}}{{{{> {0}}}}}", name(n + 1))
+                    } else {
+                        "x".into()
+                    }),
+                )
+            })
+            .collect();
+        let one = |n: usize| {
+            (
+                name(n),
+                partials[&name(n)].replacen(&format!("{{{{> {}}}}}", name(n + 1)), "", 1),
+            )
+        };
+        let once: BTreeMap<String, String> = (0..30).map(one).collect();
+
+        // Twice as many at each level end as well, but are not to be rendered.
+        let compiled = crate::load::on_big_stack(|| {
+            Templates::compile(&[("main".into(), "{{> p0}}".into())], &partials, None)?;
+            Templates::compile(&[("main".into(), "{{> p0}}".into())], &once, None)
+        });
+
+        let templates = compiled.unwrap().unwrap();
+        let view = crate::view::View::default();
+        let rendered = crate::load::on_big_stack(|| crate::render::render(&templates, 0, &view, &Default::default()));
+        assert_eq!(rendered.unwrap().outcome.as_deref(), Ok("x"));
+    }
+
+    #[test]
     fn a_fault_is_named_with_its_line_before_anything_is_rendered() {
         refused("a\n{{#if tls}}x{{/if}}", &[], "main:2: `{{#if tls}}` tests a variable");
         refused(

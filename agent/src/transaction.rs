@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::child;
 use crate::config::{Config, Destination};
-use crate::core::FileSet;
+use crate::core::{FileSet, Unfit};
 use crate::graph::TemplateId;
 use crate::load::Program;
 use crate::reap::Reaper;
@@ -34,10 +34,11 @@ pub struct Promoted {
 }
 
 /// Stages a set and checks it. The error names the file, the check and the reason.
-pub async fn stage(program: Arc<Program>, set: FileSet, reaper: &Reaper) -> Result<Staged, String> {
+pub async fn stage(program: Arc<Program>, set: FileSet, reaper: &Reaper) -> Result<Staged, Unfit> {
     let (work, texts) = (Arc::clone(&program), set.texts.clone());
     let prepared = tokio::task::spawn_blocking(move || prepare(&work.config, &texts)).await;
-    let staged = prepared.map_err(|e| format!("staging ended early: {e}"))??;
+    let prepared = prepared.unwrap_or_else(|e| Err(format!("staging ended early: {e}")));
+    let staged = prepared.map_err(Unfit::Unwritable)?;
     check(&program.config, &set, &staged.changed, reaper).await?;
     Ok(staged)
 }
@@ -79,12 +80,13 @@ fn prepare(config: &Config, texts: &[Arc<str>]) -> Result<Staged, String> {
 ///
 /// A check with `{}` is run for each changed file, with the path of its copy; one without is run
 /// once. All of them find the copies, named as the files are, in `KEYWAY_STAGED_DIR`.
-async fn check(config: &Config, set: &FileSet, changed: &BTreeSet<TemplateId>, reaper: &Reaper) -> Result<(), String> {
+async fn check(config: &Config, set: &FileSet, changed: &BTreeSet<TemplateId>, reaper: &Reaper) -> Result<(), Unfit> {
     let checked = |id: &TemplateId| config.templates[*id].check.is_some();
     if changed.is_empty() || (config.check.is_none() && !changed.iter().any(checked)) {
         return Ok(());
     }
-    let dir = copies(config, set).map_err(|e| format!("cannot stage in {}: {e}", config.state_dir.display()))?;
+    let dir = copies(config, set)
+        .map_err(|e| Unfit::Unwritable(format!("cannot stage in {}: {e}", config.state_dir.display())))?;
     let names = names(config);
     let env = BTreeMap::from([("KEYWAY_STAGED_DIR".to_owned(), dir.path().display().to_string())]);
     for &id in changed {
@@ -92,18 +94,18 @@ async fn check(config: &Config, set: &FileSet, changed: &BTreeSet<TemplateId>, r
         let per_file = config.check.iter().filter(|line| line.contains("{}"));
         for line in template.check.iter().chain(per_file) {
             let path = dir.path().join(&names[id]).display().to_string();
-            let quoted = shlex::try_quote(&path).map_err(|e| e.to_string())?;
+            let quoted = shlex::try_quote(&path).map_err(|e| Unfit::Refused(e.to_string()))?;
             let filled = line.replace("{}", &quoted);
             let mut env = env.clone();
             env.insert("KEYWAY_STAGED_FILE".to_owned(), path.clone());
             let result = child::run(reaper, &filled, &env).await;
-            result.map_err(|reason| format!("{}: check `{line}`: {reason}", template.shown))?;
+            result.map_err(|reason| Unfit::Refused(format!("{}: check `{line}`: {reason}", template.shown)))?;
         }
     }
     if let Some(line) = config.check.as_ref().filter(|line| !line.contains("{}")) {
         child::run(reaper, line, &env)
             .await
-            .map_err(|reason| format!("check `{line}`: {reason}"))?;
+            .map_err(|reason| Unfit::Refused(format!("check `{line}`: {reason}")))?;
     }
     Ok(())
 }

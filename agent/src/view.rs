@@ -270,11 +270,6 @@ impl View {
         })
     }
 
-    /// All keys known, in byte order; for hints.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(|name| &**name)
-    }
-
     /// A server answered. The first one decides which cluster is followed.
     pub fn meet(&mut self, cluster: &str) -> Result<(), Refusal> {
         if self.cluster.is_empty() {

@@ -46,7 +46,11 @@ impl Core {
                 format!("applied {} ({on_change})", self.revisions),
             ));
         }
-        out.push(Action::Remember(self.revisions));
+        let cluster = self.view.cluster().to_owned();
+        out.push(Action::Remember {
+            cluster,
+            revisions: self.revisions,
+        });
         if self.first {
             // There is nothing older that this process has ever run with.
             self.before = None;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use kvapi::problem::{Problem, exit};
 
-use super::{Action, Before, Core, FileSet, Level, Phase, RETRY};
+use super::{Action, Before, Core, FileSet, Level, Phase, RETRY, Unfit};
 use crate::graph::TemplateId;
 use crate::policy::Missing;
 use crate::render::{Held, Lack, Rendered};
@@ -93,17 +93,13 @@ impl Core {
         self.phase = Phase::Checking(set);
     }
 
-    pub(super) fn checked(
-        &mut self,
-        result: Result<BTreeSet<TemplateId>, String>,
-        now: Instant,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn checked(&mut self, result: Result<BTreeSet<TemplateId>, Unfit>, now: Instant, out: &mut Vec<Action>) {
         let Phase::Checking(set) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return;
         };
         match result {
-            Err(reason) => {
+            Err(Unfit::Unwritable(reason)) => self.unwritable(set, &reason, now, out),
+            Err(Unfit::Refused(reason)) => {
                 self.due.extend(set.rendered);
                 if self.first && self.policy().once {
                     out.push(Action::Fail(Problem::new(exit::INVALID, reason)));
@@ -140,18 +136,7 @@ impl Core {
             return;
         };
         if let Err(reason) = result {
-            let problem = format!(
-                "{} could not be put in place, the old files stay: {reason}",
-                set.revisions
-            );
-            if self.first {
-                out.push(Action::Fail(Problem::new(exit::AGENT, problem)));
-                return;
-            }
-            self.due.extend(set.rendered);
-            self.retry_at = Some(now + RETRY);
-            out.push(Action::Say(Level::Error, problem));
-            return;
+            return self.unwritable(set, &reason, now, out);
         }
         let (texts, revisions) = (std::mem::take(&mut self.texts), self.revisions);
         self.settle_texts(&set);
@@ -161,5 +146,21 @@ impl Core {
             rendered: set.rendered,
         });
         self.apply(true, now, out);
+    }
+
+    /// The files cannot be written: the old ones stay, and it is tried again. Before anything runs
+    /// it is the end instead.
+    fn unwritable(&mut self, set: FileSet, reason: &str, now: Instant, out: &mut Vec<Action>) {
+        let told = format!(
+            "{} could not be put in place, the old files stay: {reason}",
+            set.revisions
+        );
+        if self.first {
+            out.push(Action::Fail(Problem::new(exit::AGENT, told)));
+            return;
+        }
+        self.due.extend(set.rendered);
+        self.retry_at = Some(now + RETRY);
+        out.push(Action::Say(Level::Error, told));
     }
 }

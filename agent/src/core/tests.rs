@@ -272,3 +272,23 @@ fn templates_that_were_read_again_are_used_when_the_set_in_flight_is_done() {
     world.pass(100);
     assert_eq!((world.files[&0].as_str(), world.count("reload")), ("y1", 1));
 }
+
+#[test]
+fn a_burst_is_gathered_and_the_next_one_waits_as_long() {
+    let mut world = World::new(&format!("wait = \"50ms:200ms\"\n{CHILD}"), FIVE);
+    world.put(&[("a", Some("1")), ("b", Some("1"))]);
+    world.on(Event::Tick);
+    assert!(world.child, "the first set waits for nothing");
+    world.pass(1000);
+
+    for round in 1..3 {
+        for n in 0..3 {
+            world.put(&[("a", Some(&format!("{round}{n}")))]);
+            world.pass(40);
+            assert_eq!(world.count("reload"), round - 1);
+        }
+        world.pass(10);
+        assert_eq!(world.count("reload"), round);
+        world.pass(1000);
+    }
+}

@@ -10,7 +10,7 @@ use kvapi::problem::exit;
 use kvapi::types::{Change, Entry, KeyChange, Revision, Snapshot, WatchEvent};
 
 use crate::config::Raw;
-use crate::core::{Action, Core, Event};
+use crate::core::{Action, Core, Event, Unfit};
 use crate::graph::TemplateId;
 use crate::load::Program;
 use crate::render::{Surroundings, render};
@@ -138,7 +138,7 @@ impl World {
                 vec![Event::Checked(if (self.check)(&self.staged) {
                     Ok(changed)
                 } else {
-                    Err("check".into())
+                    Err(Unfit::Refused("check".into()))
                 })]
             }
             Action::Promote => {
@@ -170,7 +170,7 @@ impl World {
                 self.log.push(signal.to_string());
                 Vec::new()
             }
-            Action::SignalChild(_) | Action::Say(..) | Action::Remember(_) => Vec::new(),
+            Action::SignalChild(_) | Action::Say(..) | Action::Remember { .. } => Vec::new(),
             Action::Lacking { lacks, fatal } => {
                 self.log.push(format!("lacking {}", lacks[0].key));
                 if fatal {

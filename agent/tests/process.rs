@@ -1,0 +1,299 @@
+//! The agent as a program, over real processes. What changes is a template's file, so no store is
+//! needed; the end-to-end tests have the rest.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy takes only functions marked as tests for tests"
+)]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A folder with templates, and an agent that works in it.
+struct Scene {
+    dir: tempfile::TempDir,
+    agent: Option<Child>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            agent: None,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Replaces a file as editors do.
+    fn write(&self, name: &str, text: &str) {
+        let mut file = tempfile::NamedTempFile::new_in(self.dir.path()).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.persist(self.path(name)).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn start(&mut self, arguments: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
+        command
+            .current_dir(self.dir.path())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(log);
+        // Nobody listens there: no template reads the store.
+        command.env("KEYWAY_ADDR", "unix:///nowhere");
+        self.agent = Some(command.spawn().unwrap());
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.agent.as_ref().unwrap().id().cast_signed();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    fn exit_code(&mut self) -> i32 {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let agent = self.agent.as_mut().unwrap();
+            if let Some(status) = agent.try_wait().unwrap() {
+                self.agent = None;
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < until, "the agent does not end:\n{}", self.read("log"));
+            std::thread::yield_now();
+        }
+    }
+
+    fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !holds(self) {
+            assert!(Instant::now() < until, "{what} did not come:\n{}", self.read("log"));
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            // A test failed, or left the agent to us: whatever it is at, it ends.
+            let _ = kill(Pid::from_raw(agent.id().cast_signed()), Signal::SIGTERM);
+            let until = Instant::now() + Duration::from_secs(5);
+            while agent.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+    }
+}
+
+/// Says what it read at start and after each HUP.
+const READER: &str = "trap 'cat out >> seen' HUP; cat out >> seen; while :; do sleep 0.01; done";
+
+#[test]
+fn an_edited_template_reaches_the_child_and_a_bad_one_does_not() {
+    let mut scene = Scene::new();
+    scene.write("t", "one ");
+    scene.start(&[
+        "run",
+        "-t",
+        "t:out",
+        "--on-change",
+        "signal=HUP",
+        "--",
+        "sh",
+        "-c",
+        READER,
+    ]);
+    scene.eventually("the start", |scene| scene.read("seen") == "one ");
+
+    scene.write("t", "two ");
+    scene.eventually("the reload", |scene| scene.read("seen") == "one two ");
+    scene.write("t", "{{#if}}");
+    scene.eventually("the refusal", |scene| scene.read("log").contains("stays in use"));
+    scene.signal(Signal::SIGHUP);
+    scene.eventually("the refusal of HUP", |scene| {
+        scene.read("log").matches("stays in use").count() >= 2
+    });
+
+    assert_eq!(scene.read("seen"), "one two ");
+    scene.signal(Signal::SIGTERM);
+    assert_eq!(scene.exit_code(), 143);
+}
+
+#[test]
+fn a_program_without_a_handler_is_not_killed_by_a_reload() {
+    let mut scene = Scene::new();
+    scene.write("t", "one ");
+    // The handler comes only after a while: until then HUP would be deadly.
+    let late = format!("while [ ! -e go ]; do sleep 0.01; done; {READER}");
+    scene.start(&[
+        "run",
+        "-t",
+        "t:out",
+        "--on-change",
+        "signal=HUP",
+        "--",
+        "sh",
+        "-c",
+        &late,
+    ]);
+    scene.eventually("the start", |scene| scene.read("out") == "one ");
+    scene.write("t", "two ");
+    scene.eventually("the new file", |scene| scene.read("out") == "two ");
+
+    scene.write("go", "");
+
+    scene.eventually("the reload", |scene| scene.read("seen").ends_with("two two "));
+}
+
+#[test]
+fn a_command_that_fails_brings_the_old_file_back() {
+    let mut scene = Scene::new();
+    scene.write("t", "one");
+    let command = "command=! grep -q bad out && cat out >> seen";
+    scene.start(&["run", "-t", "t:out", "--settle", "1ms", "--on-change", command]);
+    scene.eventually("the first", |scene| scene.read("seen") == "one");
+
+    scene.write("t", "bad");
+    scene.eventually("the way back", |scene| scene.read("seen") == "oneone");
+
+    assert_eq!(scene.read("out"), "one");
+    scene.write("t", "two");
+    scene.eventually("the next", |scene| scene.read("seen") == "oneonetwo");
+}
+
+#[test]
+fn a_check_sees_the_staged_set_and_leaves_nothing_behind() {
+    let mut scene = Scene::new();
+    scene.write("a", "1");
+    scene.write("b", "2");
+    let check = "cat $KEYWAY_STAGED_DIR/x $KEYWAY_STAGED_DIR/y > checked; ! grep -q bad checked";
+    scene.start(&["once", "-t", "a:x", "-t", "b:y", "--check", check]);
+    assert_eq!((scene.exit_code(), scene.read("checked").as_str()), (0, "12"));
+
+    scene.write("b", "bad");
+    scene.start(&["once", "-t", "a:x", "-t", "b:y", "--check", check]);
+    assert_eq!((scene.exit_code(), scene.read("y").as_str()), (3, "2"));
+    scene.start(&["once", "-t", "a:x", "-t", "b:y", "--check", "grep -q bad {}"]);
+    assert_eq!((scene.exit_code(), scene.read("y").as_str()), (0, "bad"));
+
+    let hidden = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+    assert_eq!(
+        fs::read_dir(scene.dir.path())
+            .unwrap()
+            .flatten()
+            .map(hidden)
+            .filter(|h| *h)
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_kill_between_promotion_and_apply_loses_no_reload() {
+    let mut scene = Scene::new();
+    scene.write("t", "one");
+    let command = "command=if [ -e hold ]; then touch held; sleep 60; fi; cat out >> seen";
+    scene.start(&["run", "-t", "t:out", "--settle", "1ms", "--on-change", command]);
+    scene.eventually("the first", |scene| scene.read("seen") == "one");
+    scene.write("hold", "");
+    scene.write("t", "two");
+    scene.eventually("the command", |scene| scene.path("held").exists());
+    scene.signal(Signal::SIGKILL);
+    scene.exit_code();
+    fs::remove_file(scene.path("hold")).unwrap();
+    assert_eq!(
+        (scene.read("out").as_str(), scene.read("seen").as_str()),
+        ("two", "one")
+    );
+
+    scene.start(&["run", "-t", "t:out", "--settle", "1ms", "--on-change", command]);
+
+    scene.eventually("the lost reload", |scene| scene.read("seen") == "onetwo");
+}
+
+#[test]
+fn a_set_in_a_folder_is_swapped_as_a_whole() {
+    let mut scene = Scene::new();
+    scene.write("a", "1");
+    scene.write(
+        "agent.toml",
+        "[[set]]\ndir = \"live\"\n[[set.template]]\nsource = \"a\"\ndestination = \"x\"\n\
+         [[set.template]]\ncontents = \"fixed\"\ndestination = \"sub/y\"\n",
+    );
+    scene.start(&["run", "-c", "agent.toml"]);
+    scene.eventually("the set", |scene| scene.read("live/x") == "1");
+    let before = fs::read_link(scene.path("live")).unwrap();
+
+    scene.write("a", "2");
+    scene.eventually("the new set", |scene| scene.read("live/x") == "2");
+
+    assert_eq!(scene.read("live/sub/y"), "fixed");
+    assert_ne!(fs::read_link(scene.path("live")).unwrap(), before);
+    assert_eq!(
+        fs::read_to_string(scene.path(before.to_str().unwrap()).join("x")).unwrap(),
+        "1"
+    );
+}
+
+#[test]
+fn values_from_a_file_are_rendered_without_a_store() {
+    let scene = Scene::new();
+    scene.write("t", "{{key \"app/port\"}} {{#each (ls \"app\")}}{{key}} {{/each}}");
+    scene.write("values", r#"{"app": {"port": 80}, "app/host": "h"}"#);
+    let render = |values: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+        command
+            .current_dir(scene.dir.path())
+            .args(["render", "-t", "t", "--values", values])
+            .output()
+            .unwrap()
+    };
+    assert_eq!(String::from_utf8(render("values").stdout).unwrap(), "80 host port ");
+
+    scene.write("few", "{}");
+    let told = render("few");
+    assert_eq!(told.status.code(), Some(3));
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(
+        told.contains("no such key: `app/port`") && told.contains("t:1"),
+        "{told}"
+    );
+}
+
+#[test]
+fn codes_tell_what_went_wrong() {
+    for (arguments, code, part) in [
+        (vec!["run"], 2, "there is no template"),
+        (vec!["run", "-t", "t"], 2, "names no template and file"),
+        (vec!["run", "-t", "t:out", "--on-change", "reload"], 2, "no reaction"),
+        (vec!["run", "-t", "no:out"], 3, "cannot read the template"),
+        (vec!["run", "-t", "t:/proc/no/out", "--", "true"], 125, "cannot write"),
+        (vec!["run", "-t", "t:out", "--", "/no/program"], 127, "/no/program"),
+        (vec!["run", "-t", "t:out", "--", "sh", "-c", "exit 9"], 9, ""),
+        (vec!["run", "-t", "t:out", "--", "sh", "-c", "kill -KILL $$"], 137, ""),
+    ] {
+        let mut scene = Scene::new();
+        scene.write("t", "text");
+        scene.start(&arguments);
+        assert_eq!(scene.exit_code(), code, "{arguments:?}: {}", scene.read("log"));
+        assert!(scene.read("log").contains(part), "{}", scene.read("log"));
+    }
+}
