@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`log`] | log and vote. **An acknowledgement rests on this alone** |
+//! | `size` | how long the log is |
 //! | [`machine`] | the state in memory, and who hears of its changes |
 //! | `tables`, `writer` | the state on disk, one thread behind; never the promise |
 //! | [`snapshot`], `snapshots` | the whole state as a file; the newest two |
@@ -15,6 +16,7 @@ pub mod inspect;
 pub mod log;
 pub mod machine;
 pub mod recovery;
+mod size;
 pub mod snapshot;
 mod snapshots;
 mod tables;
@@ -25,9 +27,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 
 pub use fatal::Fatal;
-pub use log::{LogSize, LogStore};
+pub use log::LogStore;
 pub use machine::StateMachine;
 pub use recovery::OpenError;
+pub use size::LogSize;
 pub use snapshot::SnapshotFile;
 
 use crate::disk;

@@ -8,7 +8,6 @@
 //! The commit position is written without a sync: after a power cut it may lag, and Raft finds
 //! it again.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -24,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::codec::{LogId, Payload, Vote};
 use super::fatal::Fatal;
+use super::size::LogSize;
 use crate::raft::{self, Entry, StorageError, TypeConfig};
 use crate::{disk, failpoint};
 
@@ -344,88 +344,6 @@ fn half_open(range: &impl RangeBounds<u64>) -> (u64, u64) {
         Bound::Unbounded => u64::MAX,
     };
     (from, to.max(from))
-}
-
-/// How many bytes of log there are, so that it can be kept short by bytes as well as by entries.
-/// Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct LogSize {
-    sizes: Arc<Mutex<Sizes>>,
-}
-
-#[derive(Debug, Default)]
-struct Sizes {
-    /// Bytes written since the log began, or since it was opened.
-    written: u64,
-    /// The same when the last snapshot was taken.
-    at_snapshot: u64,
-    /// The index at which each so many bytes had been written, oldest first.
-    marks: VecDeque<(u64, u64)>,
-}
-
-impl LogSize {
-    /// Bytes of entries between two marks.
-    const STEP: u64 = 1 << 20;
-
-    /// Bytes of log that no snapshot makes superfluous.
-    #[must_use]
-    pub fn since_snapshot(&self) -> u64 {
-        let sizes = self.lock();
-        sizes.written - sizes.at_snapshot
-    }
-
-    /// Up to which index the log must be purged so that about `keep` bytes of it remain; `None`
-    /// if no more is there.
-    #[must_use]
-    pub fn surplus(&self, keep: u64) -> Option<u64> {
-        let sizes = self.lock();
-        let from = sizes.written.checked_sub(keep)?;
-        sizes
-            .marks
-            .iter()
-            .take_while(|(_, written)| *written <= from)
-            .last()
-            .map(|(index, _)| *index)
-    }
-
-    /// The sizes of entries from before the start are not known: they are taken to be equal.
-    fn start_at(&self, bytes: u64, first: u64, last: u64) {
-        let mut sizes = self.lock();
-        let steps = bytes / Self::STEP;
-        let index = |step: u64| first + last.saturating_sub(first).saturating_mul(step) / steps;
-        sizes.marks = (1..=steps).map(|step| (index(step), step * Self::STEP)).collect();
-        sizes.written = bytes;
-    }
-
-    fn add(&self, index: u64, bytes: usize) {
-        let mut sizes = self.lock();
-        sizes.written += bytes as u64;
-        let written = sizes.written;
-        if sizes.marks.back().is_none_or(|(_, at)| written - at >= Self::STEP) {
-            sizes.marks.push_back((index, written));
-        }
-    }
-
-    fn purged(&self, upto: u64) {
-        let mut sizes = self.lock();
-        while sizes.marks.front().is_some_and(|(index, _)| *index <= upto) {
-            sizes.marks.pop_front();
-        }
-    }
-
-    /// What to give to [`LogSize::snapshot_taken`] when the snapshot of this moment is complete.
-    pub(super) fn now(&self) -> u64 {
-        self.lock().written
-    }
-
-    pub(super) fn snapshot_taken(&self, at: u64) {
-        let mut sizes = self.lock();
-        sizes.at_snapshot = sizes.at_snapshot.max(at);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Sizes> {
-        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, RaftSnapshotBuilder, StorageIOError};
 
-use super::log::LogSize;
+use super::size::LogSize;
 use super::snapshot::{BadSnapshot, SnapshotFile};
 use super::snapshots::Snapshots;
 use super::tables::Mark;
