@@ -7,7 +7,7 @@
 //! | [`settings`] | flags over environment over files over defaults |
 //! | [`context`], [`output`], [`paint`], [`failure`] | what a command is given, prints and returns |
 //! | [`value`], [`nearest`], [`signals`], [`logs`] | small tools |
-//! | [`kv`], [`server`], [`dev`], [`demo`], [`bench`], ... | one file or folder per subcommand |
+//! | [`kv`], [`server`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
 
 mod argv;
 mod bench;

@@ -44,7 +44,7 @@ pub(crate) struct Put {
     /// Why, for the history
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// Who, for the history [default: USER@HOST]
+    /// Who, for the history; USER@HOST if nothing else is said
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
 }
