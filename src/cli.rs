@@ -181,7 +181,7 @@ fn with_environment(command: ClapCommand, prefix: &str) -> ClapCommand {
         let name: &'static str = variable(prefix, long).leak();
         let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
         let is_shared = prefix == "KEYWAY";
-        let arg = arg.env(name).hide_env(!is_shared);
+        let arg = arg.env(name).hide_env(!is_shared).hide_env_values(true);
         if is_switch {
             // `KEYWAY_YES=1` and `=true` say yes; empty, `0`, `no` and `false` say no.
             arg.value_parser(clap::builder::FalseyValueParser::new()).hide_env(true)

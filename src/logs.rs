@@ -15,8 +15,13 @@ pub(crate) fn start(settings: &Settings, calm: bool) {
         (false, 1) => "debug",
         (false, _) => "trace",
     };
-    // openraft tells each heartbeat at debug; only -vv wants that.
-    let others = if settings.verbose > 1 { "debug" } else { "warn" };
+    // openraft tells each heartbeat at debug, and of its own end as of an error; what the store
+    // cannot go on with is told by the store.
+    let others = if settings.verbose > 1 {
+        "debug"
+    } else {
+        "warn,openraft=off"
+    };
     let ours = ["keyway", "kvapi", "kvstore", "agent"].map(|name| format!("{name}={level}"));
     let default = format!("{others},{}", ours.join(","));
     let filter = std::env::var("KEYWAY_LOG")

@@ -1,5 +1,6 @@
 //! What is measured: the server that was named, or one of our own on a folder that goes away.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use http::Method;
@@ -33,33 +34,41 @@ impl Target {
             ));
             return Ok(Self { address, server: None });
         }
+        let target = Self::start(dir).await?;
+        context.out.say(format_args!(
+            "no --addr: measuring a server of its own at {}, on this machine, with its data below {}",
+            target.address,
+            dir.display()
+        ));
+        Ok(target)
+    }
+
+    /// A new server in a new folder.
+    async fn start(dir: &Path) -> Result<Self, Problem> {
         let folder = tempfile::Builder::new()
             .prefix("keyway-bench-")
             .tempdir_in(dir)
             .map_err(|e| Problem::new(exit::USAGE, format!("make a folder in {}: {e}", dir.display())))?;
-        let mut args: Vec<std::ffi::OsString> = [
-            "server",
-            "--bootstrap",
-            "--http-addr",
-            "127.0.0.1:0",
-            "--raft-addr",
-            "127.0.0.1:0",
-            "-q",
-            "--data-dir",
-        ]
-        .map(Into::into)
-        .to_vec();
+        let mut args: Vec<OsString> = ["server", "--bootstrap", "-q"].map(Into::into).to_vec();
+        args.extend(["--http-addr", "127.0.0.1:0", "--raft-addr", "127.0.0.1:0", "--data-dir"].map(Into::into));
         args.push(folder.path().into());
         let spawned = Spawned::start(args).await?;
-        let address = spawned.address.clone();
-        context.out.say(format_args!(
-            "no --addr: measuring a server of its own at {address}, on this machine, with its data in {}",
-            folder.path().display()
-        ));
         Ok(Self {
-            address,
+            address: spawned.address.clone(),
             server: Some((spawned, folder)),
         })
+    }
+
+    /// Another server in its place if it is ours, so that what a line left in its memory does not
+    /// count for the next.
+    pub(super) async fn renewed(self, dir: &Path) -> Result<Self, Problem> {
+        match self.server {
+            Some((spawned, _folder)) => {
+                spawned.stop().await;
+                Self::start(dir).await
+            }
+            None => Ok(self),
+        }
     }
 
     /// The process id of the server, if it is ours.

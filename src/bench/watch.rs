@@ -38,8 +38,7 @@ pub(crate) struct Watch {
 }
 
 /// What one line measures with.
-struct Round<'a> {
-    address: &'a Address,
+struct Round {
     key: String,
     value: Bytes,
     rounds: usize,
@@ -48,36 +47,32 @@ struct Round<'a> {
 impl Watch {
     pub(super) async fn run(self, mut context: Context<'_>) -> Outcome {
         let Common { dir, value_size } = self.common;
-        let target = Target::open(&mut context, &dir).await?;
-        let pid = self.pid.or(target.pid());
+        let mut target = Target::open(&mut context, &dir).await?;
         let way = if self.blocking { Way::Blocking } else { Way::Stream };
         let round = Round {
-            address: &target.address,
             key: format!("{FOLDER}watched/key"),
             value: vec![b'x'; value_size].into(),
             rounds: self.rounds,
         };
         let mut report = Report::default();
-        report.add(round.alone().await?);
+        report.add(round.alone(&target.address).await?);
         let scopes = [
             ("one key", Scope::Key(round.key.clone())),
             ("one prefix", Scope::Prefix(format!("{FOLDER}watched/"))),
         ];
         for (what, scope) in scopes {
             for &count in &self.streams {
+                target = target.renewed(&dir).await?;
+                round.warm_up(&target.address).await?;
+                let pid = self.pid.or(target.pid());
                 let before = pid.and_then(resident_kib);
-                let mut streams = Streams::open(round.address, way, &scope, count).await?;
+                let mut streams = Streams::open(&target.address, way, &scope, count).await?;
                 let after = pid.and_then(resident_kib);
-                let (put, last) = round.watched(&mut streams).await?;
-                let per_stream = before
-                    .zip(after)
-                    .map(|(before, after)| after.saturating_sub(before) as f64 / count as f64);
+                let (put, last) = round.watched(&target.address, &mut streams).await?;
+                let each = |(before, after): (u64, u64)| after.saturating_sub(before) as f64 / count as f64;
                 let line = Line::new(format!("watchers of {what}")).with("watchers", count);
-                report.add(
-                    line.latency("put_", &put)
-                        .latency("last_", &last)
-                        .with("kib_each", per_stream),
-                );
+                let line = line.latency("put_", &put).latency("last_", &last);
+                report.add(line.with("kib_each", before.zip(after).map(each)));
             }
         }
         let address = target.address.to_string();
@@ -89,10 +84,10 @@ impl Watch {
     }
 }
 
-impl Round<'_> {
+impl Round {
     /// Puts with nobody watching.
-    async fn alone(&self) -> Result<Line, Problem> {
-        let mut connection = Connection::open(self.address).await?;
+    async fn alone(&self, address: &Address) -> Result<Line, Problem> {
+        let mut connection = Connection::open(address).await?;
         let mut put = histogram()?;
         for number in 0..self.rounds {
             let start = Instant::now();
@@ -102,9 +97,20 @@ impl Round<'_> {
         Ok(Line::new("no watchers").with("watchers", 0).latency("put_", &put))
     }
 
+    /// A key to watch, and a server that has done each thing once.
+    async fn warm_up(&self, address: &Address) -> Result<(), Problem> {
+        let mut connection = Connection::open(address).await?;
+        // A number that no round has: the first round must change something.
+        self.put(&mut connection, self.rounds).await
+    }
+
     /// From the put to its answer, and to the last watcher.
-    async fn watched(&self, streams: &mut Streams) -> Result<(Histogram<u64>, Histogram<u64>), Problem> {
-        let mut connection = Connection::open(self.address).await?;
+    async fn watched(
+        &self,
+        address: &Address,
+        streams: &mut Streams,
+    ) -> Result<(Histogram<u64>, Histogram<u64>), Problem> {
+        let mut connection = Connection::open(address).await?;
         let (mut put, mut last) = (histogram()?, histogram()?);
         for number in 0..self.rounds {
             streams.next_round();

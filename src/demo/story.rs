@@ -59,7 +59,7 @@ async fn start(scene: &mut Scene, teller: &mut Teller<'_>) -> Result<u32, Proble
 }
 
 async fn reload(scene: &mut Scene, teller: &mut Teller<'_>, process: u32) -> Result<(), Problem> {
-    teller.step("A setting changes: the file is rendered again and the server told with HUP");
+    teller.step("A setting changes: the file is rendered again, and HUP makes the server reload it");
     teller.keyway("kv put demo/greeting 'Good evening'");
     let written = scene.put("demo/greeting", "Good evening").await?;
     let reply = scene
