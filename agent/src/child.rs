@@ -19,6 +19,9 @@ use crate::reap::{Exit, Reaper, Started};
 /// How long a program may take to install its handler.
 const HANDLER: Duration = Duration::from_secs(10);
 
+/// How many looks in a row have to find a signal blocked, for it to be so on purpose.
+const HELD: u32 = 20;
+
 /// How long a check or reload command may take (consul-template's `command_timeout`).
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -75,7 +78,14 @@ fn foreground(group: Pid) {
 /// Sends a reload signal to the child itself, once it would survive it.
 pub async fn reload(reaper: &Reaper, pid: Pid, signal: Signal) -> Result<(), String> {
     let until = Instant::now() + HANDLER;
-    while survives(pid, signal) == Some(false) {
+    let mut held = 0;
+    loop {
+        match disposition(pid, signal) {
+            None | Some(Disposition::Survives) => break,
+            Some(Disposition::Held) if held == HELD => break,
+            Some(Disposition::Held) => held += 1,
+            Some(Disposition::Dies) => held = 0,
+        }
         if Instant::now() >= until {
             return Err(format!("process {pid} has no handler for {signal} and would die of it"));
         }
@@ -86,13 +96,25 @@ pub async fn reload(reaper: &Reaper, pid: Pid, signal: Signal) -> Result<(), Str
         .map_err(|error| format!("cannot send {signal} to process {pid}: {error}"))
 }
 
-/// Whether a process handles, ignores or holds back a signal; `None` if nobody can tell.
-fn survives(pid: Pid, signal: Signal) -> Option<bool> {
+/// What a signal would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disposition {
+    /// It is handled or ignored.
+    Survives,
+    /// It is blocked: for good by a program that waits for signals, for a moment by a shell that
+    /// is starting a process.
+    Held,
+    /// It ends the process.
+    Dies,
+}
+
+/// What a signal would do to a process now; `None` if nobody can tell.
+fn disposition(pid: Pid, signal: Signal) -> Option<Disposition> {
     if matches!(
         signal,
         Signal::SIGCHLD | Signal::SIGURG | Signal::SIGWINCH | Signal::SIGCONT
     ) {
-        return Some(true);
+        return Some(Disposition::Survives);
     }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let bit = 1u64 << (signal as u32 - 1);
@@ -100,7 +122,13 @@ fn survives(pid: Pid, signal: Signal) -> Option<bool> {
         let mask = status.lines().find_map(|line| line.strip_prefix(field))?;
         Some(u64::from_str_radix(mask.trim(), 16).ok()? & bit != 0)
     };
-    Some(has("SigCgt:")? || has("SigIgn:")? || has("SigBlk:")?)
+    Some(if has("SigCgt:")? || has("SigIgn:")? {
+        Disposition::Survives
+    } else if has("SigBlk:")? {
+        Disposition::Held
+    } else {
+        Disposition::Dies
+    })
 }
 
 /// Runs a command by `sh -c` until it ends; the error tells what it said.
