@@ -85,14 +85,15 @@ impl Node {
         .await
         .context("start raft")?;
         bootstrap(&raft, config).await?;
-        snapshot_by_bytes(raft.clone(), opened.log_size);
+        let stopping = CancellationToken::new();
+        snapshot_by_bytes(raft.clone(), opened.log_size, stopping.clone());
         let inner = Inner {
             batcher: Batcher::start(raft.clone()),
             reads: Reads::start(raft.clone(), views.clone()),
             raft,
             views,
             hub,
-            stopping: CancellationToken::new(),
+            stopping,
             fatal: opened.fatal,
             closing: opened.closing,
             cluster_id,
@@ -187,9 +188,18 @@ impl Node {
         }
     }
 
-    /// Waits until the disk fails; then nothing can be acknowledged any more and the server must end.
+    /// Waits until the disk fails or Raft ends by itself; then nothing can be acknowledged any
+    /// more and the server must end.
     pub async fn failed(&self) -> anyhow::Error {
-        self.inner.fatal.wait().await
+        let mut metrics = self.inner.raft.metrics();
+        tokio::select! {
+            biased; // the disk's own words are better than what Raft makes of them
+            error = self.inner.fatal.wait() => error,
+            ended = metrics.wait_for(|metrics| metrics.running_state.is_err()) => match ended {
+                Ok(metrics) => metrics.running_state.clone().err().map_or_else(|| anyhow::anyhow!("raft ended"), Into::into),
+                Err(_) => anyhow::anyhow!("raft ended"),
+            },
+        }
     }
 
     /// Stops Raft and closes the store; what was applied is on disk then.
@@ -236,10 +246,11 @@ async fn bootstrap(raft: &Raft, config: &Config) -> anyhow::Result<()> {
         .context("make the cluster")
 }
 
-/// openraft counts entries; large values fill the disk long before there are many of them.
-fn snapshot_by_bytes(raft: Raft, size: LogSize) {
+/// openraft counts entries; large values fill the disk long before there are many of them. Ends
+/// when the node stops.
+fn snapshot_by_bytes(raft: Raft, size: LogSize, stopping: CancellationToken) {
     const LOOK_EVERY: Duration = Duration::from_secs(1);
-    tokio::spawn(async move {
+    let look = async move {
         loop {
             clock::sleep(LOOK_EVERY).await;
             if size.since_snapshot() >= SNAPSHOT_BYTES && raft.trigger().snapshot().await.is_err() {
@@ -252,5 +263,6 @@ fn snapshot_by_bytes(raft: Raft, size: LogSize) {
                 return;
             }
         }
-    });
+    };
+    tokio::spawn(async move { stopping.run_until_cancelled(look).await });
 }
