@@ -33,21 +33,36 @@ impl Server {
         config.check()?;
         let mut listeners = Vec::new();
         for address in &config.http_addrs {
-            let door = if matches!(address, Address::Unix(_)) { Door::Unix } else { Door::Tcp };
+            let door = if matches!(address, Address::Unix(_)) {
+                Door::Unix
+            } else {
+                Door::Tcp
+            };
             listeners.push((door, Listener::bind(address).await?));
         }
-        let addresses = listeners.iter().map(|(_, listener)| listener.address().clone()).collect();
+        let addresses = listeners
+            .iter()
+            .map(|(_, listener)| listener.address().clone())
+            .collect();
         if let Some(path) = &config.agent_socket {
             listeners.push((Door::AgentSocket, Listener::bind(&Address::Unix(path.clone())).await?));
         }
         let node = Node::open(&config).await?;
         let close = CancellationToken::new();
         let mut doors = JoinSet::new();
-        let settings = Arc::new(Doors { node: node.clone(), allowed_hosts: config.allowed_hosts });
+        let settings = Arc::new(Doors {
+            node: node.clone(),
+            allowed_hosts: config.allowed_hosts,
+        });
         for (door, listener) in listeners {
             doors.spawn(http::serve(listener, door, Arc::clone(&settings), close.clone()));
         }
-        Ok(Self { node, addresses, doors, close })
+        Ok(Self {
+            node,
+            addresses,
+            doors,
+            close,
+        })
     }
 
     /// Where clients connect, with the ports that were really taken.

@@ -63,7 +63,12 @@ async fn many_writers_share_log_entries_and_each_gets_its_own_revision() {
     let writers: Vec<_> = (0..2_000)
         .map(|n| {
             let node = node.clone();
-            tokio::spawn(async move { node.propose(put(&format!("k/{n}"), n.to_string())).await.unwrap().revision })
+            tokio::spawn(async move {
+                node.propose(put(&format!("k/{n}"), n.to_string()))
+                    .await
+                    .unwrap()
+                    .revision
+            })
         })
         .collect();
 
