@@ -174,7 +174,10 @@ pub(crate) fn command() -> ClapCommand {
 fn with_environment(command: ClapCommand, prefix: &str) -> ClapCommand {
     let command = command.mut_args(|arg| {
         let Some(long) = arg.get_long() else { return arg };
-        if arg.get_env().is_some() || arg.is_hide_set() || matches!(long, "help" | "version") {
+        if arg.get_env().is_some() {
+            return arg.hide_env_values(true);
+        }
+        if arg.is_hide_set() || matches!(long, "help" | "version") {
             return arg;
         }
         // The names live as long as the program: clap borrows them.

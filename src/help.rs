@@ -1,10 +1,10 @@
 //! `keyway help`: a command's long help, or one of the topics that belong to no command.
 
+use agent::nearest;
 use clap::Args;
 use kvapi::problem::exit;
 
 use crate::failure::{Failure, Outcome};
-use crate::nearest::nearest;
 use crate::output::Out;
 
 const EXIT_CODES: &str = "\
@@ -36,6 +36,7 @@ Environment of keyway and keyway-agent
   KEYWAY_<FLAG>           any other flag that every command takes
   KEYWAY_<COMMAND>_<FLAG> any flag: --if-rev of `keyway kv put` is KEYWAY_KV_PUT_IF_REV;
                           a switch is on with 1 or true, off with 0, false or nothing
+                          the agent's are KEYWAY_AGENT_<FLAG>, whatever its command
   KEYWAY_LOG              which log lines, such as debug or kvstore=trace; outranks -v and -q
   NO_COLOR, CLICOLOR_FORCE, TERM=dumb
                           colour never, always, never
@@ -75,7 +76,7 @@ impl Help {
 
 fn unknown(command: &clap::Command, word: &str) -> Failure {
     let known = command.get_subcommands().map(clap::Command::get_name);
-    let help = nearest(word, known.chain(["exit-codes", "environment"])).map_or_else(
+    let help = nearest::of(word, known.chain(["exit-codes", "environment"])).map_or_else(
         || "see all commands with   keyway help".to_owned(),
         |near| format!("did you mean `{near}`?"),
     );

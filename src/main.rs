@@ -6,7 +6,7 @@
 //! | [`argv`] | single-dash flags of `consul kv` |
 //! | [`settings`] | flags over environment over files over defaults |
 //! | [`context`], [`output`], [`paint`], [`failure`] | what a command is given, prints and returns |
-//! | [`value`], [`nearest`], [`signals`], [`logs`] | small tools |
+//! | [`value`], [`signals`], [`logs`], [`store`], [`spawned`], [`connection`] | small tools |
 //! | [`kv`], [`server`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
 
 mod argv;
@@ -22,7 +22,6 @@ mod failure;
 mod help;
 mod kv;
 mod logs;
-mod nearest;
 mod output;
 mod paint;
 mod scratch;

@@ -11,12 +11,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent::nearest;
 use kvapi::problem::exit;
 use kvapi::{Address, Client, Consistency, Problem};
 use serde::Deserialize;
 
 use crate::cli::{Globals, LogFormat, ReadMode};
-use crate::nearest::nearest;
 use crate::output::Format;
 use crate::paint::ColorChoice;
 
@@ -162,7 +162,7 @@ impl File {
         let table: toml::Table = toml::from_str(text).map_err(|e| at(e.span(), e.message()))?;
         if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             let problem = invalid(format!("unknown key `{key}`"));
-            return Err(match nearest(key, KEYS) {
+            return Err(match nearest::of(key, KEYS.into_iter()) {
                 Some(good) => problem.help(format!("did you mean `{good}`?")),
                 None => problem.help(format!("the keys are {}", KEYS.join(", "))),
             });

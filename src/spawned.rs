@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// How long it may take to say that it is ready, and to stop.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// See the module. [`Spawned::stop`] stops it in order; dropping it kills it.
 pub(crate) struct Spawned {

@@ -28,7 +28,7 @@ use crate::spawned::{keyway, terminate};
 use crate::store;
 
 /// How long a step may take to come true.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(2);

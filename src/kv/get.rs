@@ -1,5 +1,6 @@
 //! `keyway kv get`: a value, an entry, or all below a prefix.
 
+use agent::nearest;
 use clap::Args;
 use kvapi::problem::exit;
 use kvapi::{Consistency, Entry, Problem};
@@ -7,7 +8,6 @@ use kvapi::{Consistency, Entry, Problem};
 use super::shown::Shown;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::nearest::nearest;
 use crate::output::{Format, Out, table};
 use crate::value::encode_base64;
 
@@ -170,7 +170,7 @@ async fn missing(context: &Context<'_>, key: &str) -> Problem {
     if known.iter().any(|other| other.starts_with(&below)) {
         return problem.help(format!("it is a folder; list it with   keyway kv ls {below}"));
     }
-    match nearest(key, known.iter().map(String::as_str)) {
+    match nearest::of(key, known.iter().map(String::as_str)) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help("see what there is with   keyway kv ls"),
     }
