@@ -190,6 +190,7 @@ impl Common {
         let mut raw = Raw {
             missing: self.missing,
             partials: self.partials.clone(),
+            prints: output,
             template: templates.collect::<Result<_, _>>()?,
             ..Raw::default()
         };

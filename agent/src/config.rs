@@ -112,6 +112,9 @@ pub struct Raw {
     /// Folders that are replaced as a whole.
     #[serde(default)]
     pub set: Vec<RawSet>,
+    /// Texts are printed, so a template needs no destination.
+    #[serde(skip)]
+    pub prints: bool,
 }
 
 /// The child.
@@ -205,6 +208,7 @@ impl Raw {
         if !later.exec.command.is_empty() {
             self.exec.command = later.exec.command;
         }
+        self.prints |= later.prints;
         self.template.extend(later.template);
         self.set.extend(later.set);
     }
@@ -243,6 +247,9 @@ impl Raw {
             if templates[..place].iter().any(twice) {
                 return Err(invalid(format!("two templates write {}", one.shown)));
             }
+        }
+        if !self.prints && templates.iter().any(|one| one.destination == Destination::Stdout) {
+            return Err(invalid("a template has to become a file".to_owned()).help("`agent render` prints texts"));
         }
         let defaults = Policy::default();
         let policy = Policy {

@@ -342,6 +342,11 @@ impl Core {
         match effect {
             Effect::Nothing => {}
             Effect::Say(level, text) => out.push(Action::Say(level, text)),
+            Effect::Refused(refusal) => {
+                let folder = self.program.config.state_dir.display();
+                let told = format!("{refusal}; nothing is rendered from it (to start over with it, remove {folder})");
+                out.push(Action::Say(Level::Error, told));
+            }
             Effect::Watch(scope) => out.push(Action::Watch(scope)),
             Effect::Changed(names) => {
                 let affected = self.graph.affected(names.iter().map(String::as_str));

@@ -22,6 +22,8 @@ pub enum Effect {
     Nothing,
     /// Somebody may want to know.
     Say(Level, String),
+    /// This was not taken in, and nothing is rendered from it.
+    Refused(Refusal),
     /// Follow this, beginning with a snapshot.
     Watch(Scope),
     /// These keys changed.
@@ -156,9 +158,7 @@ impl Stream {
         if self.refusal.as_ref() == Some(&refusal) {
             return Effect::Nothing;
         }
-        let told =
-            format!("{refusal}; nothing is rendered from it (to start over with it, remove the agent's state folder)");
-        self.refusal = Some(refusal);
-        Effect::Say(Level::Error, told)
+        self.refusal = Some(refusal.clone());
+        Effect::Refused(refusal)
     }
 }

@@ -66,6 +66,10 @@ fn a_mistake_is_shown_with_its_line() {
 fn what_does_not_fit_together_is_refused() {
     for (text, part) in [
         ("", "no template"),
+        (
+            "[[template]]\nsource = \"a\"\ndestination = \"-\"",
+            "has to become a file",
+        ),
         ("[[template]]\ndestination = \"a\"", "either source or contents"),
         (
             "on_change = \"restart\"\n[[template]]\nsource=\"a\"\ndestination=\"b\"",

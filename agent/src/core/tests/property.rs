@@ -87,5 +87,20 @@ proptest! {
             }
             prop_assert!(world.ended.is_some());
         }
+        if world.ended.is_none() {
+            world.linked = true;
+            world.on(Event::Connected { cluster: "c".into() });
+            let rev = (world.revision + 1).to_string();
+            world.put(&[("k/0", Some("1")), ("k/1", Some("1")), ("rev", Some(&rev))]);
+            for _ in 0..8 {
+                world.pass(100);
+                // Whatever was asked to stop, stops.
+                if world.child && world.stopping {
+                    world.exit(0);
+                }
+            }
+            prop_assert_eq!(&world.files[&2], &format!("1|{rev}"));
+            prop_assert!(world.child);
+        }
     }
 }

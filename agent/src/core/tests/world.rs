@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) old_files: BTreeMap<TemplateId, String>,
     pub(super) staged: BTreeMap<TemplateId, String>,
     pub(super) child: bool,
+    /// The child was asked to stop.
+    pub(super) stopping: bool,
     pub(super) linked: bool,
     pub(super) check: fn(&BTreeMap<TemplateId, String>) -> bool,
     pub(super) reload: fn(&BTreeMap<TemplateId, String>) -> bool,
@@ -65,6 +67,7 @@ impl World {
             old_files: BTreeMap::new(),
             staged: BTreeMap::new(),
             child: false,
+            stopping: false,
             linked: true,
             check: |_| true,
             reload: |_| true,
@@ -168,6 +171,7 @@ impl World {
             }
             Action::SignalGroup(signal) => {
                 self.log.push(signal.to_string());
+                self.stopping = true;
                 Vec::new()
             }
             Action::SignalChild(_) | Action::Say(..) | Action::Remember { .. } => Vec::new(),
@@ -222,7 +226,7 @@ impl World {
     }
 
     pub(super) fn exit(&mut self, code: u8) {
-        self.child = false;
+        (self.child, self.stopping) = (false, false);
         self.on(Event::Exited {
             code,
             told: format!("exited with {code}"),
