@@ -1,13 +1,33 @@
 //! What holds whatever happens.
 
+use std::collections::BTreeMap;
+
 use kvapi::types::{Change, Revision, WatchEvent};
 use proptest::prelude::*;
 
 use super::world::{CHILD, World};
 use crate::core::Event;
 
+const KEYS: [&str; 3] = ["k/0", "k/1", "k/2"];
+
+const TEMPLATES: [&str; 3] = [
+    "{{key \"k/0\" default=\"-\"}}",
+    "{{#each (tree \"k\")}}{{value}}{{/each}}",
+    "{{key \"k/1\"}}",
+];
+
+/// What the files show at one state of the store; `None` if a key is missing.
+fn expected(store: &BTreeMap<String, String>) -> Option<[String; 3]> {
+    Some([
+        store.get("k/0").cloned().unwrap_or_else(|| "-".into()),
+        store.values().cloned().collect(),
+        store.get("k/1")?.clone(),
+    ])
+}
+
 #[derive(Debug, Clone)]
 enum Step {
+    /// One transaction: values of keys, 0 to delete.
     Put(Vec<(usize, u8)>),
     Pass(u64),
     Cut,
@@ -18,7 +38,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => prop::collection::vec((0usize..4, 0u8..5), 1..4).prop_map(Step::Put),
+        6 => prop::collection::vec((0usize..3, 0u8..5), 1..4).prop_map(Step::Put),
         4 => (0u64..150).prop_map(Step::Pass),
         1 => Just(Step::Cut),
         2 => Just(Step::Mend),
@@ -26,81 +46,119 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+/// A world, and every state that its store has been in.
+struct Run {
+    world: World,
+    states: Vec<BTreeMap<String, String>>,
+}
 
-    /// Whatever happens: files are of one revision, no reload comes without a changed file, and
-    /// once all is quiet the files show the store as it is, or a set that was refused.
+impl Run {
+    fn put(&mut self, values: &[(usize, u8)]) {
+        let texts: BTreeMap<&str, String> = values
+            .iter()
+            .map(|(key, value)| (KEYS[*key], value.to_string()))
+            .collect();
+        let mut state = self.states.last().cloned().unwrap_or_default();
+        let mut changes = Vec::new();
+        for (key, text) in &texts {
+            let value = (text != "0").then_some(text.as_str());
+            match value {
+                Some(text) => state.insert((*key).into(), text.to_owned()),
+                None => state.remove(*key),
+            };
+            changes.push((*key, value));
+        }
+        self.states.push(state);
+        self.world.put(&changes);
+    }
+
+    fn mend(&mut self) {
+        if self.world.linked {
+            return;
+        }
+        self.world.linked = true;
+        self.world.on(Event::Connected { cluster: "c".into() });
+        // The first of what was missed.
+        let change = Change {
+            revision: Revision(self.world.revision),
+            at: 0,
+            author: None,
+            message: None,
+            changes: vec![],
+        };
+        self.world.on(Event::Stream(WatchEvent::Change(change)));
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Put(values) => self.put(&values),
+            Step::Pass(millis) => self.world.pass(millis),
+            Step::Cut => {
+                self.world.linked = false;
+                self.world.on(Event::Lost { reason: "cut".into() });
+            }
+            Step::Mend => self.mend(),
+            Step::Die(code) if self.world.child => self.world.exit(code),
+            Step::Die(_) => {}
+            Step::Stop => self.world.on(Event::Stop),
+        }
+    }
+
+    fn files(&self) -> Option<[String; 3]> {
+        let file = |id| self.world.files.get(&id).cloned();
+        Some([file(0)?, file(1)?, file(2)?])
+    }
+
+    /// Whether the files are those of one state of the store.
+    fn whole(&self) -> bool {
+        self.files()
+            .is_none_or(|files| self.states.iter().any(|state| expected(state).as_ref() == Some(&files)))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// The files are those of one revision at any moment, no reload comes without a changed file,
+    /// and once all is well they follow the store. A stop ends in an exit.
     #[test]
     fn files_are_never_torn_and_follow_the_store(
         steps in prop::collection::vec(step(), 0..40),
         restart in any::<bool>(),
         end in any::<bool>(),
     ) {
-        const KEYS: [&str; 4] = ["k/0", "k/1", "k/2", "rev"];
         let config = if restart { "[exec]\ncommand = [\"x\"]\n" } else { CHILD };
-        let mut world = World::new(config, &[
-            "{{key \"rev\" default=\"0\"}}|{{key \"k/0\" default=\"-\"}}",
-            "{{key \"rev\" default=\"0\"}}|{{#each (tree \"k\")}}{{value}}{{/each}}",
-            "{{key \"k/1\"}}|{{key \"rev\" default=\"0\"}}",
-        ]);
-        world.check = |files| !files[&0].ends_with("|4");
-        world.reload = |files| !files[&2].starts_with("3|");
-        world.on(Event::Tick);
-        let steps = steps.into_iter().chain(end.then_some(Step::Stop));
-        for step in steps {
-            if world.ended.is_some() {
-                break;
+        let mut run = Run { world: World::new(config, &TEMPLATES), states: vec![BTreeMap::new()] };
+        run.world.check = |files| files[&0] != "4";
+        run.world.reload = |files| files[&2] != "3";
+        run.world.on(Event::Tick);
+
+        for step in steps.into_iter().chain(end.then_some(Step::Stop)) {
+            if run.world.ended.is_none() {
+                run.take(step);
             }
-            match step {
-                Step::Put(values) => {
-                    let rev = (world.revision + 1).to_string();
-                    let texts: Vec<String> = values.iter().map(|(_, v)| v.to_string()).collect();
-                    let mut all: Vec<(&str, Option<&str>)> = values.iter().zip(&texts)
-                        .filter(|((k, _), _)| *k < 3)
-                        .map(|((k, v), text)| (KEYS[*k], (*v > 0).then_some(text.as_str()))).collect();
-                    all.push(("rev", Some(&rev)));
-                    world.put(&all);
-                }
-                Step::Pass(millis) => world.pass(millis),
-                Step::Cut => { world.linked = false; world.on(Event::Lost { reason: "cut".into() }); }
-                Step::Mend => if !world.linked {
-                    world.linked = true;
-                    world.on(Event::Connected { cluster: "c".into() });
-                    let changes = vec![];
-                    let change = Change { revision: Revision(world.revision), at: 0, author: None, message: None, changes };
-                    world.on(Event::Stream(WatchEvent::Change(change)));
-                }
-                Step::Die(code) => if world.child { world.exit(code); }
-                Step::Stop => world.on(Event::Stop),
-            }
-            if let (Some(a), Some(b), Some(c)) = (world.files.get(&0), world.files.get(&1), world.files.get(&2)) {
-                let rev = a.split('|').next();
-                prop_assert_eq!(rev, b.split('|').next());
-                prop_assert_eq!(rev, c.split('|').nth(1));
-            }
-            prop_assert!(world.count("reload") <= 2 * world.count("promote"));
+            prop_assert!(run.whole(), "torn: {:?}", run.files());
+            prop_assert!(run.world.count("reload") <= 2 * run.world.count("promote"));
         }
-        if end && world.ended.is_none() {
-            if world.child {
-                world.exit(0);
+
+        if end && run.world.ended.is_none() {
+            if run.world.child {
+                run.world.exit(0);
             }
-            prop_assert!(world.ended.is_some());
+            prop_assert!(run.world.ended.is_some());
         }
-        if world.ended.is_none() {
-            world.linked = true;
-            world.on(Event::Connected { cluster: "c".into() });
-            let rev = (world.revision + 1).to_string();
-            world.put(&[("k/0", Some("1")), ("k/1", Some("1")), ("rev", Some(&rev))]);
+        if run.world.ended.is_none() {
+            run.mend();
+            run.put(&[(0, 1), (1, 1), (2, 1)]);
             for _ in 0..8 {
-                world.pass(100);
+                run.world.pass(100);
                 // Whatever was asked to stop, stops.
-                if world.child && world.stopping {
-                    world.exit(0);
+                if run.world.child && run.world.stopping {
+                    run.world.exit(0);
                 }
             }
-            prop_assert_eq!(&world.files[&2], &format!("1|{rev}"));
-            prop_assert!(world.child);
+            prop_assert_eq!(run.files(), run.states.last().and_then(expected));
+            prop_assert!(run.world.child);
         }
     }
 }
