@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::chance;
 use crate::clock;
@@ -26,8 +26,10 @@ pub const MAX_BYTES: usize = 64 << 10;
 /// Log entries on their way at a time.
 const IN_FLIGHT: usize = 2;
 
-/// Writes that may wait; beyond that they are refused, so that memory stays bounded.
+/// Writes that may wait, and their bytes; beyond that they are refused, so that memory stays
+/// bounded.
 const QUEUE: usize = 16_384;
+const QUEUE_BYTES: usize = 256 << 20;
 
 /// How long a write is held while nobody leads.
 pub const HOLD: Duration = Duration::from_secs(3);
@@ -42,7 +44,7 @@ pub enum ProposeError {
     #[error("the write may or may not have happened: {0}")]
     Unknown(String),
     /// Too many writes are waiting. Nothing was done.
-    #[error("too many writes are waiting ({QUEUE})")]
+    #[error("too many writes are waiting ({QUEUE}, or {} MiB)", QUEUE_BYTES >> 20)]
     Overloaded,
     /// The server is stopping. Nothing was done.
     #[error("the server is stopping")]
@@ -53,12 +55,15 @@ struct Waiting {
     command: Command,
     bytes: usize,
     answer: oneshot::Sender<Result<Reply, ProposeError>>,
+    /// Its share of [`QUEUE_BYTES`], until it is answered.
+    _room: OwnedSemaphorePermit,
 }
 
 /// The way in for writes. Clones share the queue; the task ends when the last is dropped.
 #[derive(Clone, Debug)]
 pub struct Batcher {
     queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
 }
 
 impl Batcher {
@@ -67,16 +72,25 @@ impl Batcher {
     pub fn start(raft: Raft) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         tokio::spawn(run(raft, waiting));
-        Self { queue }
+        Self {
+            queue,
+            room: Arc::new(Semaphore::new(QUEUE_BYTES)),
+        }
     }
 
     /// Waits until the command is applied, or is known not to be, or cannot be known.
     pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
+        let bytes = command.weight();
+        let share = u32::try_from(bytes.min(QUEUE_BYTES)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(share)
+            .map_err(|_| ProposeError::Overloaded)?;
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
-            bytes: command.weight(),
             command,
+            bytes,
             answer,
+            _room: room,
         };
         self.queue.try_send(waiting).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
@@ -102,13 +116,13 @@ async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>) {
         if waiting.is_empty() && queue.recv_many(&mut fresh, MAX_COMMANDS).await == 0 {
             return;
         }
-        while let Ok(more) = queue.try_recv() {
-            fresh.push(more);
-            if fresh.len() >= MAX_COMMANDS {
-                break;
-            }
-        }
         waiting.extend(fresh.drain(..));
+        // No more than one batch can use: what stays in the queue is bounded by it.
+        while waiting.len() < MAX_COMMANDS
+            && let Ok(more) = queue.try_recv()
+        {
+            waiting.push_back(more);
+        }
         let batch = take_batch(&mut waiting);
         let raft = raft.clone();
         tokio::spawn(async move {
@@ -202,7 +216,12 @@ mod tests {
             },
             bytes,
             answer: oneshot::channel().0,
+            _room: room(),
         }
+    }
+
+    fn room() -> OwnedSemaphorePermit {
+        Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap()
     }
 
     fn sizes(sizes: &[usize]) -> Vec<usize> {

@@ -80,6 +80,23 @@ pub struct RequestId(pub Arc<str>);
 /// The longest request id, in bytes.
 pub const MAX_REQUEST_ID_BYTES: usize = 128;
 
+impl Action {
+    /// Tells this action from every other, so that an answer is given again only to the question
+    /// that it was an answer to.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        use sha2::{Digest as _, Sha256};
+        let bytes = rmp_serde::to_vec(self).expect("our own types have a form in MessagePack");
+        let mut half = [0; 16];
+        half.copy_from_slice(&Sha256::digest(bytes)[..16]);
+        Fingerprint(half)
+    }
+}
+
+/// See [`Action::fingerprint`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint([u8; 16]);
+
 /// What a command does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Action {
@@ -221,4 +238,22 @@ pub enum Outcome {
     Shown(Vec<(Key, Arc<Entry>)>),
     /// A transaction failed and changed nothing: which operations, and Consul's words for why.
     Failed(Vec<(usize, String)>),
+    /// The request id was used for another action before. Nothing was done.
+    RequestReused,
+}
+
+impl Reply {
+    /// About how many bytes it takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        FRAME
+            + match &self.outcome {
+                Outcome::Done(_) | Outcome::RequestReused => 0,
+                Outcome::Shown(entries) => entries
+                    .iter()
+                    .map(|(key, entry)| FRAME + key.as_str().len() + entry.value.len())
+                    .sum(),
+                Outcome::Failed(failed) => failed.iter().map(|(_, what)| FRAME + what.len()).sum(),
+            }
+    }
 }

@@ -6,9 +6,10 @@
 //! returns when all are gone.
 
 use std::convert::Infallible;
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,12 +100,28 @@ impl Listener {
             Address::Unix(path) => {
                 clear_stale(address, path).await?;
                 let listener = UnixListener::bind(path).map_err(|source| refused(address, source))?;
-                Ok(Self {
+                let listener = Self {
                     socket: Socket::Unix(listener, SocketFile(path.clone())),
                     address: address.clone(),
-                })
+                };
+                // Whatever the umask: who may open the file may do everything.
+                listener.with_mode(0o660)
             }
         }
+    }
+
+    /// Lets every user of this machine connect: for a door that allows little, to containers whose
+    /// users are not ours.
+    pub fn for_everybody(self) -> Result<Self, BindError> {
+        self.with_mode(0o666)
+    }
+
+    fn with_mode(self, mode: u32) -> Result<Self, BindError> {
+        if let Address::Unix(path) = &self.address {
+            std::fs::set_permissions(path, Permissions::from_mode(mode))
+                .map_err(|source| refused(&self.address, source))?;
+        }
+        Ok(self)
     }
 
     /// Where it is, with the port that was really taken.
@@ -318,6 +335,10 @@ mod tests {
         let listener = Listener::bind(&address).await.unwrap();
 
         assert!(matches!(Listener::bind(&address).await, Err(BindError::InUse(_))));
+        let mode = || std::fs::metadata(dir.path().join("s")).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o660);
+        let listener = listener.for_everybody().unwrap();
+        assert_eq!(mode(), 0o666);
         drop(listener);
         assert!(!dir.path().join("s").exists());
         let file = Address::Unix(dir.path().to_owned());

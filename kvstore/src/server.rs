@@ -45,7 +45,8 @@ impl Server {
             .map(|(_, listener)| listener.address().clone())
             .collect();
         if let Some(path) = &config.agent_socket {
-            listeners.push((Door::AgentSocket, Listener::bind(&Address::Unix(path.clone())).await?));
+            let listener = Listener::bind(&Address::Unix(path.clone())).await?;
+            listeners.push((Door::AgentSocket, listener.for_everybody()?));
         }
         let node = Node::open(&config).await?;
         let close = CancellationToken::new();

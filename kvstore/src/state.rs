@@ -25,7 +25,7 @@ use crate::command::{Action, Command, Outcome, Reply};
 use draft::Draft;
 pub use entry::{Entry, Event};
 use history::History;
-use requests::Requests;
+use requests::{Known, Requests};
 use rows::{BadRow, Counters, Row, Table};
 use tombstones::Tombstones;
 
@@ -75,8 +75,19 @@ impl State {
         let mut rows = Vec::new();
         self.at = self.at.max(at);
         self.requests.expire(self.at, &mut rows);
-        if let Some(reply) = command.request.as_ref().and_then(|id| self.requests.get(id)) {
-            let reply = reply.clone();
+        let known = match &command.request {
+            Some(id) => self.requests.look_up(id, || command.action.fingerprint()),
+            None => Known::New,
+        };
+        let answered = match known {
+            Known::New => None,
+            Known::Answered(reply) => Some(reply.clone()),
+            Known::Reused => Some(Reply {
+                revision: self.revision,
+                outcome: Outcome::RequestReused,
+            }),
+        };
+        if let Some(reply) = answered {
             rows.push(Row::Counters(self.counters()));
             return Applied {
                 reply,
@@ -90,7 +101,9 @@ impl State {
             outcome,
         };
         if let Some(id) = &command.request {
-            self.requests.insert(id.clone(), self.at, reply.clone(), &mut rows);
+            let action = command.action.fingerprint();
+            self.requests
+                .insert(id.clone(), self.at, action, reply.clone(), &mut rows);
         }
         rows.push(Row::Counters(self.counters()));
         Applied { reply, event, rows }

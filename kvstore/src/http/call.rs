@@ -1,13 +1,13 @@
 //! One request on its way through a handler.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::answer::{Answer, Freshness};
 use super::caller::{Caller, message, request_id};
 use super::error::Error;
 use super::golang::Query;
 use super::params::Consistency;
-use crate::command::{Action, Command, Reply};
+use crate::command::{Action, Command, Outcome, Reply};
 use crate::node::Node;
 
 /// See the module.
@@ -32,7 +32,12 @@ impl Call {
             message: message(&self.headers)?,
             action,
         };
-        Ok(self.node.propose(command).await?)
+        let reply = self.node.propose(command).await?;
+        if reply.outcome == Outcome::RequestReused {
+            let text = "the request id was used for another write before; give every write an id of its own";
+            return Err(Error::new(StatusCode::UNPROCESSABLE_ENTITY, text));
+        }
+        Ok(reply)
     }
 
     /// How fresh a read of this kind is.

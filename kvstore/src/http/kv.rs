@@ -134,11 +134,8 @@ pub(super) async fn delete(call: &Call, path: &[u8]) -> Result {
 
 async fn write(call: &Call, action: Action) -> Result {
     let reply = call.propose(action).await?;
-    let done = match reply.outcome {
-        Outcome::Done(done) => done,
-        // A request id that was first used for a transaction.
-        Outcome::Shown(_) => true,
-        Outcome::Failed(_) => false,
+    let Outcome::Done(done) = reply.outcome else {
+        return Err(Error::internal("the answer is not one to a single write"));
     };
     Ok(Answer::json(&done, call.pretty()).revision(reply.revision))
 }

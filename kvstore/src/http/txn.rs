@@ -77,8 +77,8 @@ fn shown(outcome: Outcome) -> std::result::Result<Vec<Entry>, Vec<Refused>> {
     match outcome {
         Outcome::Shown(entries) => Ok(entries.iter().map(|(key, entry)| entry.to_wire(key)).collect()),
         Outcome::Failed(failed) => Err(failed),
-        // A request id that was first used for a single write.
-        Outcome::Done(_) => Ok(Vec::new()),
+        // Single writes, and what is refused before it comes here.
+        Outcome::Done(_) | Outcome::RequestReused => Ok(Vec::new()),
     }
 }
 

@@ -6,13 +6,16 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use super::rows::Row;
-use crate::command::{Reply, RequestId};
+use crate::command::{Fingerprint, Reply, RequestId};
 
 /// How long an answer is remembered, in log time.
 pub const KEPT_MS: u64 = 600_000;
 
 /// How many answers are remembered.
 pub const KEPT: usize = 100_000;
+
+/// How much memory the answers may take; the newest is always remembered.
+pub const KEPT_BYTES: usize = 64 << 20;
 
 /// An answer, with what decides when it is forgotten.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,7 +24,20 @@ pub struct Remembered {
     pub order: u64,
     /// Log time.
     pub at: u64,
+    /// Of the action that was answered.
+    pub action: Fingerprint,
     pub reply: Reply,
+}
+
+/// What is known of a request id.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Known<'a> {
+    /// It has not been seen, or is forgotten.
+    New,
+    /// The same action was answered with this.
+    Answered(&'a Reply),
+    /// It was given to another action.
+    Reused,
 }
 
 /// See the module.
@@ -30,18 +46,29 @@ pub struct Requests {
     by_id: OrdMap<RequestId, Arc<Remembered>>,
     /// Derived.
     by_order: OrdMap<u64, RequestId>,
+    /// Derived.
+    bytes: usize,
 }
 
 impl Requests {
-    /// The first answer to this request, while it is remembered.
+    /// What is known of a request.
     #[must_use]
-    pub fn get(&self, id: &RequestId) -> Option<&Reply> {
-        self.by_id.get(id).map(|remembered| &remembered.reply)
+    pub fn look_up(&self, id: &RequestId, action: impl FnOnce() -> Fingerprint) -> Known<'_> {
+        match self.by_id.get(id) {
+            None => Known::New,
+            Some(remembered) if remembered.action == action() => Known::Answered(&remembered.reply),
+            Some(_) => Known::Reused,
+        }
     }
 
-    pub(super) fn insert(&mut self, id: RequestId, at: u64, reply: Reply, rows: &mut Vec<Row>) {
+    pub(super) fn insert(&mut self, id: RequestId, at: u64, action: Fingerprint, reply: Reply, rows: &mut Vec<Row>) {
         let order = self.by_order.get_max().map_or(0, |(order, _)| order + 1);
-        let remembered = Arc::new(Remembered { order, at, reply });
+        let remembered = Arc::new(Remembered {
+            order,
+            at,
+            action,
+            reply,
+        });
         rows.push(Row::Request(id.clone(), Some(Arc::clone(&remembered))));
         self.restore(id, remembered);
     }
@@ -53,11 +80,14 @@ impl Requests {
                 .by_id
                 .get(&id)
                 .is_none_or(|remembered| remembered.at + KEPT_MS < now);
-            if !old && self.by_id.len() <= KEPT {
+            let many = self.by_id.len() > KEPT || (self.bytes > KEPT_BYTES && self.by_id.len() > 1);
+            if !old && !many {
                 return;
             }
             self.by_order.remove(&order);
-            self.by_id.remove(&id);
+            if let Some(remembered) = self.by_id.remove(&id) {
+                self.bytes -= weight(&id, &remembered);
+            }
             rows.push(Row::Request(id, None));
         }
     }
@@ -69,7 +99,12 @@ impl Requests {
     }
 
     pub(super) fn restore(&mut self, id: RequestId, remembered: Arc<Remembered>) {
+        self.bytes += weight(&id, &remembered);
         self.by_order.insert(remembered.order, id.clone());
         self.by_id.insert(id, remembered);
     }
+}
+
+fn weight(id: &RequestId, remembered: &Remembered) -> usize {
+    id.0.len() + remembered.reply.weight()
 }
