@@ -177,6 +177,12 @@ fn a_write_asked_twice_with_one_id_happens_once() {
             [&b"true"[..], b"true", b"false"]
         );
         assert_eq!(first.header("x-keyway-revision"), again.header("x-keyway-revision"));
+        let reused = server.request("PUT", "/v1/kv/other", &once).await?;
+        assert_eq!(
+            reused.status, 422,
+            "an answer to another write is not an answer to this one"
+        );
+        assert_eq!(server.request("GET", "/v1/kv/other", &[]).await?.status, 404);
         Ok(())
     });
 }
