@@ -55,7 +55,15 @@ impl Watch {
             rounds: self.rounds,
         };
         let mut report = Report::default();
-        report.add(round.alone(&target.address).await?);
+        report.add(round.unseen(&target.address, "no watchers", 0).await?);
+        let stranger = Scope::Key(format!("{FOLDER}unwatched/key"));
+        for &count in &self.streams {
+            target = target.renewed(&dir).await?;
+            round.warm_up(&target.address).await?;
+            // Held open, and never told anything.
+            let _streams = Streams::open(&target.address, way, &stranger, count).await?;
+            report.add(round.unseen(&target.address, "watchers of another key", count).await?);
+        }
         let scopes = [
             ("one key", Scope::Key(round.key.clone())),
             ("one prefix", Scope::Prefix(format!("{FOLDER}watched/"))),
@@ -85,8 +93,8 @@ impl Watch {
 }
 
 impl Round {
-    /// Puts with nobody watching.
-    async fn alone(&self, address: &Address) -> Result<Line, Problem> {
+    /// Puts that no watcher is told of.
+    async fn unseen(&self, address: &Address, what: &str, watchers: usize) -> Result<Line, Problem> {
         let mut connection = Connection::open(address).await?;
         let mut put = histogram()?;
         for number in 0..self.rounds {
@@ -94,7 +102,7 @@ impl Round {
             self.put(&mut connection, number).await?;
             note(&mut put, start.elapsed());
         }
-        Ok(Line::new("no watchers").with("watchers", 0).latency("put_", &put))
+        Ok(Line::new(what).with("watchers", watchers).latency("put_", &put))
     }
 
     /// A key to watch, and a server that has done each thing once.
