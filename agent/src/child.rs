@@ -131,7 +131,24 @@ fn disposition(pid: Pid, signal: Signal) -> Option<Disposition> {
     })
 }
 
-/// Runs a command by `sh -c` until it ends; the error tells what it said.
+/// Ends what is left of a command's process group when nobody waits for the command any more.
+///
+/// Once the command itself has ended this does nothing: what it left in the background was meant
+/// to stay.
+#[derive(Debug)]
+struct Leash<'a> {
+    reaper: &'a Reaper,
+    group: Pid,
+}
+
+impl Drop for Leash<'_> {
+    fn drop(&mut self) {
+        let _ = self.reaper.signal_group(self.group, Signal::SIGKILL);
+    }
+}
+
+/// Runs a command by `sh -c` until it ends; the error tells what it said. Dropped before that, it
+/// takes the command and its process group with it.
 pub async fn run(reaper: &Reaper, line: &str, env: &BTreeMap<String, String>) -> Result<(), String> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(line).envs(env).process_group(0);
@@ -142,13 +159,16 @@ pub async fn run(reaper: &Reaper, line: &str, env: &BTreeMap<String, String>) ->
     let mut started = reaper
         .spawn(&mut command)
         .map_err(|error| format!("cannot start `sh`: {error}"))?;
+    let _leash = Leash {
+        reaper,
+        group: started.pid,
+    };
     // Each pipe is read by a thread of its own: a command that fills one would wait for ever.
     let said = [drain(started.child.stdout.take()), drain(started.child.stderr.take())];
     let exit = match timeout(COMMAND_TIMEOUT, started.exit).await {
         Ok(Ok(exit)) => exit,
         Ok(Err(_)) => return Err("its exit was lost".to_owned()),
         Err(_) => {
-            let _ = reaper.signal_group(started.pid, Signal::SIGKILL);
             return Err(format!(
                 "it took longer than {}",
                 kvapi::duration::format(COMMAND_TIMEOUT)

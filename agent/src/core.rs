@@ -155,7 +155,8 @@ enum Phase {
     /// A gradual release will hold a checked set before this phase, until it has leave.
     Promoting(FileSet),
     Applying,
-    PuttingBack,
+    /// Why this is the end, if it is.
+    PuttingBack(Option<String>),
     Reapplying,
     Confirming(Instant),
 }

@@ -2,7 +2,8 @@
 //!
 //! It turns what happens into events for [`Core`] and performs the actions that come back. An
 //! action that takes time is started here and comes back as an event, so a stop is heard while
-//! files are being checked.
+//! files are being checked. At the end what can be cut short is, and what writes files is waited
+//! for: nothing half done is left, and no command runs on.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -16,7 +17,10 @@ use kvapi::{Client, Consistency};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::core::{Action, Core, Event, FileSet, Level, Unfit};
 use crate::graph::Reads;
@@ -72,6 +76,12 @@ pub struct Agent {
     promoted: Option<Promoted>,
     done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
     queue: VecDeque<Event>,
+    /// Everything that has to be over before the end.
+    tasks: TaskTracker,
+    /// Cuts short what may be.
+    stop: CancellationToken,
+    /// The last change of files or journal; the next one begins when it is over.
+    disk: Option<JoinHandle<()>>,
 }
 
 impl Agent {
@@ -108,12 +118,23 @@ impl Agent {
             promoted: None,
             done: mpsc::unbounded_channel(),
             queue: VecDeque::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            disk: None,
         })
     }
 
     /// Runs until the child has ended, the only set is in place, or somebody asked for the end;
     /// returns the exit code.
     pub async fn run(mut self) -> Result<u8, Problem> {
+        let ended = self.work().await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        ended
+    }
+
+    async fn work(&mut self) -> Result<u8, Problem> {
         self.queue.push_back(Event::Tick);
         loop {
             while let Some(event) = self.queue.pop_front() {
@@ -258,14 +279,20 @@ impl Agent {
             }
             Action::Check { program, set } => {
                 self.staging = Some(set.clone());
-                let reaper = self.reaper.clone();
-                self.task(async move { Done::Staged(transaction::stage(program, set, &reaper).await) });
+                let (reaper, stop, sender) = (self.reaper.clone(), self.stop.clone(), self.done.0.clone());
+                self.tasks.spawn(async move {
+                    if let Some(staged) = transaction::stage(program, set, &reaper, &stop).await {
+                        let _ = sender.send(Done::Staged(staged));
+                    }
+                });
             }
             Action::Promote => self.promote(),
             Action::PutBack => {
-                // Short, and whatever comes next has to find it done.
-                let result = self.promoted.take().map_or(Ok(()), |promoted| promoted.put_back());
-                self.queue.push_back(Event::PutBack(result.map_err(|e| e.to_string())));
+                let promoted = self.promoted.take();
+                self.in_order(move || {
+                    let result = promoted.map_or(Ok(()), |promoted| promoted.put_back());
+                    Some(Done::Event(Event::PutBack(result.map_err(|e| e.to_string()))))
+                });
             }
             Action::Start => self.start(),
             Action::SignalGroup(signal) => self.send(signal, Reaper::signal_group),
@@ -288,7 +315,7 @@ impl Agent {
                     Done::Event(Event::Applied { attempt, result })
                 });
             }
-            Action::Remember { cluster, revisions } => self.remember(&cluster, revisions),
+            Action::Remember { cluster, revisions } => self.remember(cluster, revisions),
             Action::Say(level, text) => say(level, &text),
             Action::Lacking { lacks, fatal } => self.lacking(lacks, fatal),
             Action::Exit(code) => return Ok(Some(code)),
@@ -303,20 +330,21 @@ impl Agent {
         };
         self.promoted = None;
         let journal = self.journal.clone();
-        self.blocking(move || {
+        self.in_order(move || {
             let noted = journal.write(&set.cluster, set.revisions, false);
-            Done::Promoted(
-                noted
-                    .map_err(|e| format!("the journal: {e}"))
-                    .and_then(|()| staged.promote()),
-            )
+            let noted = noted.map_err(|e| format!("the journal: {e}"));
+            Some(Done::Promoted(noted.and_then(|()| staged.promote())))
         });
     }
 
-    fn remember(&self, cluster: &str, revisions: Revisions) {
-        if let Err(error) = self.journal.write(cluster, revisions, true) {
-            tracing::warn!(%error, "cannot note in the journal that {revisions} is applied; it will be applied again");
-        }
+    fn remember(&mut self, cluster: String, revisions: Revisions) {
+        let journal = self.journal.clone();
+        self.in_order(move || {
+            if let Err(error) = journal.write(&cluster, revisions, true) {
+                tracing::warn!(%error, "cannot note in the journal that {revisions} is applied; it will be applied again");
+            }
+            None
+        });
     }
 
     fn start(&mut self) {
@@ -383,11 +411,31 @@ impl Agent {
         });
     }
 
+    /// Starts what may be cut short at the end.
     fn task(&self, work: impl Future<Output = Done> + Send + 'static) {
-        let sender = self.done.0.clone();
-        tokio::spawn(async move { drop(sender.send(work.await)) });
+        let (sender, stop) = (self.done.0.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            if let Some(done) = stop.run_until_cancelled(work).await {
+                let _ = sender.send(done);
+            }
+        });
     }
 
+    /// Starts a change of files or journal, to be done after those before it and before the end.
+    fn in_order(&mut self, work: impl FnOnce() -> Option<Done> + Send + 'static) {
+        let (sender, before) = (self.done.0.clone(), self.disk.take());
+        self.disk = Some(self.tasks.spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            let done = tokio::task::spawn_blocking(work).await;
+            if let Some(done) = done.ok().flatten() {
+                let _ = sender.send(done);
+            }
+        }));
+    }
+
+    /// Starts what changes nothing; nobody waits for it at the end.
     fn blocking(&self, work: impl FnOnce() -> Done + Send + 'static) {
         let sender = self.done.0.clone();
         tokio::task::spawn_blocking(move || drop(sender.send(work())));

@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::child;
 use crate::config::{Config, Destination};
 use crate::core::{FileSet, Unfit};
@@ -33,14 +35,26 @@ pub struct Promoted {
     folders: Vec<folder::Undo>,
 }
 
-/// Stages a set and checks it. The error names the file, the check and the reason.
-pub async fn stage(program: Arc<Program>, set: FileSet, reaper: &Reaper) -> Result<Staged, Unfit> {
+/// Stages a set and checks it; `None` if `stop` came first. The error names the file, the check
+/// and the reason.
+///
+/// Only the checks are cut short by `stop`, so that what is being written is never left behind.
+pub async fn stage(
+    program: Arc<Program>,
+    set: FileSet,
+    reaper: &Reaper,
+    stop: &CancellationToken,
+) -> Option<Result<Staged, Unfit>> {
     let (work, texts) = (Arc::clone(&program), set.texts.clone());
     let prepared = tokio::task::spawn_blocking(move || prepare(&work.config, &texts)).await;
     let prepared = prepared.unwrap_or_else(|e| Err(format!("staging ended early: {e}")));
-    let staged = prepared.map_err(Unfit::Unwritable)?;
-    check(&program.config, &set, &staged.changed, reaper).await?;
-    Ok(staged)
+    let staged = match prepared {
+        Ok(staged) => staged,
+        Err(reason) => return Some(Err(Unfit::Unwritable(reason))),
+    };
+    let checked = check(&program.config, &set, &staged.changed, reaper);
+    let checked = stop.run_until_cancelled(checked).await?;
+    Some(checked.map(|()| staged))
 }
 
 fn prepare(config: &Config, texts: &[Arc<str>]) -> Result<Staged, String> {

@@ -61,6 +61,23 @@ impl Scene {
         self.agent = Some(command.spawn().unwrap());
     }
 
+    /// Every hidden file beside the outputs and every file of the state folder, but those that stay.
+    fn leftovers(&self) -> Vec<String> {
+        let names = |dir: PathBuf| fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
+        let hidden = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('.');
+        let state = |path: &PathBuf| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with(".keyway-agent-")
+        };
+        let (states, others): (Vec<_>, Vec<_>) = names(self.path(".")).filter(hidden).partition(state);
+        let all = others.into_iter().chain(states.into_iter().flat_map(names));
+        let told = all.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+        told.filter(|name| !["journal.json", "lock"].contains(&name.as_str()))
+            .collect()
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = self.agent.as_ref().unwrap().id().cast_signed();
         kill(Pid::from_raw(pid), signal).unwrap();
@@ -101,6 +118,18 @@ impl Drop for Scene {
             let _ = agent.wait();
         }
     }
+}
+
+/// The processes of a group that have not ended.
+fn group(id: &str) -> Vec<String> {
+    let stats = fs::read_dir("/proc").unwrap().flatten();
+    let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let member = |stat: &String| {
+        // After the name: state, parent, group.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+        fields.get(3) == Some(&id) && fields.get(1) != Some(&"Z")
+    };
+    stats.filter(member).collect()
 }
 
 /// Says what it read at start and after each HUP.
@@ -204,6 +233,21 @@ fn a_check_sees_the_staged_set_and_leaves_nothing_behind() {
             .count(),
         1
     );
+}
+
+#[test]
+fn a_stop_during_a_check_ends_the_check_and_leaves_nothing_behind() {
+    let mut scene = Scene::new();
+    scene.write("t", "one");
+    scene.start(&["once", "-t", "t:out", "--check", "echo $$ > pid; sleep 60 & wait"]);
+    scene.eventually("the check", |scene| scene.read("pid").ends_with('\n'));
+    let check = scene.read("pid").trim().to_owned();
+
+    scene.signal(Signal::SIGTERM);
+
+    assert_eq!(scene.exit_code(), 143);
+    scene.eventually("the end of the check", |_| group(&check).is_empty());
+    assert_eq!(scene.leftovers(), Vec::<String>::new());
 }
 
 #[test]

@@ -70,10 +70,7 @@ impl Core {
             self.phase = Phase::Confirming(now + self.policy().settle);
         } else if self.first && self.policy().once {
             out.push(Action::PutBack);
-            out.push(Action::Fail(Problem::new(
-                exit::ROLLED_BACK,
-                format!("{told}; the old files are back"),
-            )));
+            self.phase = Phase::PuttingBack(Some(told));
         } else {
             out.push(Action::Say(Level::Error, format!("{told}; the old files are put back")));
             self.undo(out);
@@ -81,16 +78,24 @@ impl Core {
     }
 
     pub(super) fn put_back(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
-        if !matches!(self.phase, Phase::PuttingBack) {
+        let Phase::PuttingBack(end) = &mut self.phase else {
+            return;
+        };
+        let end = end.take();
+        self.phase = Phase::Idle;
+        let failed = result
+            .err()
+            .map(|reason| format!("the old files could not be put back: {reason}"));
+        if let Some(told) = end {
+            out.push(Action::Fail(match failed {
+                None => Problem::new(exit::ROLLED_BACK, format!("{told}; the old files are back")),
+                Some(worse) => Problem::new(exit::LEFT, format!("{told}; and {worse}")),
+            }));
             return;
         }
-        if let Err(reason) = result {
-            out.push(Action::Say(
-                Level::Error,
-                format!("the old files could not be put back: {reason}"),
-            ));
+        if let Some(told) = failed {
+            out.push(Action::Say(Level::Error, told));
         }
-        self.phase = Phase::Idle;
         if self.first {
             return;
         }
@@ -120,7 +125,7 @@ impl Core {
             Exited::Unasked => {
                 // Died of what we gave it: go back. Anything else is its own business.
                 let ours = matches!(self.phase, Phase::Applying | Phase::Confirming(_)) && self.before.is_some();
-                if matches!(self.phase, Phase::PuttingBack) {
+                if matches!(self.phase, Phase::PuttingBack(_)) {
                     return;
                 }
                 if ours && code != 0 {
@@ -140,7 +145,7 @@ impl Core {
         let Some(before) = self.before.take() else { return };
         out.push(Action::PutBack);
         self.attempt += 1;
-        self.phase = Phase::PuttingBack;
+        self.phase = Phase::PuttingBack(None);
         self.texts = before.texts;
         self.revisions = before.revisions;
         self.due.extend(before.rendered);

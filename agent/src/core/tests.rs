@@ -263,6 +263,19 @@ fn once_ends_when_the_set_is_in_place() {
 }
 
 #[test]
+fn once_ends_only_when_the_old_files_are_back() {
+    let mut world = World::new(
+        "on_change = \"command=x\"\n[exec]\ncommand = [\"once\"]",
+        &["{{key \"a\"}}"],
+    );
+    world.reload = |_| false;
+    world.on(Event::Tick);
+    world.put(&[("a", Some("1"))]);
+    assert_eq!((world.ended, world.files.len()), (Some(exit::ROLLED_BACK), 0));
+    assert!(world.log.ends_with(&["reload".into(), "put back".into()]));
+}
+
+#[test]
 fn templates_that_were_read_again_are_used_when_the_set_in_flight_is_done() {
     let mut world = World::new(CHILD, &["x{{key \"a\"}}"]);
     world.put(&[("a", Some("1"))]);
