@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command};
 
 /// The arguments as clap wants them; `root` must be built, so that its global flags are everywhere.
@@ -47,6 +48,24 @@ pub(crate) fn normalise(root: &Command, args: impl IntoIterator<Item = OsString>
         }
     }
     out
+}
+
+/// Adds the remedy to clap's complaint about `--cas 0`: the revision is in a flag of its own, as in
+/// `consul kv`. `args` are those of [`normalise`].
+pub(crate) fn explain(error: &mut clap::Error, args: &[OsString]) {
+    if !matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::TooManyValues) {
+        return;
+    }
+    let flags: Vec<&str> = args
+        .iter()
+        .map_while(|arg| arg.to_str().filter(|&arg| arg != "--"))
+        .collect();
+    let joined = flags.iter().find_map(|arg| arg.strip_prefix("--cas="));
+    let apart = flags.windows(2).find(|pair| pair[0] == "--cas").map(|pair| pair[1]);
+    if let Some(revision) = joined.or(apart).filter(|text| text.parse::<u64>().is_ok()) {
+        let tip = format!("--cas takes no value; write --cas --modify-index {revision}, or --if-rev {revision}");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
 }
 
 /// What one argument is, seen from the command it stands in.
@@ -194,6 +213,29 @@ mod tests {
         );
         check("k -o kv kv get a", "k -o kv kv get a");
         check("k -qv kv ls -lr", "k -qv kv ls -lr");
+    }
+
+    #[test]
+    fn a_revision_behind_cas_is_sent_to_its_own_flag() {
+        for (given, remedy) in [
+            ("k kv put a/b 5 --cas 0", Some("--cas --modify-index 0")),
+            ("k kv put -cas 844 a/b 5", Some("--if-rev 844")),
+            ("k kv put --cas=844 a/b 5", Some("--if-rev 844")),
+            ("k kv put a b c", None),
+            ("k kv put a b c -- --cas 0", None),
+        ] {
+            let root = crate::cli::command();
+            let args = normalise(&root, given.split(' ').map(OsString::from));
+            let mut error = root.try_get_matches_from(&args).unwrap_err();
+
+            explain(&mut error, &args);
+
+            let said = error.to_string();
+            match remedy {
+                Some(remedy) => assert!(said.contains(remedy), "{given}: {said}"),
+                None => assert!(!said.contains("--modify-index"), "{given}: {said}"),
+            }
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 fn parse() -> Result<(Settings, Command), ExitCode> {
     let tree = cli::command();
     let args = argv::normalise(&tree, std::env::args_os());
-    let parsed = tree.try_get_matches_from(args).and_then(|matches| {
+    let parsed = tree.try_get_matches_from(&args).and_then(|matches| {
         let mut cli = Cli::from_arg_matches(&matches)?;
         // A flag outranks the environment, and so --token-file outranks KEYWAY_TOKEN.
         if matches.value_source("token") == Some(ValueSource::EnvVariable)
@@ -79,7 +79,8 @@ fn parse() -> Result<(Settings, Command), ExitCode> {
         }
         Ok(cli)
     });
-    let cli = parsed.map_err(|e| {
+    let cli = parsed.map_err(|mut e| {
+        argv::explain(&mut e, &args);
         let _ = e.print();
         ExitCode::from(if e.use_stderr() { exit::USAGE } else { exit::OK })
     })?;

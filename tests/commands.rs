@@ -131,6 +131,65 @@ fn a_recursive_delete_goes_by_path_segments() {
 }
 
 #[test]
+fn what_lies_under_a_folder_is_the_same_to_a_listing_a_question_and_a_deletion() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        for n in 0..15 {
+            server.put(&format!("_keyway/agents/{n:02}"), "1").await?;
+        }
+        server.put("a", "1").await?;
+
+        for folder in ["_keyway/", "_keyway"] {
+            let listed = kv(&server, home, &["ls", "-r", folder]).await?.expect(0)?.text();
+            assert_eq!(listed.lines().count(), 15, "{folder}: {listed}");
+            let doomed = kv(&server, home, &["delete", "-r", "--dry-run", folder]).await?.text();
+            assert_eq!(doomed, listed, "{folder}");
+            let refused = kv(&server, home, &["delete", "-r", folder]).await?.expect(2)?;
+            assert!(refused.err.contains("15 keys"), "{refused:?}");
+        }
+        let long = kv(&server, home, &["ls", "-l", "_keyway/"]).await?.expect(0)?.text();
+        assert!(long.contains("_keyway/agents/"), "{long}");
+        let done = kv(&server, home, &["delete", "-r", "-y", "_keyway/"])
+            .await?
+            .expect(0)?;
+        assert!(done.err.contains("deleted 15 keys"), "{done:?}");
+        kv(&server, home, &["ls", "_keyway/"]).await?.expect(1)?;
+        kv(&server, home, &["get", "a"]).await?.expect(0)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_deletion_says_what_was_not_there() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("here", "1").await?;
+
+        let said = kv(&server, home, &["delete", "nope"]).await?.expect(0)?;
+        assert_eq!(said.err, "there was no key `nope`\n");
+        let said = kv(&server, home, &["delete", "-r", "nope"]).await?.expect(0)?;
+        assert_eq!(said.err, "nothing was under `nope/`\n");
+        let said = kv(&server, home, &["delete", "nope", "here"]).await?.expect(0)?;
+        assert_eq!(said.err, "there was no key `nope`\ndeleted here\n");
+        let said = kv(&server, home, &["delete", "here", "-o", "json"]).await?.expect(0)?;
+        let document: serde_json::Value = serde_json::from_slice(&said.out)?;
+        assert_eq!(document["keys"], serde_json::json!([]), "{document}");
+        assert_eq!(document["absent"], serde_json::json!(["here"]), "{document}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_revision_behind_cas_is_refused_with_the_remedy() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let said = kv(&server, home, &["put", "a/b", "5", "--cas", "0"]).await?.expect(2)?;
+        assert!(said.err.contains("--cas --modify-index 0"), "{}", said.err);
+        Ok(())
+    });
+}
+
+#[test]
 fn json_is_one_document_with_what_was_stored() {
     test(async |home| {
         let server = Server::start(home).await?;

@@ -1,16 +1,16 @@
 //! `keyway kv delete`: one key, several, or folders.
 //!
-//! Recursion goes by path segments: `delete -r app` takes `app` and `app/...`, never `apple`.
+//! What is reported is what was there just before: the store answers a delete of nothing like any other.
 
 use std::collections::BTreeSet;
 
 use clap::Args;
 use kvapi::client::WriteOptions;
-use kvapi::key::{is_own, is_under};
 use kvapi::problem::exit;
 use kvapi::types::TxnOp;
 use kvapi::{Consistency, Problem};
 
+use super::folder::Folder;
 use super::put::{author, lost};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -59,46 +59,51 @@ impl Delete {
             message: self.message.clone(),
             ..WriteOptions::default()
         };
-        let doomed = self.doomed(&context).await?;
-        if self.dry_run {
-            report(&mut context, &doomed, false)?;
-            return Ok(exit::OK);
-        }
-        if self.recurse {
-            if doomed.len() > UNASKED {
-                context.confirm(&format!("This deletes {} keys.", doomed.len()))?;
+        let folders = self.folders()?;
+        let doomed = self.doomed(&context, &folders).await?;
+        if !self.dry_run && self.recurse {
+            if doomed.keys.len() > UNASKED {
+                context.confirm(&format!("This deletes {} keys.", doomed.keys.len()))?;
             }
-            self.delete_trees(&context, &options).await?;
-        } else {
+            self.delete_trees(&context, &folders, &options).await?;
+        } else if !self.dry_run {
             self.delete_keys(&context, &options).await?;
         }
-        report(&mut context, &doomed, true)?;
+        self.report(&mut context, &doomed)?;
         Ok(exit::OK)
     }
 
-    /// The keys that go, in byte order; without --recurse those that were named, there or not.
-    async fn doomed(&self, context: &Context<'_>) -> Result<BTreeSet<String>, Failure> {
-        if !self.recurse {
-            for key in &self.keys {
-                super::key(key)?;
+    /// What is there of what was named.
+    async fn doomed(&self, context: &Context<'_>, folders: &[Folder]) -> Result<Doomed, Failure> {
+        let mut doomed = Doomed::default();
+        for folder in folders {
+            let keys = folder.keys(&context.client, Consistency::Default).await?.value;
+            if keys.is_empty() && !folder.is_everything() {
+                doomed.absent.insert(folder.to_string());
             }
-            return Ok(self.keys.iter().cloned().collect());
+            doomed.keys.extend(keys);
         }
-        let mut doomed = BTreeSet::new();
-        for folder in self.folders()? {
-            let below = context.client.keys(folder, None, Consistency::Default).await?.value;
-            doomed.extend(below.into_iter().filter(|key| is_under(folder, key)));
+        for key in self.keys.iter().filter(|_| !self.recurse) {
+            let key = super::key(key)?;
+            let found = context.client.get(key.as_str(), Consistency::Default).await?.value;
+            let place = if found.is_some() {
+                &mut doomed.keys
+            } else {
+                &mut doomed.absent
+            };
+            place.insert(key.into());
         }
         Ok(doomed)
     }
 
-    /// The folders without their last slash; `""` is everything, and only by --all.
-    fn folders(&self) -> Result<Vec<&str>, Failure> {
+    /// The folders of --recurse; everything only by --all.
+    fn folders(&self) -> Result<Vec<Folder>, Failure> {
         if self.all {
-            return Ok(vec![""]);
+            return Ok(vec![Folder::new("")]);
         }
-        let folders: Vec<&str> = self.keys.iter().map(|key| key.trim_end_matches('/')).collect();
-        if folders.contains(&"") {
+        let named = self.keys.iter().filter(|_| self.recurse);
+        let folders: Vec<Folder> = named.map(|key| Folder::new(key)).collect();
+        if folders.iter().any(Folder::is_everything) {
             return Err(Failure::new(
                 exit::USAGE,
                 "this names everything",
@@ -108,19 +113,17 @@ impl Delete {
         Ok(folders)
     }
 
-    async fn delete_trees(&self, context: &Context<'_>, options: &WriteOptions) -> Result<(), Failure> {
+    async fn delete_trees(
+        &self,
+        context: &Context<'_>,
+        folders: &[Folder],
+        options: &WriteOptions,
+    ) -> Result<(), Failure> {
         if self.all {
             context.client.delete_prefix("", options).await?;
             return Ok(());
         }
-        let mut ops = Vec::new();
-        for folder in self.folders()? {
-            // Keyway's own part has no key of its folder's name.
-            if !is_own(&format!("{folder}/")) || is_own(folder) {
-                ops.push(TxnOp::new("delete", folder));
-            }
-            ops.push(TxnOp::new("delete-tree", format!("{folder}/")));
-        }
+        let ops: Vec<TxnOp> = folders.iter().flat_map(Folder::deletion).collect();
         transact(context, &ops, options).await
     }
 
@@ -142,6 +145,31 @@ impl Delete {
         let ops: Vec<TxnOp> = self.keys.iter().map(|key| TxnOp::new("delete", key)).collect();
         transact(context, &ops, options).await
     }
+
+    fn report(&self, context: &mut Context<'_>, doomed: &Doomed) -> Result<(), Failure> {
+        let Doomed { keys, absent } = doomed;
+        if context.out.is_json() {
+            let document = serde_json::json!({"keys": keys, "absent": absent, "deleted": !self.dry_run});
+            return context.out.json(&document);
+        }
+        let what = if self.recurse {
+            "nothing was under"
+        } else {
+            "there was no key"
+        };
+        for name in absent {
+            context.out.say(format_args!("{what} `{name}`"));
+        }
+        if self.dry_run {
+            return keys.iter().try_for_each(|key| context.out.line(key));
+        }
+        match (keys.len(), keys.first()) {
+            (0, _) if !absent.is_empty() => {}
+            (1, Some(key)) => context.out.say(format_args!("deleted {key}")),
+            (count, _) => context.out.say(format_args!("deleted {count} keys")),
+        }
+        Ok(())
+    }
 }
 
 /// All of them or none.
@@ -155,18 +183,11 @@ async fn transact(context: &Context<'_>, ops: &[TxnOp], options: &WriteOptions) 
     }
 }
 
-fn report(context: &mut Context<'_>, doomed: &BTreeSet<String>, is_done: bool) -> Result<(), Failure> {
-    if context.out.is_json() {
-        return context
-            .out
-            .json(&serde_json::json!({"keys": doomed, "deleted": is_done}));
-    }
-    if !is_done {
-        return doomed.iter().try_for_each(|key| context.out.line(key));
-    }
-    match (doomed.len(), doomed.first()) {
-        (1, Some(key)) => context.out.say(format_args!("deleted {key}")),
-        (count, _) => context.out.say(format_args!("deleted {count} keys")),
-    }
-    Ok(())
+/// What a deletion is about, in byte order.
+#[derive(Default)]
+struct Doomed {
+    /// The keys that are there.
+    keys: BTreeSet<String>,
+    /// The keys and folders that were named and are not.
+    absent: BTreeSet<String>,
 }

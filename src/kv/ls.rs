@@ -1,11 +1,11 @@
 //! `keyway kv ls`: keys as folders show them.
 
 use clap::Args;
-use kvapi::key::is_under;
 use kvapi::problem::exit;
 use kvapi::{Entry, Revision};
 use serde::Serialize;
 
+use super::folder::Folder;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Format, Out, table};
@@ -41,23 +41,23 @@ struct Row {
 
 impl Ls {
     pub(super) async fn run(self, context: Context<'_>) -> Outcome {
-        let folder = self.folder.trim_end_matches('/').to_owned();
+        let folder = Folder::new(&self.folder);
         let count = if self.long {
             self.long(context, &folder).await?
         } else {
             self.short(context, &folder).await?
         };
         // As a test in a script: `if keyway kv ls app`.
-        Ok(if count == 0 && !folder.is_empty() {
+        Ok(if count == 0 && !folder.is_everything() {
             exit::NO
         } else {
             exit::OK
         })
     }
 
-    async fn short(&self, context: Context<'_>, folder: &str) -> Result<usize, Failure> {
-        let found = context.client.keys(folder, None, context.settings.consistency).await?;
-        let keys = self.cut(folder, found.value);
+    async fn short(&self, context: Context<'_>, folder: &Folder) -> Result<usize, Failure> {
+        let found = folder.keys(&context.client, context.settings.consistency).await?;
+        let keys = self.cut(folder, &found.value);
         match context.out.format {
             Format::Json => context
                 .out
@@ -69,8 +69,8 @@ impl Ls {
         Ok(keys.len())
     }
 
-    async fn long(&self, context: Context<'_>, folder: &str) -> Result<usize, Failure> {
-        let found = context.client.list(folder, context.settings.consistency).await?;
+    async fn long(&self, context: Context<'_>, folder: &Folder) -> Result<usize, Failure> {
+        let found = folder.entries(&context.client, context.settings.consistency).await?;
         let rows = self.rows(folder, &found.value);
         match context.out.format {
             Format::Json => context
@@ -96,20 +96,16 @@ impl Ls {
         Ok(rows.len())
     }
 
-    /// The keys under the folder; without --recurse each cut behind the next slash, once.
-    fn cut(&self, folder: &str, keys: Vec<String>) -> Vec<String> {
-        let mut cut: Vec<String> = keys
-            .into_iter()
-            .filter(|key| is_under(folder, key))
-            .map(|key| self.shown(folder, &key).to_owned())
-            .collect();
+    /// The keys; without --recurse each cut behind the next slash, once.
+    fn cut(&self, folder: &Folder, keys: &[String]) -> Vec<String> {
+        let mut cut: Vec<String> = keys.iter().map(|key| self.shown(folder, key).to_owned()).collect();
         cut.dedup();
         cut
     }
 
-    fn rows(&self, folder: &str, entries: &[Entry]) -> Vec<Row> {
+    fn rows(&self, folder: &Folder, entries: &[Entry]) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::new();
-        for entry in entries.iter().filter(|entry| is_under(folder, &entry.key)) {
+        for entry in entries {
             let shown = self.shown(folder, &entry.key);
             match rows.last_mut().filter(|row| row.key == shown) {
                 Some(row) => {
@@ -128,25 +124,17 @@ impl Ls {
     }
 
     /// A key as it is listed from the folder: whole, or up to the next slash.
-    fn shown<'a>(&self, folder: &str, key: &'a str) -> &'a str {
-        let start = if folder.is_empty() {
-            0
-        } else {
-            (folder.len() + 1).min(key.len())
-        };
-        match key[start..].find('/') {
-            Some(slash) if !self.recurse => &key[..=start + slash],
-            _ => key,
-        }
+    fn shown<'a>(&self, folder: &Folder, key: &'a str) -> &'a str {
+        if self.recurse { key } else { folder.next_level(key) }
     }
 }
 
-fn nothing(out: &mut Out, folder: &str, count: usize) {
+fn nothing(out: &mut Out, folder: &Folder, count: usize) {
     if count == 0 {
-        let place = if folder.is_empty() {
+        let place = if folder.is_everything() {
             "the store is empty".into()
         } else {
-            format!("nothing is under `{folder}/`")
+            format!("nothing is under `{folder}`")
         };
         out.say(place);
     }
@@ -156,22 +144,26 @@ fn nothing(out: &mut Out, folder: &str, count: usize) {
 mod tests {
     use super::*;
 
-    fn ls(folder: &str, recurse: bool) -> Vec<String> {
-        let keys = ["a", "a/b", "a/b/c", "a/d", "ab/c", "é/x"].map(str::to_owned).to_vec();
+    fn ls(folder: &str, recurse: bool, keys: &[&str]) -> Vec<String> {
+        let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
         let ls = Ls {
             folder: folder.into(),
             long: false,
             recurse,
         };
-        ls.cut(folder, keys)
+        ls.cut(&Folder::new(folder), &keys)
     }
 
     #[test]
     fn a_folder_is_listed_by_segments() {
-        assert_eq!(ls("", false), ["a", "a/", "ab/", "é/"]);
-        assert_eq!(ls("a", false), ["a", "a/b", "a/b/", "a/d"]);
-        assert_eq!(ls("a", true), ["a", "a/b", "a/b/c", "a/d"]);
-        assert_eq!(ls("é", false), ["é/x"]);
-        assert!(ls("nothing", false).is_empty());
+        let below = ["a", "a/b", "a/b/c", "a/d"];
+
+        assert_eq!(
+            ls("", false, &["a", "a/b", "a/d", "ab/c", "é/x"]),
+            ["a", "a/", "ab/", "é/"]
+        );
+        assert_eq!(ls("a", false, &below), ["a", "a/b", "a/b/", "a/d"]);
+        assert_eq!(ls("a/", true, &below), below);
+        assert_eq!(ls("é", false, &["é/x/y"]), ["é/x/"]);
     }
 }

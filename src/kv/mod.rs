@@ -1,6 +1,7 @@
 //! `keyway kv`: settings, one file per command.
 
 mod delete;
+mod folder;
 mod get;
 mod ls;
 mod put;
