@@ -36,14 +36,18 @@ pub(crate) struct Dev {
 
 impl Dev {
     pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
-        let stop = Stop::listen()?;
+        let mut stop = Stop::listen()?;
         let (dir, kept) = folder(self.data_dir)?;
         let config = local(&dir, self.http_addr);
         let (node_id, raft_addr) = (config.node_id, config.raft_addr.clone());
-        let server = store::start(config).await.map_err(|problem| match problem.code {
+        let started = store::start_until_stopped(config, &mut stop).await;
+        let started = started.map_err(|problem| match problem.code {
             exit::UNAVAILABLE => problem.help("a free port: keyway dev --http-addr 127.0.0.1:0"),
             _ => problem,
         })?;
+        let Some(server) = started else {
+            return Ok(exit::OK);
+        };
         announce(
             context.out,
             &Ready {

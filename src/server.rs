@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kvapi::Address;
+use kvapi::problem::exit;
 use kvstore::config::Config;
 
 use crate::context::Context;
@@ -37,8 +38,8 @@ pub(crate) struct Server {
     /// Make a new cluster if the data folder is new
     #[arg(long, conflicts_with = "join")]
     bootstrap: bool,
-    /// Join the cluster of the server at this address
-    #[arg(long, value_name = "URL")]
+    /// Join the cluster of the server at this address; refused until clusters have several servers
+    #[arg(long, value_name = "URL", hide = true)]
     join: Option<String>,
     /// A second unix socket with few rights, to give to containers
     #[arg(long, value_name = "PATH")]
@@ -53,14 +54,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
-        // Before the server is up: a stop during a long recovery must find somebody listening.
         let mut stop = Stop::listen()?;
         let config = self.config();
         let (node_id, raft_addr) = (config.node_id, config.raft_addr.clone());
-        let server = tokio::select! {
-            biased;
-            started = store::start(config) => started?,
-            () = stop.next() => return Ok(kvapi::problem::exit::OK),
+        let Some(server) = store::start_until_stopped(config, &mut stop).await? else {
+            return Ok(exit::OK);
         };
         announce(
             context.out,

@@ -16,6 +16,21 @@ pub(crate) async fn start(config: Config) -> Result<Server, Problem> {
     Server::start(config).await.map_err(|e| problem(&e))
 }
 
+/// Starts a server unless a stop is asked for first: a long recovery must not be deaf to it. `None` if
+/// it was; what the recovery had begun is as after a kill, and the next start goes on from there.
+pub(crate) async fn start_until_stopped(config: Config, stop: &mut Stop) -> Result<Option<Server>, Problem> {
+    unless_stopped(start(config), stop).await.transpose()
+}
+
+/// What `work` gives, or `None` if a signal comes first.
+async fn unless_stopped<T>(work: impl Future<Output = T>, stop: &mut Stop) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = stop.next() => None,
+    }
+}
+
 /// Waits for a signal and stops in order; a second signal ends at once. A failure that the server
 /// cannot go on with is the caller's too.
 pub(crate) async fn run_until_stopped(server: Server, mut stop: Stop) -> Outcome {
@@ -55,4 +70,21 @@ fn problem(error: &anyhow::Error) -> Problem {
         exit::INVALID
     };
     Problem::new(code, format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal, raise};
+
+    #[tokio::test]
+    async fn a_start_that_takes_long_hears_the_stop() {
+        let mut stop = Stop::listen().unwrap();
+        raise(Signal::SIGINT).unwrap();
+
+        let started = unless_stopped(std::future::pending::<()>(), &mut stop).await;
+
+        assert_eq!(started, None);
+        assert_eq!(unless_stopped(async { "up" }, &mut stop).await, Some("up"));
+    }
 }
