@@ -25,6 +25,15 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+impl Answer {
+    /// The answer as the failure that it is.
+    pub(crate) fn refused(&self) -> Problem {
+        let text = String::from_utf8_lossy(&self.body).trim().to_owned();
+        let status = self.status;
+        kvapi::Error::Refused { status, text }.into()
+    }
+}
+
 impl Connection {
     pub(crate) async fn open(address: &Address) -> Result<Self, Problem> {
         let failed = |e: &dyn std::fmt::Display| Problem::new(exit::UNAVAILABLE, format!("connect to {address}: {e}"));
@@ -86,9 +95,7 @@ impl Connection {
         if answer.status == StatusCode::OK {
             return Ok(answer);
         }
-        let text = String::from_utf8_lossy(&answer.body).trim().to_owned();
-        let status = answer.status;
-        Err(kvapi::Error::Refused { status, text }.into())
+        Err(answer.refused())
     }
 }
 

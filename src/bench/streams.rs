@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use kvapi::problem::exit;
 use kvapi::sse::Parser;
@@ -145,7 +145,11 @@ async fn block(mut connection: Connection, scope: &Scope, seen: &Seen) -> Result
     let mut index = 0;
     loop {
         let asked = format!("{path}&index={index}");
-        let answer = connection.expect_ok(Method::GET, &asked, Bytes::new()).await?;
+        let answer = connection.ask(Method::GET, &asked, Bytes::new()).await?;
+        // What is not there is waited for like what is.
+        if !matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND) {
+            return Err(answer.refused());
+        }
         let now = index_of(&answer)?;
         if now != index {
             index = now;
