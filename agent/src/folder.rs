@@ -4,6 +4,8 @@
 //! know is a symlink to it, swapped by one rename. The folder before stays for whoever is still
 //! reading in it, until the next swap.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -28,6 +30,8 @@ pub struct Pending {
 pub struct Undo {
     link: PathBuf,
     target: Option<PathBuf>,
+    /// Where it leads once it is swapped.
+    fresh: PathBuf,
 }
 
 impl Pending {
@@ -51,32 +55,51 @@ impl Pending {
         })
     }
 
-    /// Swaps the symlink, and removes what lies there from before the last swap.
-    pub fn promote(self) -> io::Result<Undo> {
-        let (parent, name) = split(&self.link)?;
+    /// Swaps the symlink, and removes what lies there from before the last swap. After an error
+    /// the swap may have happened all the same: the [`Undo`] brings back what was there.
+    pub fn promote(self) -> Result<Undo, (io::Error, Undo)> {
         let undo = Undo {
             target: fs::read_link(&self.link).ok(),
-            link: self.link.clone(),
+            fresh: PathBuf::from(self.fresh.path().file_name().unwrap_or_default()),
+            link: self.link,
         };
-        let target = PathBuf::from(self.fresh.path().file_name().unwrap_or_default());
-        point(&self.link, &target)?;
-        let _ = self.fresh.keep();
-        for entry in fs::read_dir(parent)?.flatten() {
-            let file = entry.file_name();
-            let ours = file.to_string_lossy().starts_with(&prefix(&name));
-            let used = file == *target || undo.target.as_ref().is_some_and(|old| *old == *file);
-            if ours && !used {
-                // Left over at worst, and tried again at the next swap.
-                let _ = fs::remove_dir_all(entry.path());
-            }
+        let result = point(&undo.link, &undo.fresh);
+        if undo.swapped() {
+            let _ = self.fresh.keep();
         }
+        if let Err(error) = result {
+            return Err((error, undo));
+        }
+        let before = undo.target.as_deref().and_then(Path::file_name);
+        let used: Vec<&OsStr> = undo.fresh.file_name().into_iter().chain(before).collect();
+        clear(&undo.link, &used);
         Ok(undo)
     }
 }
 
+/// Removes the folders that were made for a link, but for those in use (by name). What cannot be removed is
+/// left over at worst, and tried again at the next swap.
+fn clear(link: &Path, used: &[&OsStr]) {
+    let Ok((parent, name)) = split(link) else { return };
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let ours = write::is_made(&file, &prefix(&name)) && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if ours && !used.contains(&file.as_os_str()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 impl Undo {
-    /// Swaps back.
+    fn swapped(&self) -> bool {
+        fs::read_link(&self.link).is_ok_and(|target| target == self.fresh)
+    }
+
+    /// Swaps back, if it was swapped.
     pub fn put_back(&self) -> io::Result<()> {
+        if !self.swapped() {
+            return Ok(());
+        }
         match &self.target {
             Some(target) => point(&self.link, target),
             None => fs::remove_file(&self.link),
@@ -84,13 +107,31 @@ impl Undo {
     }
 }
 
-/// Whether the folder shows exactly these contents.
+/// Whether the folder shows exactly these files and no others.
 pub fn shows(link: &Path, members: &[Member<'_>]) -> bool {
-    members.iter().all(|(name, text, mode)| {
-        let path = link.join(name);
-        let same_mode = |wanted| fs::metadata(&path).is_ok_and(|meta| meta.permissions().mode() & 0o7777 == wanted);
-        fs::read(&path).is_ok_and(|old| old == text.as_bytes()) && mode.is_none_or(same_mode)
-    })
+    let wanted: BTreeSet<PathBuf> = members.iter().map(|(name, ..)| link.join(name)).collect();
+    listing(link).is_ok_and(|found| found == wanted)
+        && members.iter().all(|(name, text, mode)| {
+            let path = link.join(name);
+            let same_mode = |wanted| fs::metadata(&path).is_ok_and(|meta| meta.permissions().mode() & 0o7777 == wanted);
+            fs::read(&path).is_ok_and(|old| old == text.as_bytes()) && mode.is_none_or(same_mode)
+        })
+}
+
+/// Everything below a folder that is no folder itself.
+fn listing(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let (mut found, mut folders) = (BTreeSet::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.insert(entry.path());
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn point(link: &Path, target: &Path) -> io::Result<()> {
@@ -149,6 +190,40 @@ mod tests {
             3,
             "the link, its folder and the one before"
         );
+    }
+
+    #[test]
+    fn a_file_too_many_is_seen_and_a_folder_of_somebody_else_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("current");
+        let foreign = dir.path().join(".current.keyway-by-hand");
+        fs::create_dir(&foreign).unwrap();
+        let members: &[Member<'_>] = &[(Path::new("sub/a"), "1", None)];
+        Pending::prepare(&link, members).unwrap().promote().unwrap();
+        assert!(shows(&link, members));
+
+        fs::File::create(link.join("sub/b")).unwrap();
+        assert!(!shows(&link, members));
+        Pending::prepare(&link, members).unwrap().promote().unwrap();
+
+        assert!(shows(&link, members) && foreign.exists());
+    }
+
+    #[test]
+    fn a_swap_that_failed_leaves_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("current");
+        let members: &[Member<'_>] = &[(Path::new("a"), "1", None)];
+        let pending = Pending::prepare(&link, members).unwrap();
+        // A folder in the place of the link: the rename cannot replace it.
+        fs::create_dir(&link).unwrap();
+
+        let (_, undo) = pending.promote().unwrap_err();
+
+        undo.put_back().unwrap();
+        assert!(link.is_dir(), "it was not ours to remove");
+        let made = |entry: fs::DirEntry| write::is_made(&entry.file_name(), &prefix("current"));
+        assert!(!fs::read_dir(dir.path()).unwrap().flatten().any(made));
     }
 
     #[test]

@@ -194,7 +194,13 @@ impl Promoted {
             }
         }
         for folder in folders {
-            self.folders.push(folder.promote()?);
+            match folder.promote() {
+                Ok(undo) => self.folders.push(undo),
+                Err((error, undo)) => {
+                    self.folders.push(undo);
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }

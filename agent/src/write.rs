@@ -4,6 +4,7 @@
 //! [`Pending::prepare`], then [`Pending::promote`]; [`Undo`] brings the old file back. A symlink
 //! is followed, mode and owner are kept, and equal contents leave the file and its mtime alone.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -114,6 +115,14 @@ impl Undo {
     }
 }
 
+/// Whether a name is one that was made up from this prefix: nothing follows it but the six letters
+/// and digits of chance.
+#[must_use]
+pub fn is_made(name: &OsStr, prefix: &str) -> bool {
+    let chance = name.to_str().and_then(|name| name.strip_prefix(prefix));
+    chance.is_some_and(|chance| chance.len() == 6 && chance.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
 /// Replaces one file and returns when that is durable; whether anything changed.
 pub fn atomic(path: &Path, contents: &[u8], mode: Option<u32>) -> io::Result<bool> {
     let Some(pending) = Pending::prepare(path, contents, mode)? else {
@@ -140,12 +149,17 @@ fn overwrite(path: &Path, contents: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Where a symlink leads; a path that is none stays as it is.
-fn follow(path: &Path) -> io::Result<PathBuf> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_symlink() => fs::canonicalize(path),
-        Ok(_) | Err(_) => Ok(path.to_owned()),
+/// Where a symlink leads, be something there or not yet; a path that is none stays as it is.
+pub fn follow(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    while fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+        match fs::canonicalize(&path) {
+            // One step of a chain whose end is missing. A circle is an error of its own.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => path = folder(&path)?.join(fs::read_link(&path)?),
+            end => return end,
+        }
     }
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -201,6 +215,24 @@ mod tests {
 
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&path).unwrap(), b"two");
+    }
+
+    #[test]
+    fn a_symlink_may_lead_to_a_file_that_is_not_there_yet() {
+        let (dir, path) = place();
+        let link = |name: &str, target: &str| {
+            let link = dir.path().join(name);
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            link
+        };
+        let first = link("first", "second");
+        link("second", "app.conf");
+
+        atomic(&first, b"one", None).unwrap();
+
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert!(fs::symlink_metadata(&first).unwrap().is_symlink());
+        assert!(atomic(&link("circle", "circle"), b"one", None).is_err());
     }
 
     #[test]
