@@ -16,6 +16,11 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// Holds up the thread itself. For work that runs where blocking holds up nobody else.
+pub fn block(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Milliseconds since 1970, as this machine believes.
 #[must_use]
 pub fn wall_ms() -> u64 {

@@ -30,7 +30,7 @@ use sled::Batch;
 use crate::raft::{LogId, StoredMembership};
 use crate::state::State;
 use crate::state::rows::{BadRow, Row, Table};
-use crate::{disk, failpoint};
+use crate::{clock, disk, failpoint};
 
 /// Rows of one batch; sled needs much memory for larger ones.
 pub(super) const BATCH_ROWS: usize = 250;
@@ -126,7 +126,7 @@ impl Tables {
             match config.open() {
                 Err(sled::Error::Io(e)) if is_locked(&e) && tries < LOCK_TRIES => {
                     tries += 1;
-                    std::thread::park_timeout(LOCK_WAIT);
+                    clock::block(LOCK_WAIT);
                 }
                 opened => break opened?,
             }
