@@ -25,12 +25,15 @@ use crate::store::{self, Closing, Fatal, LogSize};
 use crate::view::Views;
 use crate::watch::hub::Hub;
 
-/// Log entries after which a snapshot is made, and how many stay behind it for followers.
+/// Log entries after which a snapshot is made.
 const SNAPSHOT_EVERY: u64 = 20_000;
-const KEEP_BEHIND_SNAPSHOT: u64 = 5_000;
 
 /// Log bytes after which a snapshot is made whatever the number of entries.
 const SNAPSHOT_BYTES: u64 = 256 << 20;
+
+/// How long closing may take. With what requests get to end, it stays below the two seconds that a
+/// server has to stop in.
+const CLOSE: Duration = Duration::from_millis(600);
 
 /// A handle; clones are the same server.
 #[derive(Clone)]
@@ -86,7 +89,7 @@ impl Node {
         .context("start raft")?;
         bootstrap(&raft, config).await?;
         let stopping = CancellationToken::new();
-        snapshot_by_bytes(raft.clone(), opened.log_size, stopping.clone());
+        keep_log_short(raft.clone(), opened.log_size, stopping.clone());
         let inner = Inner {
             batcher: Batcher::start(raft.clone()),
             reads: Reads::start(raft.clone(), views.clone()),
@@ -202,11 +205,13 @@ impl Node {
         }
     }
 
-    /// Stops Raft and closes the store; what was applied is on disk then.
+    /// Stops Raft and closes the store. What was acknowledged is in the log; the state on disk
+    /// is brought up to it if that takes no longer than [`CLOSE`].
     pub async fn close(&self) -> anyhow::Result<()> {
+        let until = clock::now() + CLOSE;
         self.inner.stopping.cancel();
         self.inner.raft.shutdown().await.context("stop raft")?;
-        self.inner.closing.close().await
+        self.inner.closing.close(until).await
     }
 }
 
@@ -220,7 +225,8 @@ fn raft_config() -> anyhow::Result<openraft::Config> {
         max_payload_entries: 256,
         replication_lag_threshold: 30_000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
-        max_in_snapshot_log_to_keep: KEEP_BEHIND_SNAPSHOT,
+        // openraft would purge by the newest snapshot alone; see `keep_log_short`.
+        max_in_snapshot_log_to_keep: u64::MAX,
         ..openraft::Config::default()
     };
     config.validate().context("raft's settings")
@@ -246,23 +252,101 @@ async fn bootstrap(raft: &Raft, config: &Config) -> anyhow::Result<()> {
         .context("make the cluster")
 }
 
-/// openraft counts entries; large values fill the disk long before there are many of them. Ends
-/// when the node stops.
-fn snapshot_by_bytes(raft: Raft, size: LogSize, stopping: CancellationToken) {
+/// Has a snapshot made when the log has grown by many bytes, since openraft counts entries and
+/// large ones fill the disk long before they are many; and purges what lies behind the older of
+/// the two snapshots, so that if the newest is damaged the older one still leads to the whole
+/// state. So the log is at most about two times [`SNAPSHOT_BYTES`]. Ends when the node stops.
+fn keep_log_short(raft: Raft, size: LogSize, stopping: CancellationToken) {
     const LOOK_EVERY: Duration = Duration::from_secs(1);
     let look = async move {
+        let mut purged = None;
         loop {
             clock::sleep(LOOK_EVERY).await;
             if size.since_snapshot() >= SNAPSHOT_BYTES && raft.trigger().snapshot().await.is_err() {
                 return;
             }
-            // What is kept behind a snapshot is counted in entries too, and they may be large.
-            if let Some(upto) = size.surplus(SNAPSHOT_BYTES)
+            let superfluous = size.superfluous();
+            if superfluous > purged
+                && let Some(upto) = superfluous
                 && raft.trigger().purge_log(upto).await.is_err()
             {
                 return;
             }
+            purged = superfluous;
         }
     };
     tokio::spawn(async move { stopping.run_until_cancelled(look).await });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::command::Action;
+    use crate::disk;
+
+    async fn open(dir: &Path) -> Node {
+        Node::open(&Config::new(dir)).await.unwrap()
+    }
+
+    async fn put(node: &Node, key: &str) {
+        let action = Action::Put {
+            key: kvapi::Key::new(key).unwrap(),
+            value: key.to_owned().into(),
+            flags: 0,
+            cas: None,
+        };
+        let command = Command {
+            request: None,
+            author: None,
+            message: None,
+            action,
+        };
+        node.propose(command).await.unwrap();
+    }
+
+    /// Takes a snapshot; returns the index that it stands at.
+    async fn take_snapshot(node: &Node) -> u64 {
+        let wait = node.inner.raft.wait(Some(Duration::from_secs(30)));
+        let applied = wait.metrics(|m| m.last_applied.map(|id| id.index) == m.last_log_index, "applied");
+        let index = applied.await.unwrap().last_log_index.unwrap();
+        node.inner.raft.trigger().snapshot().await.unwrap();
+        let wait = node.inner.raft.wait(Some(Duration::from_secs(30)));
+        wait.metrics(|m| m.snapshot.map(|id| id.index) == Some(index), "snapshot")
+            .await
+            .unwrap();
+        index
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_log_goes_back_to_the_older_snapshot_so_that_one_may_be_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = open(dir.path()).await;
+        let mut taken = Vec::new();
+        for key in ["a", "b", "c"] {
+            put(&node, key).await;
+            taken.push(take_snapshot(&node).await);
+        }
+        put(&node, "d").await;
+        let wait = node.inner.raft.wait(Some(Duration::from_secs(30)));
+        wait.metrics(|m| m.purged.map(|id| id.index) == Some(taken[1]), "purged")
+            .await
+            .unwrap();
+        let digest = node.view().digest();
+        node.close().await.unwrap();
+        drop(node);
+        let snapshots = disk::list(&dir.path().join("snapshots")).unwrap();
+        let newest = snapshots.last().unwrap();
+        let content = disk::read(newest).unwrap().unwrap();
+        disk::replace(newest, &content[..content.len() / 2]).unwrap();
+        disk::remove_dir(&dir.path().join("state")).unwrap();
+
+        let node = open(dir.path()).await;
+
+        let view = node.read(ReadMode::Linearizable).await.unwrap();
+        assert_eq!(view.digest(), digest);
+        assert!(view.get("d").is_some());
+        node.close().await.unwrap();
+    }
 }

@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`log`] | log and vote. **An acknowledgement rests on this alone** |
-//! | `size` | how long the log is |
+//! | `size` | how long the log is, and how much of it the snapshots make superfluous |
 //! | [`machine`] | the state in memory, and who hears of its changes |
 //! | `tables`, `writer` | the state on disk, one thread behind; never the promise |
 //! | [`snapshot`], `snapshots` | the whole state as a file; the newest two |
@@ -22,6 +22,7 @@ mod snapshots;
 mod tables;
 mod writer;
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
@@ -33,6 +34,7 @@ pub use recovery::OpenError;
 pub use size::LogSize;
 pub use snapshot::SnapshotFile;
 
+use crate::clock;
 use crate::disk;
 use crate::folder::Folder;
 use crate::view::{Sink, Views};
@@ -48,7 +50,7 @@ pub struct Opened {
     pub machine: StateMachine,
     /// Says when the disk has failed. The server must end then.
     pub fatal: Fatal,
-    /// Says when the log has grown too long.
+    /// Says when the log has grown long, and what of it may go.
     pub log_size: LogSize,
     /// To be closed after openraft has ended.
     pub closing: Closing,
@@ -68,6 +70,7 @@ pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::
                 .map_err(|source| recovery::cannot("remove unfinished files in", snapshots.dir(), source))?;
             let log = LogStore::open(&dir, fatal).map_err(|source| OpenError::Log { dir, source })?;
             let found = recovery::recover(&log, &snapshots, &state)?;
+            measure(&log, &snapshots).map_err(|source| recovery::cannot("look at", snapshots.dir(), source))?;
             Ok::<_, OpenError>((log, found))
         })
         .await?
@@ -98,6 +101,12 @@ pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::
     })
 }
 
+/// How much of the log follows the snapshots, for the taking of the next one.
+fn measure(log: &LogStore, snapshots: &Snapshots) -> io::Result<()> {
+    let newest = snapshots.current()?.and_then(|(header, _)| header.last_log_id);
+    log.measure(newest.map(|id| id.index), snapshots.oldest_kept()?)
+}
+
 /// Closes a store.
 pub struct Closing {
     parts: Mutex<Option<(LogStore, Writer, Folder)>>,
@@ -105,15 +114,22 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Makes durable what was applied, closes all files and gives the folder free. Does nothing
-    /// the second time.
-    pub async fn close(&self) -> anyhow::Result<()> {
+    /// Closes all files and gives the folder free. The log is closed whole; the state on disk is
+    /// written and made durable up to `until`, and then left behind as a kill would leave it: the
+    /// next start catches up from the log. Does nothing the second time.
+    pub async fn close(&self, until: clock::Instant) -> anyhow::Result<()> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((log, writer, folder)) = parts else {
             return Ok(());
         };
-        let written = writer.close().await;
         blocking(move || log.close()).await;
+        let written = clock::timeout_at(until, writer.close()).await.unwrap_or_else(|_| {
+            tracing::warn!(
+                "the state on disk was not written in time and is left behind; the next start catches up from the log"
+            );
+            writer.leave();
+            Ok(())
+        });
         drop(folder);
         written.map_err(|e| self.fatal.reason().map_or_else(|| e.into(), anyhow::Error::msg))
     }

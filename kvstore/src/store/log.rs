@@ -115,14 +115,10 @@ impl LogStore {
                 "the log's last write was cut off in the middle; what was not acknowledged is gone"
             );
         }
-        let size = LogSize::default();
-        let state = log.log_state();
-        let first = state.purged().map_or(0, |id| id.0.index + 1);
-        size.start_at(log.on_disk_size(), first, state.last().map_or(first, |id| id.0.index));
         Ok(Self {
             shared: Arc::new(Shared {
                 log: Mutex::new(Some(log)),
-                size,
+                size: LogSize::default(),
                 fatal,
             }),
         })
@@ -131,6 +127,18 @@ impl LogStore {
     /// How much has been written.
     pub(super) fn size(&self) -> LogSize {
         self.shared.size.clone()
+    }
+
+    /// Has [`LogStore::size`] begin with what is there, and with where the snapshots stand.
+    pub(super) fn measure(&self, newest: Option<u64>, oldest_kept: Option<u64>) -> io::Result<()> {
+        self.with(|log| {
+            let state = log.log_state();
+            let first = state.purged().map_or(0, |id| id.0.index + 1);
+            let last = state.last().map_or(0, |id| id.0.index);
+            self.shared.size.found(log.on_disk_size(), (first, last), newest);
+            self.shared.size.superfluous_to(oldest_kept);
+            Ok(())
+        })
     }
 
     /// The last purged log id and the last one.
@@ -310,7 +318,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 if Some(&log_id) <= log.log_state().purged() {
                     continue;
                 }
-                size.add(log_id.0.index, payload.weight());
+                size.add(payload.weight());
                 log.append([(log_id, payload)])?;
             }
             Ok(())
@@ -325,9 +333,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: raft::LogId) -> Result<(), StorageError> {
-        let written = self.write(|log| log.purge(LogId(log_id)).map(drop), true, Told::Nobody);
-        self.shared.size.purged(log_id.index);
-        written.map_err(|e| StorageIOError::write_logs(&e).into())
+        self.write(|log| log.purge(LogId(log_id)).map(drop), true, Told::Nobody)
+            .map_err(|e| StorageIOError::write_logs(&e).into())
     }
 }
 

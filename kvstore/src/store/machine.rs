@@ -219,17 +219,21 @@ pub struct SnapshotBuilder {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
-    /// The log is purged once this returns, so both the state on disk and the snapshot are
+    /// The log may be purged once this returns, so both the state on disk and the snapshot are
     /// durable by then.
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
         let (snapshots, replica) = (self.snapshots.clone(), self.replica.clone());
-        let taken = blocking(move || snapshots.take(&replica.state, replica.last_log_id, replica.membership)).await;
-        let (header, file) = taken.map_err(|e| StorageIOError::write_snapshot(None, &e))?;
+        let taken = blocking(move || {
+            let taken = snapshots.take(&replica.state, replica.last_log_id, replica.membership)?;
+            Ok::<_, io::Error>((taken, snapshots.oldest_kept()?))
+        });
+        let ((header, file), oldest_kept) = taken.await.map_err(|e| StorageIOError::write_snapshot(None, &e))?;
         self.writer
             .checkpoint()
             .await
             .map_err(|e| StorageIOError::write_state_machine(&e))?;
         self.size.snapshot_taken(self.size_now);
+        self.size.superfluous_to(oldest_kept);
         Ok(Snapshot {
             meta: header.meta(),
             snapshot: Box::new(file),

@@ -1,9 +1,8 @@
-//! How long the log is in bytes, so that it can be kept short by bytes as well as by entries.
+//! How long the log is in bytes, and up to where it can be done without.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Counts what is written, and remembers where. Clones share it.
+/// Counts what is written, and remembers what the snapshots make superfluous. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct LogSize {
     sizes: Arc<Mutex<Sizes>>,
@@ -15,58 +14,43 @@ struct Sizes {
     written: u64,
     /// The same when the last snapshot was taken.
     at_snapshot: u64,
-    /// The index at which each so many bytes had been written, oldest first.
-    marks: VecDeque<(u64, u64)>,
+    /// See [`LogSize::superfluous`].
+    superfluous: Option<u64>,
 }
 
 impl LogSize {
-    /// Bytes of entries between two marks.
-    const STEP: u64 = 1 << 20;
-
-    /// Bytes of log that no snapshot makes superfluous.
+    /// Bytes of log after the last snapshot.
     #[must_use]
     pub fn since_snapshot(&self) -> u64 {
         let sizes = self.lock();
         sizes.written - sizes.at_snapshot
     }
 
-    /// Up to which index the log must be purged so that about `keep` bytes of it remain; `None`
-    /// if no more is there.
+    /// The index up to which the log may be purged: where the **older** of the two kept snapshots
+    /// stands, so that either of them and the log make the whole state. `None` until there are two.
     #[must_use]
-    pub fn surplus(&self, keep: u64) -> Option<u64> {
-        let sizes = self.lock();
-        let from = sizes.written.checked_sub(keep)?;
-        sizes
-            .marks
-            .iter()
-            .take_while(|(_, written)| *written <= from)
-            .last()
-            .map(|(index, _)| *index)
+    pub fn superfluous(&self) -> Option<u64> {
+        self.lock().superfluous
     }
 
-    /// The sizes of entries from before the start are not known: they are taken to be equal.
-    pub(super) fn start_at(&self, bytes: u64, first: u64, last: u64) {
+    /// The log as it was found: so many bytes for the entries from `first` to `last`, and the
+    /// newest snapshot at an index. Where in the bytes that is, is not known: entries are taken
+    /// to be of equal size.
+    pub(super) fn found(&self, bytes: u64, (first, last): (u64, u64), snapshot: Option<u64>) {
+        let entries = (last + 1).saturating_sub(first).max(1);
+        let behind = snapshot.map_or(0, |index| (index + 1).saturating_sub(first).min(entries));
+        let share = u128::from(bytes) * u128::from(behind) / u128::from(entries);
         let mut sizes = self.lock();
-        let steps = bytes / Self::STEP;
-        let index = |step: u64| first + last.saturating_sub(first).saturating_mul(step) / steps;
-        sizes.marks = (1..=steps).map(|step| (index(step), step * Self::STEP)).collect();
         sizes.written = bytes;
+        sizes.at_snapshot = u64::try_from(share).unwrap_or(bytes);
     }
 
-    pub(super) fn add(&self, index: u64, bytes: usize) {
-        let mut sizes = self.lock();
-        sizes.written += bytes as u64;
-        let written = sizes.written;
-        if sizes.marks.back().is_none_or(|(_, at)| written - at >= Self::STEP) {
-            sizes.marks.push_back((index, written));
-        }
+    pub(super) fn add(&self, bytes: usize) {
+        self.lock().written += bytes as u64;
     }
 
-    pub(super) fn purged(&self, upto: u64) {
-        let mut sizes = self.lock();
-        while sizes.marks.front().is_some_and(|(index, _)| *index <= upto) {
-            sizes.marks.pop_front();
-        }
+    pub(super) fn superfluous_to(&self, index: Option<u64>) {
+        self.lock().superfluous = index;
     }
 
     /// What to give to [`LogSize::snapshot_taken`] when the snapshot of this moment is complete.
@@ -91,26 +75,28 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
-    fn what_is_too_much_is_counted_from_the_end_over_a_restart() {
+    fn what_follows_the_snapshot_is_known_about_over_a_restart() {
         let size = LogSize::default();
-        // A log of entries 101 to 110, of 1 MiB each, is opened, and as many follow.
-        size.start_at(10 << 20, 100, 110);
-        (111..=120).for_each(|index| size.add(index, MIB));
 
-        assert_eq!(size.surplus(20 << 20), None);
-        assert_eq!(size.surplus(15 << 20), Some(105));
-        assert_eq!(size.surplus(5 << 20), Some(115));
-        size.purged(115);
-        assert_eq!(size.surplus(5 << 20), None);
-        assert_eq!(size.surplus(4 << 20), Some(116));
+        size.found(10 << 20, (101, 110), Some(107));
+        size.add(MIB);
+
+        assert_eq!(size.since_snapshot(), 4 << 20);
+        size.found(10 << 20, (101, 110), None);
+        assert_eq!(size.since_snapshot(), 10 << 20);
+        size.found(10 << 20, (101, 110), Some(110));
+        assert_eq!(size.since_snapshot(), 0);
+        // The log begins and ends where a snapshot of another server does.
+        size.found(100, (200, 199), Some(199));
+        assert_eq!(size.since_snapshot(), 100);
     }
 
     #[test]
     fn a_snapshot_makes_superfluous_what_was_written_before_it_was_begun() {
         let size = LogSize::default();
-        size.add(1, MIB);
+        size.add(MIB);
         let begun = size.now();
-        size.add(2, 2 * MIB);
+        size.add(2 * MIB);
 
         size.snapshot_taken(begun);
 

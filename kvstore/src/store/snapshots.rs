@@ -10,7 +10,7 @@ use crate::disk::{self, NewFile};
 use crate::raft::{LogId, StoredMembership};
 use crate::state::State;
 
-/// How many snapshots are kept: if the newest is damaged, there is one more.
+/// How many snapshots are kept: if the newest is damaged, there is one more, and the log goes back to it.
 const KEPT: usize = 2;
 
 const SUFFIX: &str = ".snapshot";
@@ -57,6 +57,13 @@ impl Snapshots {
             .list()?
             .into_iter()
             .find_map(|file| Some((file.header().ok()?, file))))
+    }
+
+    /// The log index that the last of the kept snapshots stands at; `None` while there are fewer.
+    pub(super) fn oldest_kept(&self) -> io::Result<Option<u64>> {
+        let listed = self.list()?;
+        let header = listed.get(KEPT - 1).and_then(|file| file.header().ok());
+        Ok(header.and_then(|header| header.last_log_id).map(|id| id.index))
     }
 
     /// Writes a snapshot and removes those that it makes superfluous.

@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::fatal::Fatal;
 use super::tables::{self, BATCH_BYTES, BATCH_ROWS, Mark, Tables};
-use crate::state::State;
 use crate::state::rows::{Row, Table};
+use crate::state::{Entry, State};
 
 /// How far the disk may fall behind, in bytes of rows.
 const LAG_BYTES: usize = 64 << 20;
@@ -28,6 +29,8 @@ const OVERHEAD: usize = 128;
 pub(super) struct Writer {
     jobs: Sender<Job>,
     room: Arc<Semaphore>,
+    /// Whether what is waiting is to be left unwritten.
+    leaving: Arc<AtomicBool>,
 }
 
 enum Job {
@@ -53,9 +56,11 @@ impl Writer {
     /// the server, when the disk fails.
     pub(super) fn start(tables: Tables, fatal: Fatal) -> io::Result<Self> {
         let (jobs, waiting) = channel();
+        let leaving = Arc::new(AtomicBool::new(false));
+        let left = Arc::clone(&leaving);
         std::thread::Builder::new().name("state-writer".into()).spawn(move || {
             let dir = tables.dir().to_owned();
-            let ended = catch_unwind(AssertUnwindSafe(|| run(tables, &waiting)));
+            let ended = catch_unwind(AssertUnwindSafe(|| run(tables, &waiting, &left)));
             let (reason, damaged) = match ended {
                 Ok(Ok(())) => return,
                 Ok(Err(e)) => (e.to_string(), !matches!(e, sled::Error::Io(_))),
@@ -71,6 +76,7 @@ impl Writer {
         Ok(Self {
             jobs,
             room: Arc::new(Semaphore::new(LAG_BYTES)),
+            leaving,
         })
     }
 
@@ -111,6 +117,13 @@ impl Writer {
         self.ask(Job::Close).await
     }
 
+    /// Has the thread end after the pass that it is at: nothing after it is written any more, so
+    /// the state on disk stays a whole one, of an earlier log entry. Whoever waits for what is
+    /// left out is told that the writer has ended.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     async fn ask(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
         self.send(job(done))?;
@@ -122,9 +135,12 @@ impl Writer {
     }
 }
 
-fn run(mut tables: Tables, jobs: &Receiver<Job>) -> sled::Result<()> {
+fn run(mut tables: Tables, jobs: &Receiver<Job>, leaving: &AtomicBool) -> sled::Result<()> {
     let mut next = None;
     while let Some(job) = next.take().or_else(|| jobs.recv().ok()) {
+        if leaving.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         // Whoever asked may have given up by the time the answer is there.
         match job {
             Job::Rows(first) => next = write_pass(&mut tables, first, jobs)?,
@@ -199,17 +215,22 @@ impl Gathered {
 
 /// About how much memory a row holds on to while it waits.
 fn weight(row: &Row) -> usize {
-    let value = |entry: &crate::state::Entry| entry.value.len();
+    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+    let entry = |entry: &Option<Arc<Entry>>| {
+        entry
+            .as_ref()
+            .map_or(0, |entry| entry.value.len() + text(&entry.session))
+    };
     OVERHEAD
         + match row {
-            Row::Key(_, Some(entry)) | Row::Version(_, _, Some(Some(entry))) => value(entry),
-            Row::Request(_, Some(_))
-            | Row::Counters(_)
-            | Row::Key(_, None)
-            | Row::Version(_, _, None | Some(None))
-            | Row::Record(..)
-            | Row::Tombstone(..)
-            | Row::Request(_, None) => 0,
+            Row::Counters(_) => 0,
+            Row::Key(key, now) => key.as_str().len() + entry(now),
+            Row::Version(_, key, version) => key.as_str().len() + version.as_ref().map_or(0, entry),
+            Row::Record(_, record) => record
+                .as_ref()
+                .map_or(0, |record| text(&record.author) + text(&record.message)),
+            Row::Tombstone(key, _) => key.as_str().len(),
+            Row::Request(id, answer) => id.0.len() + answer.as_ref().map_or(0, |answer| answer.reply.weight()),
         }
 }
 
@@ -230,20 +251,47 @@ mod tests {
     use kvapi::{Key, Revision};
 
     use super::*;
+    use crate::command::{Action, Outcome, Reply, RequestId};
     use crate::raft::StoredMembership;
-    use crate::state::Entry;
+    use crate::state::requests::Remembered;
 
-    fn rows(bytes: usize) -> Vec<Row> {
-        let value = vec![0; bytes].into();
-        let entry = Entry {
-            value,
+    fn entry(bytes: usize) -> Arc<Entry> {
+        Arc::new(Entry {
+            value: vec![0; bytes].into(),
             flags: 0,
             create: Revision(2),
             modify: Revision(2),
             lock_index: 0,
             session: None,
+        })
+    }
+
+    fn rows(bytes: usize) -> Vec<Row> {
+        vec![Row::Key(Key::new("a").unwrap(), Some(entry(bytes)))]
+    }
+
+    #[test]
+    fn a_row_weighs_what_it_holds_on_to() {
+        let key = || Key::new("k".repeat(500)).unwrap();
+        let reply = Reply {
+            revision: Revision(2),
+            outcome: Outcome::Shown(vec![(key(), entry(10_000)); 3]),
         };
-        vec![Row::Key(Key::new("a").unwrap(), Some(Arc::new(entry)))]
+        let answer = Remembered {
+            order: 1,
+            at: 1,
+            action: Action::Delete { key: key(), cas: None }.fingerprint(),
+            reply,
+        };
+        let answered = Row::Request(RequestId("r".into()), Some(Arc::new(answer)));
+
+        assert!(weight(&answered) > 31_500, "{}", weight(&answered));
+        assert_eq!(weight(&Row::Tombstone(key(), None)), OVERHEAD + 500);
+        assert_eq!(weight(&Row::Key(key(), Some(entry(7)))), OVERHEAD + 507);
+        assert_eq!(
+            weight(&Row::Version(Revision(2), key(), Some(Some(entry(7))))),
+            OVERHEAD + 507
+        );
     }
 
     #[tokio::test]
@@ -252,6 +300,7 @@ mod tests {
         let writer = Writer {
             jobs,
             room: Arc::new(Semaphore::new(LAG_BYTES)),
+            leaving: Arc::default(),
         };
         let mark = || Mark::of(&State::default(), None, StoredMembership::default());
         writer.write(rows(LAG_BYTES / 2), mark()).await.unwrap();
@@ -269,6 +318,7 @@ mod tests {
         let writer = Writer {
             jobs,
             room: Arc::new(Semaphore::new(LAG_BYTES)),
+            leaving: Arc::default(),
         };
         drop(waiting);
 

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kvapi::Key;
+use kvstore::clock::Instant;
 use kvstore::command::{Action, Command, FORMAT, Limits, Op, Proposal, Reply, RequestId};
 use kvstore::folder::Folder;
 use kvstore::raft::{Entry, LogId};
@@ -143,8 +145,13 @@ impl Store {
     }
 
     pub(crate) async fn close(self) {
-        self.closing.close().await.unwrap();
+        self.closing.close(whole()).await.unwrap();
     }
+}
+
+/// Until when to close, so that nothing is left behind.
+pub(crate) fn whole() -> Instant {
+    kvstore::clock::now() + Duration::from_secs(60)
 }
 
 pub(crate) fn log_id(index: u64) -> LogId {

@@ -9,7 +9,7 @@ use openraft::EntryPayload;
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _, RaftStateMachine as _};
 use proptest::prelude::*;
 
-use crate::harness::{STARTING, Store, any_command, command, fill, inspect, key, log_id, put, runtime};
+use crate::harness::{STARTING, Store, any_command, command, fill, inspect, key, log_id, put, runtime, whole};
 
 fn state(dir: &Path) -> std::path::PathBuf {
     dir.join("state")
@@ -115,7 +115,7 @@ async fn flipped_bytes_in_the_state_on_disk_change_nothing() {
             let store = Store::open(dir.path()).await;
             assert_eq!(store.digest(), digest, "byte {at}, {start} start");
             aside |= disk::exists(&dir.path().join("state.set-aside"));
-            if let Err(e) = store.closing.close().await {
+            if let Err(e) = store.closing.close(whole()).await {
                 assert!(
                     start == "first" && e.to_string().contains("cannot write the state on disk"),
                     "{e}"
@@ -255,10 +255,32 @@ async fn a_closed_store_is_free_for_the_next_and_a_second_close_does_nothing() {
             .contains("in use by another server")
     );
 
-    store.closing.close().await.unwrap();
-    store.closing.close().await.unwrap();
+    store.closing.close(whole()).await.unwrap();
+    store.closing.close(whole()).await.unwrap();
 
     Store::open(dir.path()).await.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_has_no_time_to_close_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).await;
+    let many = (0..200u8)
+        .map(|i| vec![put(&format!("k/{i}"), vec![i; 50_000])])
+        .collect();
+    store.propose(many).await;
+    store.put("last", "1").await;
+    let digest = store.digest();
+
+    store.closing.close(kvstore::clock::now()).await.unwrap();
+    drop(store);
+
+    let store = Store::open(dir.path()).await;
+    assert_eq!(store.digest(), digest);
+    assert!(!disk::exists(&dir.path().join("state.set-aside")));
+    store.close().await;
+    let found = inspect(dir.path()).await;
+    assert_eq!(found.on_disk.unwrap().digest, digest);
 }
 
 /// Runs a test of this program in a process of its own that dies at a failpoint.
