@@ -45,8 +45,10 @@ const RETRY: Duration = Duration::from_secs(5);
 pub enum Event {
     /// A server answered; it belongs to this cluster.
     Connected { cluster: String },
-    /// The connection is gone, or was refused.
+    /// The connection is gone, or could not be made.
     Lost { reason: String },
+    /// A server answered, and refuses to be watched; waiting will not help.
+    Denied(Problem),
     /// News of the stream that was asked for last.
     Stream(WatchEvent),
     /// What [`Action::Render`] brought.
@@ -265,6 +267,11 @@ impl Core {
             }
             Event::Lost { reason } => {
                 let effect = self.stream.lost(&reason);
+                self.follow(effect, now, out);
+            }
+            Event::Denied(problem) if self.first && self.policy().once => out.push(Action::Fail(problem)),
+            Event::Denied(problem) => {
+                let effect = self.stream.denied(&problem.what);
                 self.follow(effect, now, out);
             }
             Event::Stream(event) => {

@@ -140,10 +140,7 @@ async fn snapshot(client: &Client, scope: Scope, limit: Duration) -> Result<View
                 return Ok(view);
             }
             News::Refused { status, text } => {
-                return Err(Problem::new(
-                    exit::INVALID,
-                    format!("the server answered {status}: {text}"),
-                ));
+                return Err(Problem::from(kvapi::Error::Refused { status, text }));
             }
             News::Lost { reason: told } => reason = told,
             News::Connected { .. } | News::Event(_) => {}

@@ -201,9 +201,7 @@ impl Agent {
                 Event::Stream(event)
             }
             News::Lost { reason } => Event::Lost { reason },
-            News::Refused { status, text } => Event::Lost {
-                reason: format!("the server answered {status}: {text}"),
-            },
+            News::Refused { status, text } => refused(Problem::from(kvapi::Error::Refused { status, text })),
         };
         self.queue.push_back(event);
     }
@@ -452,6 +450,14 @@ pub(crate) async fn hint(client: &Client, key: &str) -> Option<String> {
         .ok()?
         .ok()?;
     nearest::of(key, listed.value.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// A server that only has too much to do is as good as away.
+fn refused(problem: Problem) -> Event {
+    match problem.code {
+        exit::UNAVAILABLE => Event::Lost { reason: problem.what },
+        _ => Event::Denied(problem),
+    }
 }
 
 fn say(level: Level, text: &str) {

@@ -40,6 +40,8 @@ pub struct Stream {
     connected: bool,
     /// Said that the store is away.
     away: bool,
+    /// What was said last about a watch that the store does not allow or understand.
+    denied: Option<String>,
     /// Reconnected, and not known yet whether something was missed.
     catching_up: bool,
     refusal: Option<Refusal>,
@@ -86,7 +88,7 @@ impl Stream {
 
     /// A server answered.
     pub fn connected(&mut self, view: &mut View, cluster: &str) -> Effect {
-        let away = std::mem::take(&mut self.away);
+        let away = std::mem::take(&mut self.away) | self.denied.take().is_some();
         self.connected = true;
         match view.meet(cluster) {
             Err(refusal) => self.refuse(refusal),
@@ -111,15 +113,32 @@ impl Stream {
         if std::mem::replace(&mut self.away, true) {
             return Effect::Nothing;
         }
-        let files = if self.snapshot {
-            "; the files stay as they are"
-        } else {
-            ""
-        };
+        let files = self.files();
         Effect::Say(
             Level::Warn,
             format!("the store is away, trying again until it is back{files}: {reason}"),
         )
+    }
+
+    /// A server answered, and will not be watched. Said once, until it says something else.
+    pub fn denied(&mut self, reason: &str) -> Effect {
+        self.connected = false;
+        if self.denied.replace(reason.to_owned()).as_deref() == Some(reason) {
+            return Effect::Nothing;
+        }
+        let files = self.files();
+        Effect::Say(
+            Level::Error,
+            format!("the store refuses to be watched, asking again until it does not{files}: {reason}"),
+        )
+    }
+
+    fn files(&self) -> &'static str {
+        if self.snapshot {
+            "; the files stay as they are"
+        } else {
+            ""
+        }
     }
 
     /// An event of the stream that was asked for last.

@@ -208,6 +208,27 @@ fn after_an_outage_the_newest_revision_is_rendered_once() {
 }
 
 #[test]
+fn a_watch_that_is_refused_is_told_once_and_ends_only_once() {
+    let denied = || Event::Denied(Problem::new(exit::DENIED, "the server answered 403 Forbidden: no"));
+    let mut world = World::new(CHILD, FIVE);
+    world.on(Event::Tick);
+    let said = |world: &mut World| {
+        let actions = world.core.on(denied(), world.now);
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Say(Level::Error, told) if told.contains("403 Forbidden: no")))
+    };
+    assert_eq!((said(&mut world), said(&mut world)), (true, false));
+    world.put(&[("a", Some("1")), ("b", Some("1"))]);
+    assert!(world.child, "allowed later, it goes on");
+
+    let mut once = World::new("[exec]\ncommand = [\"once\"]", &["{{key \"a\"}}"]);
+    once.on(Event::Tick);
+    once.on(denied());
+    assert_eq!(once.ended, Some(exit::DENIED));
+}
+
+#[test]
 fn a_reconnect_that_missed_nothing_asks_for_nothing() {
     let mut world = World::new(CHILD, FIVE);
     world.put(&[("a", Some("1")), ("b", Some("1"))]);
