@@ -2,7 +2,8 @@
 //!
 //! For programs that read at any time: the files lie in a fresh folder, and the path that programs
 //! know is a symlink to it, swapped by one rename. The folder before stays for whoever is still
-//! reading in it, until the next swap.
+//! reading in it, until the next swap. Until it is swapped in, a folder has another name, so that
+//! one that was never finished can be told from one that is still read.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -23,6 +24,8 @@ pub type Member<'a> = (&'a Path, &'a str, Option<u32>);
 pub struct Pending {
     link: PathBuf,
     fresh: TempDir,
+    /// Its name once it is swapped in.
+    name: PathBuf,
 }
 
 /// Where the symlink led before; `None` if there was none.
@@ -43,14 +46,19 @@ impl Pending {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, told));
         }
         fs::create_dir_all(parent)?;
-        let fresh = tempfile::Builder::new().prefix(&prefix(&name)).tempdir_in(parent)?;
+        let fresh = tempfile::Builder::new()
+            .prefix(&write::unfinished(link))
+            .tempdir_in(parent)?;
         fs::set_permissions(fresh.path(), Permissions::from_mode(0o755))?;
         for (name, text, mode) in members {
             write::atomic(&fresh.path().join(name), text.as_bytes(), *mode)?;
         }
         write::sync_folder(fresh.path())?;
+        let own = fresh.path().to_string_lossy();
+        let chance = own.rsplit('-').next().unwrap_or_default();
         Ok(Self {
             link: link.to_owned(),
+            name: PathBuf::from(format!("{}{chance}", prefix(&name))),
             fresh,
         })
     }
@@ -60,12 +68,15 @@ impl Pending {
     pub fn promote(self) -> Result<Undo, (io::Error, Undo)> {
         let undo = Undo {
             target: fs::read_link(&self.link).ok(),
-            fresh: PathBuf::from(self.fresh.path().file_name().unwrap_or_default()),
+            fresh: self.name,
             link: self.link,
         };
-        let result = point(&undo.link, &undo.fresh);
+        let place = undo.link.with_file_name(&undo.fresh);
+        let result = fs::rename(self.fresh.path(), &place).and_then(|()| point(&undo.link, &undo.fresh));
         if undo.swapped() {
             let _ = self.fresh.keep();
+        } else {
+            let _ = fs::remove_dir_all(&place);
         }
         if let Err(error) = result {
             return Err((error, undo));
@@ -136,7 +147,7 @@ fn listing(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
 
 fn point(link: &Path, target: &Path) -> io::Result<()> {
     let (parent, name) = split(link)?;
-    let temp = parent.join(format!(".{name}.link-{}", std::process::id()));
+    let temp = parent.join(format!(".{name}.keyway-link"));
     match fs::remove_file(&temp) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         Ok(()) | Err(_) => {}
@@ -222,8 +233,9 @@ mod tests {
 
         undo.put_back().unwrap();
         assert!(link.is_dir(), "it was not ours to remove");
-        let made = |entry: fs::DirEntry| write::is_made(&entry.file_name(), &prefix("current"));
-        assert!(!fs::read_dir(dir.path()).unwrap().flatten().any(made));
+        let folders = fs::read_dir(dir.path()).unwrap().flatten();
+        let folders = folders.filter(|entry| entry.file_type().unwrap().is_dir());
+        assert_eq!(folders.count(), 1);
     }
 
     #[test]

@@ -20,7 +20,8 @@
 //! | [`quiescence`] P, [`supervise`] P | when a burst is over; the child's life |
 //! | [`core`] P | **the decisions**: events in, actions out |
 //! | [`run`] | the loop: the one place that waits |
-//! | [`transaction`], [`write`](mod@write), [`folder`], [`journal`] | stage, check, promote, put back; files; what survives a kill |
+//! | [`transaction`], [`write`](mod@write), [`folder`] | stage, check, promote, put back; files |
+//! | [`journal`], [`leftovers`] | what survives a kill; what a kill left that nobody needs |
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
 //! | [`preview`] | `agent render` |
 //! | [`nearest`] P | "did you mean" |
@@ -33,6 +34,7 @@ pub mod folder;
 pub mod graph;
 pub mod helpers;
 pub mod journal;
+pub mod leftovers;
 pub mod lint;
 pub mod load;
 pub mod nearest;

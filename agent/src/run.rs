@@ -32,7 +32,7 @@ use crate::signals::Signals;
 use crate::sources::Sources;
 use crate::transaction::{self, Promoted, Staged};
 use crate::view::{Revisions, View};
-use crate::{child, nearest};
+use crate::{child, leftovers, nearest};
 
 /// How long a template file has to be quiet before it is read again.
 const EDITED: Duration = Duration::from_millis(100);
@@ -85,9 +85,10 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Reads what the last run left, and listens to signals; starts nothing yet.
+    /// Reads what the last run left, clears away what it did not finish, and listens to signals; starts nothing yet.
     pub fn new(plan: Plan, program: Program, client: Client, reaper: Reaper) -> Result<Self, Problem> {
-        let journal = Journal::new(&program.config.state_dir);
+        let journal = Journal::claim(&program.config.state_dir)?;
+        leftovers::clear(&program.config, journal.path());
         let left = journal.read()?;
         let (cluster, floor, unapplied) = match left {
             Some(record) => (record.cluster, record.revisions, !record.applied),
@@ -278,8 +279,9 @@ impl Agent {
             Action::Check { program, set } => {
                 self.staging = Some(set.clone());
                 let (reaper, stop, sender) = (self.reaper.clone(), self.stop.clone(), self.done.0.clone());
+                let state = self.journal.folder().to_owned();
                 self.tasks.spawn(async move {
-                    if let Some(staged) = transaction::stage(program, set, &reaper, &stop).await {
+                    if let Some(staged) = transaction::stage(program, set, &state, &reaper, &stop).await {
                         let _ = sender.send(Done::Staged(staged));
                     }
                 });

@@ -35,13 +35,14 @@ pub struct Promoted {
     folders: Vec<folder::Undo>,
 }
 
-/// Stages a set and checks it; `None` if `stop` came first. The error names the file, the check
+/// Stages a set and checks copies of it in the folder `state`; `None` if `stop` came first. The error names the file, the check
 /// and the reason.
 ///
 /// Only the checks are cut short by `stop`, so that what is being written is never left behind.
 pub async fn stage(
     program: Arc<Program>,
     set: FileSet,
+    state: &Path,
     reaper: &Reaper,
     stop: &CancellationToken,
 ) -> Option<Result<Staged, Unfit>> {
@@ -52,7 +53,7 @@ pub async fn stage(
         Ok(staged) => staged,
         Err(reason) => return Some(Err(Unfit::Unwritable(reason))),
     };
-    let checked = check(&program.config, &set, &staged.changed, reaper);
+    let checked = check(&program.config, &set, &staged.changed, state, reaper);
     let checked = stop.run_until_cancelled(checked).await?;
     Some(checked.map(|()| staged))
 }
@@ -94,13 +95,19 @@ fn prepare(config: &Config, texts: &[Arc<str>]) -> Result<Staged, String> {
 ///
 /// A check with `{}` is run for each changed file, with the path of its copy; one without is run
 /// once. All of them find the copies, named as the files are, in `KEYWAY_STAGED_DIR`.
-async fn check(config: &Config, set: &FileSet, changed: &BTreeSet<TemplateId>, reaper: &Reaper) -> Result<(), Unfit> {
+async fn check(
+    config: &Config,
+    set: &FileSet,
+    changed: &BTreeSet<TemplateId>,
+    state: &Path,
+    reaper: &Reaper,
+) -> Result<(), Unfit> {
     let checked = |id: &TemplateId| config.templates[*id].check.is_some();
     if changed.is_empty() || (config.check.is_none() && !changed.iter().any(checked)) {
         return Ok(());
     }
-    let dir = copies(config, set)
-        .map_err(|e| Unfit::Unwritable(format!("cannot stage in {}: {e}", config.state_dir.display())))?;
+    let dir = copies(config, set, state)
+        .map_err(|e| Unfit::Unwritable(format!("cannot stage in {}: {e}", state.display())))?;
     let names = names(config);
     let env = BTreeMap::from([("KEYWAY_STAGED_DIR".to_owned(), dir.path().display().to_string())]);
     for &id in changed {
@@ -124,11 +131,12 @@ async fn check(config: &Config, set: &FileSet, changed: &BTreeSet<TemplateId>, r
     Ok(())
 }
 
-fn copies(config: &Config, set: &FileSet) -> io::Result<tempfile::TempDir> {
-    std::fs::create_dir_all(&config.state_dir)?;
-    let dir = tempfile::Builder::new()
-        .prefix("staged-")
-        .tempdir_in(&config.state_dir)?;
+/// What the names of the folders with copies begin with.
+pub const COPIES: &str = "keyway-staged-";
+
+fn copies(config: &Config, set: &FileSet, state: &Path) -> io::Result<tempfile::TempDir> {
+    std::fs::create_dir_all(state)?;
+    let dir = tempfile::Builder::new().prefix(COPIES).tempdir_in(state)?;
     for (id, name) in names(config).iter().enumerate() {
         let template = &config.templates[id];
         let path = dir.path().join(name);

@@ -49,9 +49,8 @@ impl Pending {
         fs::create_dir_all(folder)?;
         // A rename is atomic only within one file system, so not in /tmp; the dot keeps the file
         // out of patterns such as `conf.d/*`.
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
         let mut temp = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
+            .prefix(&unfinished(&path))
             .tempfile_in(folder)?;
         temp.write_all(contents)?;
         if let Some((_, meta)) = &old {
@@ -113,6 +112,13 @@ impl Undo {
         }
         sync_folder(folder(&self.path)?)
     }
+}
+
+/// What the name of a file or folder begins with that is being made to replace this one.
+#[must_use]
+pub fn unfinished(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!(".{name}.keyway-new-")
 }
 
 /// Whether a name is one that was made up from this prefix: nothing follows it but the six letters

@@ -7,7 +7,7 @@
 )]
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -271,6 +271,61 @@ fn a_kill_between_promotion_and_apply_loses_no_reload() {
     scene.start(&["run", "-t", "t:out", "--settle", "1ms", "--on-change", command]);
 
     scene.eventually("the lost reload", |scene| scene.read("seen") == "onetwo");
+}
+
+#[test]
+fn what_a_kill_during_a_check_leaves_is_cleared_at_the_next_start() {
+    let mut scene = Scene::new();
+    scene.write("t", "one");
+    scene.start(&["once", "-t", "t:out", "--check", "echo $$ > pid; sleep 60 & wait"]);
+    scene.eventually("the check", |scene| scene.read("pid").ends_with('\n'));
+    scene.signal(Signal::SIGKILL);
+    scene.exit_code();
+    assert_eq!(scene.leftovers().len(), 2, "the new file and the copies");
+    let check = Pid::from_raw(scene.read("pid").trim().parse().unwrap());
+    nix::sys::signal::killpg(check, Signal::SIGKILL).unwrap();
+
+    scene.start(&["once", "-t", "t:out"]);
+
+    assert_eq!((scene.exit_code(), scene.read("out").as_str()), (0, "one"));
+    assert_eq!(scene.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_second_agent_for_the_same_files_is_turned_away() {
+    let mut scene = Scene::new();
+    scene.write("t", "one");
+    scene.start(&["run", "-t", "t:out"]);
+    scene.eventually("the file", |scene| scene.read("out") == "one");
+
+    let mut second = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+    let second = second.current_dir(scene.dir.path()).args(["once", "-t", "t:out"]);
+    let told = second.output().unwrap();
+
+    assert_eq!(told.status.code(), Some(125));
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(told.contains("another agent runs with the state folder"), "{told}");
+}
+
+#[test]
+fn a_store_that_refuses_the_watch_ends_once() {
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", store.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in store.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 8\r\n\r\nnot here");
+            // Closed with something unread in it, the connection would lose the answer.
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    let mut scene = Scene::new();
+    scene.write("t", "{{key \"a\"}}");
+
+    scene.start(&["once", "-t", "t:out", "--addr", &address]);
+
+    assert_eq!(scene.exit_code(), 4, "{}", scene.read("log"));
+    assert!(scene.read("log").contains("403 Forbidden: not here"));
 }
 
 #[test]

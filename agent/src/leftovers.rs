@@ -1,0 +1,117 @@
+//! What a run that was killed left behind: files and folders that nobody will ever swap in.
+//!
+//! They hold settings, so they must not lie about for ever. Only names that the agent makes up
+//! itself, for the destinations of this configuration, are removed; the caller holds the lock of
+//! the state folder, so no other agent is at work on them. What cannot be removed is told and
+//! left.
+
+use std::fs;
+use std::path::Path;
+
+use crate::config::{Config, Destination};
+use crate::transaction::COPIES;
+use crate::write;
+
+/// Removes what is left beside the destinations, and in the folder of the journal (its file).
+pub fn clear(config: &Config, journal: &Path) {
+    for template in &config.templates {
+        if let Destination::File(path) = &template.destination
+            && let Ok(path) = write::follow(path)
+        {
+            clear_beside(&path);
+        }
+    }
+    for link in &config.sets {
+        clear_beside(link);
+    }
+    clear_beside(journal);
+    if let Some(state) = journal.parent() {
+        clear_named(state, COPIES);
+    }
+}
+
+fn clear_beside(path: &Path) {
+    if let Some(folder) = path.parent() {
+        clear_named(folder, &write::unfinished(path));
+    }
+}
+
+fn clear_named(folder: &Path, prefix: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !write::is_made(&entry.file_name(), prefix) {
+            continue;
+        }
+        let path = entry.path();
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+            Ok(kind) if kind.is_file() => fs::remove_file(&path),
+            Ok(_) | Err(_) => continue,
+        };
+        match removed {
+            Ok(()) => tracing::info!(path = %path.display(), "removed what a killed run had not finished"),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove what a killed run left"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::config::Raw;
+
+    #[test]
+    fn only_what_was_made_up_for_these_destinations_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        let text = format!(
+            "[[template]]\ncontents = \"\"\ndestination = \"{}\"\n\
+             [[set]]\ndir = \"{}\"\n[[set.template]]\ncontents = \"\"\ndestination = \"x\"\n",
+            place("app").display(),
+            place("live").display(),
+        );
+        let config = Raw::parse(&text, &place("agent.toml")).unwrap().check(false).unwrap();
+        let journal = place("state/journal.json");
+        for folder in [
+            "state/keyway-staged-abc123",
+            ".live.keyway-new-abc123",
+            ".live.keyway-abc123",
+        ] {
+            fs::create_dir_all(place(folder).join("sub")).unwrap();
+        }
+        for name in [
+            ".app.keyway-new-abc123",
+            "state/.journal.json.keyway-new-abc123",
+            "app",
+            ".app.swp",
+            ".app.keyway-new-by-hand",
+            ".other.keyway-new-abc123",
+            "state/journal.json",
+        ] {
+            File::create(place(name)).unwrap();
+        }
+
+        clear(&config, &journal);
+
+        let names = |folder: &str| {
+            let mut names: Vec<_> = fs::read_dir(place(folder))
+                .unwrap()
+                .flatten()
+                .map(|e| e.file_name())
+                .collect();
+            names.sort();
+            names
+        };
+        let kept = [
+            ".app.keyway-new-by-hand",
+            ".app.swp",
+            ".live.keyway-abc123",
+            ".other.keyway-new-abc123",
+            "app",
+            "state",
+        ];
+        assert_eq!(names(""), kept);
+        assert_eq!(names("state"), ["journal.json"]);
+    }
+}
