@@ -1,14 +1,55 @@
 //! README's commands do what README says.
 
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::sys::signal::Signal;
 
-use crate::harness::{Home, Server, alone, binary, test};
+use crate::harness::{Exit, Home, Process, Program, alone, binary, command, eventually, holds, long, test, write_file};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Every command of README, in its order, and how it is tried: a new one has to be added here.
+const COMMANDS: &[(&str, Tried)] = &[
+    ("cargo run --release -- demo", Tried::InAFreshClone),
+    (
+        "cargo install --locked --path .",
+        Tried::Not("it builds once more what the first command built; CI has no time for that"),
+    ),
+    ("keyway dev", Tried::AsAStore),
+    ("keyway kv put web/backends/a 127.0.0.1:9001", Tried::ToItsEnd),
+    ("keyway kv put web/server_name www.example.org", Tried::ToItsEnd),
+    ("keyway kv get web/server_name", Tried::ToItsEnd),
+    ("keyway kv ls -r web", Tried::ToItsEnd),
+    ("keyway agent render -t templates/nginx.conf.hbs", Tried::ToItsEnd),
+    (
+        "keyway agent run -t templates/nginx.conf.hbs:/etc/nginx/nginx.conf --check 'nginx -t -q -c {}' \
+         --on-change signal=HUP -- nginx -g 'daemon off;'",
+        Tried::AsAnAgent,
+    ),
+    (
+        "tests/run",
+        Tried::Not("it is what runs this; `tests/run --long` runs it in an empty Debian"),
+    ),
+];
+
+/// How a command is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// By a test of its own.
+    InAFreshClone,
+    /// As it stands there, on a free port; those after it find it there.
+    AsAStore,
+    /// As it stands there.
+    ToItsEnd,
+    /// With nginx's files in the test's folder, until a setting has changed.
+    AsAnAgent,
+    /// Not here, and why.
+    Not(&'static str),
+}
 
 fn readme() -> anyhow::Result<String> {
     Ok(std::fs::read_to_string(Path::new(HERE).join("README.md"))?)
@@ -48,23 +89,43 @@ fn clone(home: &Home) -> anyhow::Result<std::path::PathBuf> {
     Ok(to)
 }
 
+/// A `CARGO_HOME` with this machine's settings and nothing else.
+fn empty_cargo_home(home: &Home) -> anyhow::Result<PathBuf> {
+    let to = home.path("cargo");
+    std::fs::create_dir_all(&to)?;
+    let from = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let from = from.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    for name in ["config.toml", "config"] {
+        let file = from.as_ref().map(|from| from.join(name)).filter(|file| file.exists());
+        if let Some(file) = file {
+            write_file(&to.join(name), std::fs::read(file)?)?;
+        }
+    }
+    Ok(to)
+}
+
+/// On every day in a target folder of its own, which is kept, so that only what changed is built, and
+/// with the sources that cargo has already fetched. In the full run both are empty at first, as on a
+/// machine that sees the repository for the first time.
 #[test]
 fn the_first_command_in_a_fresh_clone_shows_the_main_job() {
     alone(Duration::from_secs(30 * 60), async |home| {
         let readme = readme()?;
         let first = commands(&readme).first().copied().context("README has commands")?;
-        assert_eq!(first, "cargo run --release -- demo");
-        let clone = clone(home)?;
-
+        assert_eq!(COMMANDS.first(), Some(&(first, Tried::InAFreshClone)));
         let mut cargo = Command::new("cargo");
         cargo
             .args(first.split(' ').skip(1))
             .arg("--once")
-            .current_dir(clone)
-            // Its own, so that nothing of this build helps it; kept, so that only what changed is
-            // built the next time.
-            .env("CARGO_TARGET_DIR", Path::new(HERE).join("target/readme"))
+            .current_dir(clone(home)?)
             .env_remove("RUSTFLAGS");
+        if long(false, true) {
+            cargo
+                .env("CARGO_HOME", empty_cargo_home(home)?)
+                .env("CARGO_TARGET_DIR", home.path("target"));
+        } else {
+            cargo.env("CARGO_TARGET_DIR", Path::new(HERE).join("target/readme"));
+        }
         let said = tokio::task::spawn_blocking(move || run(&mut cargo)).await??;
 
         assert!(said.contains("keyway kv put"), "{said}");
@@ -72,48 +133,107 @@ fn the_first_command_in_a_fresh_clone_shows_the_main_job() {
     });
 }
 
-/// Runs the README's `keyway` commands that end by themselves, in order, as they stand there.
+#[test]
+fn every_command_of_the_readme_is_tried_or_there_is_a_reason_why_not() {
+    let readme = readme().unwrap();
+    let listed: Vec<&str> = COMMANDS.iter().map(|(command, _)| *command).collect();
+    assert_eq!(commands(&readme), listed);
+    for (command, tried) in COMMANDS {
+        assert_ne!(*tried, Tried::Not(""), "{command}");
+    }
+}
+
+/// Follows README from `keyway dev` on, each command after the other, as a reader does.
 #[test]
 fn the_keyway_commands_of_the_readme_work() {
     test(async |home| {
-        let readme = readme()?;
-        let server = Server::start(home).await?;
         for file in std::fs::read_dir(Path::new(HERE).join("templates"))? {
             let file = file?;
-            home.write(
-                &format!("templates/{}", file.file_name().to_string_lossy()),
-                std::fs::read(file.path())?,
-            )?;
+            let name = file.file_name().to_string_lossy().into_owned();
+            home.write(&format!("templates/{name}"), std::fs::read(file.path())?)?;
         }
-        let folder = binary("keyway")?
-            .parent()
-            .context("it is in a folder")?
-            .display()
-            .to_string();
-        let mut count = 0;
-        for command in commands(&readme) {
-            let ends = command.starts_with("keyway kv ") || command.starts_with("keyway agent render");
-            if !ends || command.contains(" watch ") {
-                continue;
+        let mut store: Option<(Program, String)> = None;
+        for (command, tried) in COMMANDS {
+            let address = store.as_ref().map(|(_, address)| address.as_str());
+            match tried {
+                Tried::InAFreshClone | Tried::Not(_) => {}
+                Tried::AsAStore => store = Some(dev(home, command).await?),
+                Tried::ToItsEnd => {
+                    let mut shell = shell(home, command, address)?;
+                    tokio::task::spawn_blocking(move || run(&mut shell)).await??;
+                }
+                Tried::AsAnAgent => agent(home, command, address).await?,
             }
-            let mut shell = Command::new("sh");
-            shell
-                .args(["-ec", command])
-                .current_dir(home.dir())
-                .env("KEYWAY_ADDR", server.address.to_string())
-                .env(
-                    "PATH",
-                    format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()),
-                );
-            tokio::task::spawn_blocking(move || run(&mut shell)).await??;
-            count += 1;
         }
-        assert!(
-            count >= 3,
-            "README shows at least three commands that can be tried here, not {count}"
-        );
+        let (mut dev, _) = store.context("README starts a store")?;
+        dev.signal(Signal::SIGINT)?;
+        assert_eq!(dev.exit().await?, Exit::Code(0));
         Ok(())
     });
+}
+
+/// What the reader's shell becomes: the programs on the path, the store where it is.
+fn shell(home: &Home, line: &str, address: Option<&str>) -> anyhow::Result<Command> {
+    let keyway = binary("keyway")?;
+    let folder = keyway.parent().context("it is in a folder")?.display();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = command(home, "sh");
+    // Debian keeps the programs of daemons where only root's path leads.
+    shell
+        .args(["-ec", &format!("exec {line}")])
+        .env("PATH", format!("{folder}:{path}:/usr/sbin:/sbin"));
+    if let Some(address) = address {
+        shell.env("KEYWAY_ADDR", address);
+    }
+    Ok(shell)
+}
+
+/// `keyway dev` and its address. Its port may be taken here, so it gets a free one.
+async fn dev(home: &Home, line: &str) -> anyhow::Result<(Program, String)> {
+    let mut shell = shell(home, line, None)?;
+    shell.env("KEYWAY_DEV_HTTP_ADDR", "127.0.0.1:0");
+    let mut dev = Program::start(home, "dev", &mut shell)?;
+    let address = dev.line("where it listens", 0, |line| {
+        let (_, rest) = line.split_once("http=")?;
+        Some(rest.split(' ').next()?.to_owned())
+    });
+    let address = address.await?;
+    Ok((dev, address))
+}
+
+/// The agent in front of nginx: a `kv put` is a new file, and new workers of the same nginx.
+async fn agent(home: &Home, line: &str, address: Option<&str>) -> anyhow::Result<()> {
+    let (conf, pid, socket) = (home.path("nginx.conf"), home.path("nginx.pid"), home.path("nginx.sock"));
+    let put = async |key: &str, value: &str| {
+        let mut shell = shell(home, &format!("keyway kv put {key} {value}"), address)?;
+        tokio::task::spawn_blocking(move || run(&mut shell)).await?
+    };
+    put("nginx/pid", &pid.display().to_string()).await?;
+    put("web/listen", &format!("unix:{}", socket.display())).await?;
+    let here = line.replace("/etc/nginx/nginx.conf", &conf.display().to_string());
+    let here = here.replace("-- nginx ", &format!("-- nginx -c {} ", conf.display()));
+    let mut agent = Program::start(home, "agent", &mut shell(home, &here, address)?)?;
+    // The check of the file opens the socket and the file of the number too, for a moment.
+    let number = async || home.read("nginx.pid").ok()?.trim().parse::<i32>().ok();
+    let nginx = eventually("nginx is up", number).await?;
+    let workers = || -> Vec<Process> {
+        let children = agent.children();
+        children.into_iter().filter(|process| process.parent == nginx).collect()
+    };
+    let before = eventually("nginx has workers", async || {
+        Some(workers()).filter(|now| !now.is_empty())
+    })
+    .await?;
+
+    put("web/server_name", "www.example.net").await?;
+
+    holds("the workers are new", async || !before.iter().any(Process::runs)).await?;
+    assert!(home.read("nginx.conf")?.contains("server_name www.example.net;"));
+    assert!(UnixStream::connect(&socket).is_ok());
+    assert!(Process::of(nginx).is_some_and(|process| process.parent == agent.pid()));
+    agent.signal(Signal::SIGTERM)?;
+    assert_eq!(agent.exit().await?, Exit::Code(0));
+    Ok(())
 }
 
 #[test]

@@ -16,6 +16,6 @@ pub(crate) use home::{Home, write_file};
 pub(crate) use keyway::{Keyway, Said};
 pub(crate) use link::Link;
 pub(crate) use process::{Process, by_environment, descendants};
-pub(crate) use program::{Exit, Program, binary};
+pub(crate) use program::{Exit, Program, binary, command};
 pub(crate) use server::{Options, Server};
 pub(crate) use test::{alone, long, test};

@@ -53,7 +53,7 @@ pub(crate) fn binary(name: &str) -> anyhow::Result<PathBuf> {
 
 /// A command as a test runs it: in the test's folder, and with nothing of the caller's
 /// settings.
-pub(super) fn command(home: &Home, program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn command(home: &Home, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("KEYWAY_") {
