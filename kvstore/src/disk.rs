@@ -97,11 +97,6 @@ pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// What the files of a folder hold together, in bytes.
-pub fn size_of_files(dir: &Path) -> io::Result<u64> {
-    entries(dir)?.iter().map(|path| Ok(path.metadata()?.len())).sum()
-}
-
 /// Removes a file.
 pub fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;

@@ -24,8 +24,9 @@ use tokio::sync::oneshot;
 use super::codec::{LogId, Payload, Vote};
 use super::fatal::Fatal;
 use super::size::LogSize;
+use super::tail::{self, Torn};
+use crate::failpoint;
 use crate::raft::{self, Entry, StorageError, TypeConfig};
-use crate::{disk, failpoint};
 
 /// A file of the log is closed at this size, and removed when all of it has been purged.
 const CHUNK_BYTES: usize = 16 << 20;
@@ -52,7 +53,7 @@ struct Shared {
 
 /// `raft-log`'s types with ours filled in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Types;
+pub(super) struct Types;
 
 impl raft_log::Types for Types {
     type LogId = LogId;
@@ -71,7 +72,7 @@ impl raft_log::Types for Types {
 }
 
 /// Who is told of a flush. Whoever it is, a failure is also [`Fatal`].
-struct Flushed {
+pub(super) struct Flushed {
     fatal: Fatal,
     told: Told,
 }
@@ -102,17 +103,21 @@ impl raft_log::Callback for Flushed {
 }
 
 impl LogStore {
-    /// Opens the log in a folder that exists; the torn end of a crash is cut off.
+    /// Opens the log in a folder that exists. The record that a crash cut off is removed; a log
+    /// that is damaged before its end stays as it is and is an error.
     pub(super) fn open(dir: &Path, fatal: Fatal) -> io::Result<Self> {
+        let torn = tail::look(dir)?;
         let dir = dir
             .to_str()
             .ok_or_else(|| io::Error::other("the folder's name is not UTF-8"))?;
-        let before = disk::size_of_files(Path::new(dir))?;
         let log = RaftLog::<Types>::open(Arc::new(config(dir)))?;
-        if let Some(bytes @ 1..) = before.checked_sub(log.on_disk_size()) {
+        if let Some(Torn { file, at, bytes }) = torn {
+            let file = file.display();
             tracing::info!(
+                %file,
+                at,
                 bytes,
-                "the log's last write was cut off in the middle; what was not acknowledged is gone"
+                "the log's last record was incomplete, as a crash in the middle of a write leaves it, and is removed"
             );
         }
         Ok(Self {
