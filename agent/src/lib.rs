@@ -19,7 +19,7 @@
 //! | [`view`] P, [`stream`] P, [`graph`] P | our copy of the keys; what news mean for it; who reads what |
 //! | [`quiescence`] P, [`supervise`] P | when a burst is over; the child's life |
 //! | [`core`] P | **the decisions**: events in, actions out |
-//! | [`run`] | the loop: the one place that waits |
+//! | [`run`], [`work`] | the loop: the one place that waits; what it has started, and how that ends |
 //! | [`transaction`], [`write`](mod@write), [`folder`] | stage, check, promote, put back; files |
 //! | [`journal`], [`leftovers`] | what survives a kill; what a kill left that nobody needs |
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
@@ -52,4 +52,5 @@ pub mod syntax;
 pub mod templates;
 pub mod transaction;
 pub mod view;
+pub mod work;
 pub mod write;

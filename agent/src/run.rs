@@ -16,11 +16,8 @@ use kvapi::watch::{News, Watch};
 use kvapi::{Client, Consistency};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio::time::sleep_until;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::core::{Action, Core, Event, FileSet, Level, Unfit};
 use crate::graph::Reads;
@@ -32,6 +29,7 @@ use crate::signals::Signals;
 use crate::sources::Sources;
 use crate::transaction::{self, Promoted, Staged};
 use crate::view::{Revisions, View};
+use crate::work::Work;
 use crate::{child, leftovers, nearest};
 
 /// How long a template file has to be quiet before it is read again.
@@ -74,18 +72,13 @@ pub struct Agent {
     staged: Option<(Staged, FileSet)>,
     staging: Option<FileSet>,
     promoted: Option<Promoted>,
-    done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
     queue: VecDeque<Event>,
-    /// Everything that has to be over before the end.
-    tasks: TaskTracker,
-    /// Cuts short what may be.
-    stop: CancellationToken,
-    /// The last change of files or journal; the next one begins when it is over.
-    disk: Option<JoinHandle<()>>,
+    work: Work<Done>,
 }
 
 impl Agent {
-    /// Reads what the last run left, clears away what it did not finish, and listens to signals; starts nothing yet.
+    /// Reads what the last run left, clears away what it did not finish, and listens to signals;
+    /// starts nothing yet.
     pub fn new(plan: Plan, program: Program, client: Client, reaper: Reaper) -> Result<Self, Problem> {
         let journal = Journal::claim(&program.config.state_dir)?;
         leftovers::clear(&program.config, journal.path());
@@ -117,25 +110,20 @@ impl Agent {
             staged: None,
             staging: None,
             promoted: None,
-            done: mpsc::unbounded_channel(),
             queue: VecDeque::new(),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            disk: None,
+            work: Work::default(),
         })
     }
 
     /// Runs until the child has ended, the only set is in place, or somebody asked for the end;
     /// returns the exit code.
     pub async fn run(mut self) -> Result<u8, Problem> {
-        let ended = self.work().await;
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        let ended = self.follow().await;
+        self.work.finish().await;
         ended
     }
 
-    async fn work(&mut self) -> Result<u8, Problem> {
+    async fn follow(&mut self) -> Result<u8, Problem> {
         self.queue.push_back(Event::Tick);
         loop {
             while let Some(event) = self.queue.pop_front() {
@@ -156,7 +144,7 @@ impl Agent {
             biased; // a flood of changes must not delay a stop, an exit or a deadline
             signal = self.signals.next() => self.signal(signal),
             exit = exited(&mut self.child) => self.exited(exit),
-            Some(done) = self.done.1.recv() => self.take(done)?,
+            Some(done) = self.work.next() => self.take(done)?,
             () = until(deadline) => self.tick(),
             news = news(&mut self.watch) => self.news(news),
             () = self.sources.next() => self.reread_at = Some(Instant::now() + EDITED),
@@ -259,7 +247,7 @@ impl Agent {
                     env: self.env.clone(),
                     missing: program.config.policy.missing,
                 };
-                self.blocking(move || {
+                self.work.look(move || {
                     let all = || {
                         ids.iter()
                             .map(|id| render(&program.templates, *id, &view, &around))
@@ -278,18 +266,16 @@ impl Agent {
             }
             Action::Check { program, set } => {
                 self.staging = Some(set.clone());
-                let (reaper, stop, sender) = (self.reaper.clone(), self.stop.clone(), self.done.0.clone());
-                let state = self.journal.folder().to_owned();
-                self.tasks.spawn(async move {
-                    if let Some(staged) = transaction::stage(program, set, &state, &reaper, &stop).await {
-                        let _ = sender.send(Done::Staged(staged));
-                    }
+                let (reaper, state) = (self.reaper.clone(), self.journal.folder().to_owned());
+                self.work.start_with(|stop| async move {
+                    let staged = transaction::stage(program, set, &state, &reaper, &stop).await;
+                    staged.map(Done::Staged)
                 });
             }
             Action::Promote => self.promote(),
             Action::PutBack => {
                 let promoted = self.promoted.take();
-                self.in_order(move || {
+                self.work.in_order(move || {
                     let result = promoted.map_or(Ok(()), |promoted| promoted.put_back());
                     Some(Done::Event(Event::PutBack(result.map_err(|e| e.to_string()))))
                 });
@@ -299,7 +285,7 @@ impl Agent {
             Action::SignalChild(signal) => self.send(signal, Reaper::signal),
             Action::Reload { attempt, signal } => {
                 let (reaper, pid) = (self.reaper.clone(), self.child.as_ref().map(|(pid, _)| *pid));
-                self.task(async move {
+                self.work.start(async move {
                     let result = match pid {
                         Some(pid) => child::reload(&reaper, pid, signal).await,
                         None => Err("there is no process".to_owned()),
@@ -309,7 +295,7 @@ impl Agent {
             }
             Action::Run { attempt, command } => {
                 let reaper = self.reaper.clone();
-                self.task(async move {
+                self.work.start(async move {
                     let result = child::run(&reaper, &command, &[].into()).await;
                     let result = result.map_err(|reason| format!("`{command}`: {reason}"));
                     Done::Event(Event::Applied { attempt, result })
@@ -330,7 +316,7 @@ impl Agent {
         };
         self.promoted = None;
         let journal = self.journal.clone();
-        self.in_order(move || {
+        self.work.in_order(move || {
             let noted = journal.write(&set.cluster, set.revisions, false);
             let noted = noted.map_err(|e| format!("the journal: {e}"));
             Some(Done::Promoted(noted.and_then(|()| staged.promote())))
@@ -339,7 +325,7 @@ impl Agent {
 
     fn remember(&mut self, cluster: String, revisions: Revisions) {
         let journal = self.journal.clone();
-        self.in_order(move || {
+        self.work.in_order(move || {
             if let Err(error) = journal.write(&cluster, revisions, true) {
                 tracing::warn!(%error, "cannot note in the journal that {revisions} is applied; it will be applied again");
             }
@@ -374,7 +360,7 @@ impl Agent {
 
     fn lacking(&self, lacks: Vec<Lack>, fatal: bool) {
         let client = self.client.clone();
-        self.task(async move {
+        self.work.start(async move {
             let mut told = Vec::with_capacity(lacks.len());
             let mut help = Vec::new();
             for lack in &lacks {
@@ -405,40 +391,10 @@ impl Agent {
 
     fn load(&self, asked: bool) {
         let (plan, before) = (self.plan.clone(), Arc::clone(&self.program));
-        self.blocking(move || Done::Loaded {
+        self.work.look(move || Done::Loaded {
             result: plan.load(Some(&before)).map(Arc::new),
             asked,
         });
-    }
-
-    /// Starts what may be cut short at the end.
-    fn task(&self, work: impl Future<Output = Done> + Send + 'static) {
-        let (sender, stop) = (self.done.0.clone(), self.stop.clone());
-        self.tasks.spawn(async move {
-            if let Some(done) = stop.run_until_cancelled(work).await {
-                let _ = sender.send(done);
-            }
-        });
-    }
-
-    /// Starts a change of files or journal, to be done after those before it and before the end.
-    fn in_order(&mut self, work: impl FnOnce() -> Option<Done> + Send + 'static) {
-        let (sender, before) = (self.done.0.clone(), self.disk.take());
-        self.disk = Some(self.tasks.spawn(async move {
-            if let Some(before) = before {
-                let _ = before.await;
-            }
-            let done = tokio::task::spawn_blocking(work).await;
-            if let Some(done) = done.ok().flatten() {
-                let _ = sender.send(done);
-            }
-        }));
-    }
-
-    /// Starts what changes nothing; nobody waits for it at the end.
-    fn blocking(&self, work: impl FnOnce() -> Done + Send + 'static) {
-        let sender = self.done.0.clone();
-        tokio::task::spawn_blocking(move || drop(sender.send(work())));
     }
 }
 

@@ -35,8 +35,8 @@ pub struct Promoted {
     folders: Vec<folder::Undo>,
 }
 
-/// Stages a set and checks copies of it in the folder `state`; `None` if `stop` came first. The error names the file, the check
-/// and the reason.
+/// Stages a set and checks copies of it in the folder `state`; `None` if `stop` came first. The
+/// error names the file, the check and the reason.
 ///
 /// Only the checks are cut short by `stop`, so that what is being written is never left behind.
 pub async fn stage(
