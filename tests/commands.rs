@@ -180,11 +180,15 @@ fn a_deletion_says_what_was_not_there() {
 }
 
 #[test]
-fn a_revision_behind_cas_is_refused_with_the_remedy() {
+fn a_revision_in_the_wrong_place_is_refused_with_the_remedy() {
     test(async |home| {
         let server = Server::start(home).await?;
         let said = kv(&server, home, &["put", "a/b", "5", "--cas", "0"]).await?.expect(2)?;
         assert!(said.err.contains("--cas --modify-index 0"), "{}", said.err);
+        // A revision alone would be a write without a condition.
+        let said = kv(&server, home, &["put", "a/b", "5", "-modify-index=7"]).await?;
+        assert!(said.expect(2)?.err.contains("--cas"));
+        kv(&server, home, &["get", "a/b"]).await?.expect(1)?;
         Ok(())
     });
 }

@@ -33,7 +33,7 @@ pub(crate) struct Put {
     #[arg(long, hide_short_help = true)]
     cas: bool,
     /// See --cas
-    #[arg(long, value_name = "REVISION", hide_short_help = true)]
+    #[arg(long, value_name = "REVISION", hide_short_help = true, requires = "cas")]
     modify_index: Option<u64>,
     /// Opaque number to store with the value
     #[arg(long, value_name = "N", default_value_t = 0)]
