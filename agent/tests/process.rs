@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// A folder with templates, and an agent that works in it.
@@ -81,6 +81,12 @@ impl Scene {
     fn signal(&self, signal: Signal) {
         let pid = self.agent.as_ref().unwrap().id().cast_signed();
         kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Ends what a killed agent had started, by the file that has its process group.
+    fn end_group(&self, name: &str) {
+        let group = Pid::from_raw(self.read(name).trim().parse().unwrap());
+        killpg(group, Signal::SIGKILL).unwrap();
     }
 
     fn exit_code(&mut self) -> i32 {
@@ -254,14 +260,15 @@ fn a_stop_during_a_check_ends_the_check_and_leaves_nothing_behind() {
 fn a_kill_between_promotion_and_apply_loses_no_reload() {
     let mut scene = Scene::new();
     scene.write("t", "one");
-    let command = "command=if [ -e hold ]; then touch held; sleep 60; fi; cat out >> seen";
+    let command = "command=if [ -e hold ]; then echo $$ > held; sleep 60; fi; cat out >> seen";
     scene.start(&["run", "-t", "t:out", "--settle", "1ms", "--on-change", command]);
     scene.eventually("the first", |scene| scene.read("seen") == "one");
     scene.write("hold", "");
     scene.write("t", "two");
-    scene.eventually("the command", |scene| scene.path("held").exists());
+    scene.eventually("the command", |scene| scene.read("held").ends_with('\n'));
     scene.signal(Signal::SIGKILL);
     scene.exit_code();
+    scene.end_group("held");
     fs::remove_file(scene.path("hold")).unwrap();
     assert_eq!(
         (scene.read("out").as_str(), scene.read("seen").as_str()),
@@ -282,8 +289,7 @@ fn what_a_kill_during_a_check_leaves_is_cleared_at_the_next_start() {
     scene.signal(Signal::SIGKILL);
     scene.exit_code();
     assert_eq!(scene.leftovers().len(), 2, "the new file and the copies");
-    let check = Pid::from_raw(scene.read("pid").trim().parse().unwrap());
-    nix::sys::signal::killpg(check, Signal::SIGKILL).unwrap();
+    scene.end_group("pid");
 
     scene.start(&["once", "-t", "t:out"]);
 
