@@ -206,7 +206,7 @@ impl Node {
     }
 
     /// Stops Raft and closes the store. What was acknowledged is in the log; the state on disk
-    /// is brought up to it if that takes no longer than [`CLOSE`].
+    /// is brought up to it if that takes no longer than `CLOSE`.
     pub async fn close(&self) -> anyhow::Result<()> {
         let until = clock::now() + CLOSE;
         self.inner.stopping.cancel();
