@@ -9,7 +9,7 @@ use kvapi::Key;
 use kvstore::clock::Instant;
 use kvstore::command::{Action, Command, FORMAT, Limits, Op, Proposal, Reply, RequestId};
 use kvstore::folder::Folder;
-use kvstore::raft::{Entry, LogId};
+use kvstore::raft::{Entry, LogId, Vote};
 use kvstore::state::{Event, State};
 use kvstore::store::{self, Closing, LogSize, LogStore, StateMachine};
 use kvstore::view::{Sink, Views};
@@ -110,6 +110,10 @@ impl Store {
             .save_committed(entries.last().map(|entry| entry.log_id))
             .await
             .unwrap();
+        // What is committed is noted without waiting for the disk, and a server alone finds it out
+        // again by an election, which there is none of here. A vote is waited for, and with it
+        // whatever was written before it.
+        self.log.save_vote(&Vote::new(1, 1)).await.unwrap();
         entries
     }
 
