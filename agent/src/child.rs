@@ -89,6 +89,7 @@ pub async fn reload(reaper: &Reaper, pid: Pid, signal: Signal) -> Result<(), Str
         if Instant::now() >= until {
             return Err(format!("process {pid} has no handler for {signal} and would die of it"));
         }
+        // The kernel tells nobody when a process changes how it takes a signal.
         sleep(Duration::from_millis(5)).await;
     }
     reaper

@@ -98,6 +98,7 @@ async fn round(raft: &Raft, views: &Views) -> Result<Arc<State>, ReadError> {
                 if clock::now() >= deadline {
                     return Err(ReadError::NoLeader);
                 }
+                // What is known of the leader lags behind what Raft says: not to be asked in a spin.
                 clock::sleep(Duration::from_millis(10)).await;
             }
             Err(RaftError::Fatal(_)) => return Err(ReadError::Stopping),
