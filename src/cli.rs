@@ -1,16 +1,11 @@
 //! The command line: every command and flag. What a command does is in the file of its name.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use agent::cli::AgentCommand;
-use clap::{ArgAction, Args, Command as ClapCommand, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use kvapi::Consistency;
-use serde::Deserialize;
+use clap::{ArgAction, Command as ClapCommand, CommandFactory as _, Parser, Subcommand};
 
-use crate::output::Format;
-use crate::paint::ColorChoice;
+use crate::globals::Globals;
 
 /// Gets runtime settings into running processes, safely.
 #[derive(Debug, Parser)]
@@ -53,114 +48,6 @@ pub(crate) enum Command {
     Version,
     /// Explain a command, `exit-codes` or `environment`
     Help(crate::help::Help),
-}
-
-/// The flags that every command takes.
-#[derive(Debug, Default, Args)]
-pub(crate) struct Globals {
-    /// Servers to ask, in turn until one answers: http://HOST:PORT or unix:///PATH
-    #[arg(long, global = true, value_name = "URL[,URL...]", help_heading = "Connection")]
-    pub(crate) addr: Option<String>,
-    /// Token to show to the server; a file is safer
-    #[arg(
-        long,
-        global = true,
-        help_heading = "Connection",
-        hide_short_help = true,
-        hide_env_values = true
-    )]
-    pub(crate) token: Option<String>,
-    /// File that holds the token
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "Connection",
-        hide_short_help = true
-    )]
-    pub(crate) token_file: Option<PathBuf>,
-    /// How long a request may take, such as 500ms, 30s or 1h30m [default: 10s]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = kvapi::duration::parse, help_heading = "Connection")]
-    pub(crate) timeout: Option<Duration>,
-    /// How fresh a read must be [default: default]
-    #[arg(
-        long,
-        global = true,
-        value_name = "MODE",
-        help_heading = "Connection",
-        hide_short_help = true
-    )]
-    pub(crate) consistency: Option<ReadMode>,
-    /// The same as --consistency stale
-    #[arg(long, global = true, hide = true, conflicts_with = "consistent")]
-    pub(crate) stale: bool,
-    /// The same as --consistency consistent
-    #[arg(long, global = true, hide = true)]
-    pub(crate) consistent: bool,
-    /// Form of the data [default: text]
-    #[arg(short, long, global = true, value_name = "FORMAT", help_heading = "Output")]
-    pub(crate) output: Option<Format>,
-    /// When to use colour [default: auto]
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        help_heading = "Output",
-        hide_short_help = true
-    )]
-    pub(crate) color: Option<ColorChoice>,
-    /// Say nothing but errors
-    #[arg(short, long, global = true, help_heading = "Output", hide_short_help = true)]
-    pub(crate) quiet: bool,
-    /// Log more; twice for everything
-    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]
-    pub(crate) verbose: u8,
-    /// Form of the log lines on stderr [default: text]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FORMAT",
-        help_heading = "Output",
-        hide_short_help = true
-    )]
-    pub(crate) log_format: Option<LogFormat>,
-    /// Answer every question with yes
-    #[arg(short, long, global = true, help_heading = "Questions", hide_short_help = true)]
-    pub(crate) yes: bool,
-    /// Never ask, refuse instead
-    #[arg(long, global = true, help_heading = "Questions", hide_short_help = true)]
-    pub(crate) no_input: bool,
-}
-
-/// How fresh a read must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ReadMode {
-    /// Linearizable; on Consul, the leader's word
-    Default,
-    /// Linearizable
-    Consistent,
-    /// What the server asked has, however old
-    Stale,
-}
-
-impl From<ReadMode> for Consistency {
-    fn from(mode: ReadMode) -> Self {
-        match mode {
-            ReadMode::Default => Self::Default,
-            ReadMode::Consistent => Self::Consistent,
-            ReadMode::Stale => Self::Stale,
-        }
-    }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    #[default]
-    Text,
-    Json,
 }
 
 /// The tree of commands, in which each flag has its environment variable.

@@ -31,7 +31,7 @@ Environment of keyway and keyway-agent
 
   KEYWAY_ADDR             servers, separated by commas [default: http://127.0.0.1:8500]
   KEYWAY_TOKEN            token to show; KEYWAY_TOKEN_FILE names a file that holds it
-  KEYWAY_OUTPUT           text, json, jsonl or raw
+  KEYWAY_OUTPUT           text, json, jsonl, yaml, table, raw or name
   KEYWAY_TIMEOUT          such as 30s
   KEYWAY_<FLAG>           any other flag that every command takes
   KEYWAY_<COMMAND>_<FLAG> any flag: --if-rev of `keyway kv put` is KEYWAY_KV_PUT_IF_REV;
@@ -43,7 +43,8 @@ Environment of keyway and keyway-agent
 
 A flag outranks its variable, and that outranks the files, nearest first:
 ./keyway.toml, $XDG_CONFIG_HOME/keyway/config.toml (~/.config), /etc/keyway/config.toml.
-Their keys: addr, token_file (not in ./keyway.toml), output, color, timeout, consistency, log_format.
+Their keys: addr, token_file (not in ./keyway.toml), output, color, progress, utc, timeout, consistency,
+log_format.
 
 CONSUL_HTTP_ADDR and its like are not read.";
 

@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::LogFormat;
+use crate::globals::LogFormat;
 use crate::settings::Settings;
 
 /// Starts logging: `KEYWAY_LOG` over -q and -v over what the command is used to (`calm` shows

@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | [`cli`] | every command and flag |
+//! | [`cli`], [`globals`] | every command and flag |
 //! | [`argv`] | single-dash flags of `consul kv` |
 //! | [`settings`] | flags over environment over files over defaults |
 //! | [`context`], [`output`], [`paint`], [`failure`] | what a command is given, prints and returns |
@@ -19,6 +19,7 @@ mod demo;
 mod demo_app;
 mod dev;
 mod failure;
+mod globals;
 mod help;
 mod kv;
 mod logs;
@@ -44,7 +45,7 @@ use kvapi::problem::exit;
 use crate::cli::{Cli, Command};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::Out;
+use crate::output::{Out, Style};
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
@@ -53,7 +54,10 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     logs::start(&settings, command.is_calm());
-    let mut out = Out::new(settings.output, settings.color, settings.quiet);
+    let mut out = match Out::new(&settings.style) {
+        Ok(out) => out,
+        Err(problem) => return tell(&settings.style, &problem),
+    };
     let code = match run(&settings, command, &mut out) {
         Ok(code) => code,
         Err(Failure::NobodyReads) => exit::OK,
@@ -84,17 +88,31 @@ fn parse() -> Result<(Settings, Command), ExitCode> {
         let _ = e.print();
         ExitCode::from(if e.use_stderr() { exit::USAGE } else { exit::OK })
     })?;
-    let (output, color) = (
-        cli.globals.output.unwrap_or_default(),
-        cli.globals.color.unwrap_or_default(),
-    );
-    match Settings::load(cli.globals) {
-        Ok(settings) => Ok((settings, cli.command)),
-        Err(problem) => {
-            Out::new(output, color, false).problem(&problem);
-            Err(problem.code.into())
-        }
+    let style = Style {
+        output: cli.globals.output.unwrap_or_default(),
+        color: cli.globals.color.unwrap_or_default(),
+        ..Style::default()
+    };
+    let settings = Settings::load(cli.globals).and_then(|settings| {
+        cli.command.refuse_dry_run(&settings)?;
+        Ok(settings)
+    });
+    settings
+        .map(|settings| (settings, cli.command))
+        .map_err(|problem| tell(&style, &problem))
+}
+
+/// Says why nothing was begun.
+fn tell(style: &Style, problem: &Problem) -> ExitCode {
+    // Without the template, which may be what is wrong.
+    let style = Style {
+        template: None,
+        ..style.clone()
+    };
+    if let Ok(mut out) = Out::new(&style) {
+        out.problem(problem);
     }
+    problem.code.into()
 }
 
 fn run(settings: &Settings, command: Command, out: &mut Out) -> Outcome {
@@ -124,6 +142,23 @@ impl Command {
             Self::Version => version::run(context.out),
             Self::Help(help) => help.run(context.out),
         }
+    }
+
+    /// A --dry-run that would not be one is refused.
+    fn refuse_dry_run(&self, settings: &Settings) -> Result<(), Problem> {
+        let writes_settings_only = match self {
+            Self::Server(_) | Self::Dev(_) | Self::Demo(_) | Self::DemoApp(_) | Self::Agent(_) | Self::Bench(_) => {
+                false
+            }
+            Self::Kv(_) | Self::Completions(_) | Self::Version | Self::Help(_) => true,
+        };
+        if settings.dry_run && !writes_settings_only {
+            return Err(
+                Problem::new(exit::USAGE, "--dry-run is for commands that write settings")
+                    .help("to see what an agent would write, use   keyway agent render"),
+            );
+        }
+        Ok(())
     }
 
     /// Whether log lines below a warning would only disturb.

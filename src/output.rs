@@ -11,49 +11,129 @@ use kvapi::problem::exit;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::output::moment::Times;
+use crate::output::template::Template;
 use crate::paint::{ColorChoice, Environment, Paint};
 
-/// The form of the data.
+pub(crate) mod moment;
+mod table;
+mod template;
+pub(crate) mod yaml;
+
+pub(crate) use table::table;
+
+/// What `--output` takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
+pub(crate) enum OutputFormat {
+    /// For a person, and for `$(...)`
+    #[default]
+    Text,
+    /// One JSON document; a stream is one document per line
+    Json,
+    /// One JSON document per line
+    Jsonl,
+    /// The JSON form as YAML
+    Yaml,
+    /// Columns with a head, where there is more than one thing to show
+    Table,
+    /// The bytes of a value, on a terminal too
+    Raw,
+    /// Names alone: of keys, of contexts
+    Name,
+}
+
+/// The form of the data: what a command has to decide on. YAML and `--format` are JSON to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// For a person, and for `$(...)`.
     #[default]
     Text,
-    /// One JSON document; a stream is one document per line.
+    /// One document; a stream is one document per line.
     Json,
-    /// One JSON document per line.
+    /// One document for each thing.
     Jsonl,
     /// The bytes of a value, on a terminal too.
     Raw,
 }
 
+/// How text is laid out, where there is a choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// As the command likes it best.
+    #[default]
+    Usual,
+    /// Columns with a head.
+    Table,
+    /// Names alone.
+    Names,
+}
+
+/// What the flags say about output.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Style {
+    pub(crate) output: OutputFormat,
+    /// A template over the JSON form.
+    pub(crate) template: Option<String>,
+    pub(crate) color: ColorChoice,
+    pub(crate) no_headers: bool,
+    pub(crate) utc: bool,
+    pub(crate) quiet: bool,
+}
+
 /// Both streams, and how to write to them.
 pub(crate) struct Out {
     pub(crate) format: Format,
+    pub(crate) layout: Layout,
+    yaml: bool,
+    template: Option<Template>,
     data: Box<dyn Write + Send>,
     words: Box<dyn Write + Send>,
     /// Whether the data go to a terminal.
     pub(crate) to_terminal: bool,
     pub(crate) paint: Paint,
     paint_words: Paint,
+    no_headers: bool,
+    times: Times,
     quiet: bool,
 }
 
 impl Out {
     /// The process's own streams.
-    pub(crate) fn new(format: Format, color: ColorChoice, quiet: bool) -> Self {
+    pub(crate) fn new(style: &Style) -> Result<Self, Problem> {
+        let template = style.template.as_deref().map(Template::parse).transpose()?;
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let environment = Environment::read();
-        Self {
+        let to_terminal = stdout.is_terminal();
+        let format = match style.output {
+            OutputFormat::Jsonl => Format::Jsonl,
+            _ if template.is_some() => Format::Json,
+            OutputFormat::Json | OutputFormat::Yaml => Format::Json,
+            OutputFormat::Raw => Format::Raw,
+            OutputFormat::Text | OutputFormat::Table | OutputFormat::Name => Format::Text,
+        };
+        let layout = match style.output {
+            OutputFormat::Table => Layout::Table,
+            OutputFormat::Name => Layout::Names,
+            _ => Layout::Usual,
+        };
+        Ok(Self {
             format,
-            to_terminal: stdout.is_terminal(),
-            paint: Paint::new(color, environment, stdout.is_terminal()),
-            paint_words: Paint::new(color, environment, stderr.is_terminal()),
-            quiet,
+            layout,
+            yaml: style.output == OutputFormat::Yaml && template.is_none(),
+            template,
+            to_terminal,
+            paint: Paint::new(style.color, environment, to_terminal),
+            paint_words: Paint::new(style.color, environment, stderr.is_terminal()),
+            no_headers: style.no_headers,
+            times: Times {
+                utc: style.utc,
+                relative: to_terminal,
+            },
+            quiet: style.quiet,
             data: Box::new(stdout),
             words: Box::new(stderr),
-        }
+        })
     }
 
     /// A value alone. On a terminal it gets a newline, and what would garble the terminal is refused.
@@ -89,20 +169,58 @@ impl Out {
         self.flush()
     }
 
-    /// A JSON document: indented for `json`, one line for `jsonl`.
+    /// A document: indented for `json`, one line for `jsonl`, through the template if there is one.
     pub(crate) fn json(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        let text = match self.format {
-            Format::Json => serde_json::to_string_pretty(document),
-            Format::Text | Format::Jsonl | Format::Raw => serde_json::to_string(document),
+        self.document(document, self.format == Format::Json, false)
+    }
+
+    /// One document of a stream, on one line where the form is JSON.
+    pub(crate) fn json_line(&mut self, document: &impl Serialize) -> Result<(), Failure> {
+        self.document(document, false, true)
+    }
+
+    fn document(&mut self, document: &impl Serialize, indented: bool, one_of_many: bool) -> Result<(), Failure> {
+        let bug = |e: serde_json::Error| Problem::new(exit::BUG, format!("write JSON: {e}"));
+        let text = if let Some(template) = &self.template {
+            template.render(&serde_json::to_value(document).map_err(bug)?)?
+        } else if self.yaml {
+            let text = yaml::document(&serde_json::to_value(document).map_err(bug)?);
+            let mark = if one_of_many { "---\n" } else { "" };
+            format!("{mark}{}", text.trim_end())
+        } else if indented {
+            serde_json::to_string_pretty(document).map_err(bug)?
+        } else {
+            serde_json::to_string(document).map_err(bug)?
         };
-        let text = text.map_err(|e| Problem::new(exit::BUG, format!("write JSON: {e}")))?;
         self.line(text)
     }
 
-    /// One document of a stream, always on one line.
-    pub(crate) fn json_line(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(document).map_err(|e| Problem::new(exit::BUG, format!("write JSON: {e}")))?;
-        self.line(text)
+    /// Rows under a head, as wide as the terminal at most; nothing at all without rows. Wide columns
+    /// belong at the end; an empty cell is shown as `-`.
+    pub(crate) fn rows(&mut self, head: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
+        let filled = rows.iter().map(|row| {
+            let cell = |cell: &String| if cell.is_empty() { "-".to_owned() } else { cell.clone() };
+            row.iter().map(cell).collect()
+        });
+        let width = terminal_size::terminal_size().filter(|_| self.to_terminal);
+        let width = width.map(|(width, _)| usize::from(width.0));
+        let lines = table(&std::iter::once(head).chain(filled).collect::<Vec<_>>());
+        for (i, line) in lines.iter().enumerate().skip(usize::from(self.no_headers)) {
+            let line = table::fit(line, width);
+            let line = if i == 0 { self.paint.bold(line) } else { line };
+            writeln!(self.data, "{line}")?;
+        }
+        self.flush()
+    }
+
+    /// A point in time, milliseconds since 1970, for a person: "3m ago" on a terminal, else RFC 3339
+    /// in this machine's zone, or in UTC by `--utc`. In JSON times are [`moment::utc`].
+    pub(crate) fn time(&self, at_ms: u64) -> String {
+        self.times.show(at_ms)
     }
 
     /// Whether the data are JSON of either form.
@@ -151,30 +269,6 @@ fn is_printable(text: &str) -> bool {
     text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r'))
 }
 
-/// Rows in columns without borders: every column but the last as wide as its widest cell.
-pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|i| {
-            rows.iter()
-                .filter_map(|row| row.get(i))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    rows.iter()
-        .map(|row| {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:<width$}"))
-                .collect();
-            cells.join("  ").trim_end().to_owned()
-        })
-        .collect()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -207,11 +301,16 @@ pub(crate) mod tests {
         let paint = Paint::new(ColorChoice::Never, Environment::default(), false);
         let out = Out {
             format,
+            layout: Layout::Usual,
+            yaml: false,
+            template: None,
             data: Box::new(data.clone()),
             words: Box::new(words.clone()),
             to_terminal,
             paint,
             paint_words: paint,
+            no_headers: false,
+            times: Times::default(),
             quiet: false,
         };
         (out, data, words)
@@ -250,12 +349,28 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_table_lines_up_and_has_no_trailing_blanks() {
-        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+    fn yaml_and_templates_are_the_json_form_in_other_clothes() {
+        let document = serde_json::json!({"key": "a", "value": "1"});
+        let (mut out, data, _) = remembering(Format::Json, false);
+        out.yaml = true;
+        out.json(&document).unwrap();
+        out.json_line(&document).unwrap();
+        assert_eq!(data.text(), "key: a\nvalue: \"1\"\n---\nkey: a\nvalue: \"1\"\n");
 
-        assert_eq!(
-            table(&[row(["KEY", "SIZE"]), row(["a/b/c", "1"]), row(["d", ""])]),
-            ["KEY    SIZE", "a/b/c  1", "d"]
-        );
+        let (mut out, data, _) = remembering(Format::Json, false);
+        out.template = Some(Template::parse("{{key}}!").unwrap());
+        out.json(&document).unwrap();
+        assert_eq!(data.text(), "a!\n");
+    }
+
+    #[test]
+    fn rows_have_a_head_unless_it_is_not_wanted_and_no_empty_cells() {
+        let rows = [vec!["a".to_owned(), String::new()]];
+        let (mut out, data, _) = remembering(Format::Text, false);
+        out.rows(&["KEY", "SIZE"], &rows).unwrap();
+        out.no_headers = true;
+        out.rows(&["KEY", "SIZE"], &rows).unwrap();
+        out.rows(&["KEY", "SIZE"], &[]).unwrap();
+        assert_eq!(data.text(), "KEY  SIZE\na    -\na    -\n");
     }
 }

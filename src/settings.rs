@@ -16,19 +16,21 @@ use kvapi::problem::exit;
 use kvapi::{Address, Client, Consistency, Problem};
 use serde::Deserialize;
 
-use crate::cli::{Globals, LogFormat, ReadMode};
-use crate::output::Format;
+use crate::globals::{Globals, LogFormat, ProgressStyle, ReadMode};
+use crate::output::{OutputFormat, Style};
 use crate::paint::ColorChoice;
 
 /// How long a request may take by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The keys that a file may have.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 9] = [
     "addr",
     "token_file",
     "output",
     "color",
+    "progress",
+    "utc",
     "timeout",
     "consistency",
     "log_format",
@@ -41,13 +43,15 @@ pub(crate) struct Settings {
     /// Whether anyone named the addresses, rather than the default.
     pub(crate) addresses_named: bool,
     pub(crate) token: Option<String>,
-    pub(crate) output: Format,
-    pub(crate) color: ColorChoice,
+    pub(crate) style: Style,
+    pub(crate) progress: ProgressStyle,
     pub(crate) timeout: Duration,
     pub(crate) consistency: Consistency,
     pub(crate) quiet: bool,
     pub(crate) verbose: u8,
     pub(crate) log_format: LogFormat,
+    /// Whether what would be written is only to be printed.
+    pub(crate) dry_run: bool,
     pub(crate) yes: bool,
     pub(crate) no_input: bool,
 }
@@ -86,13 +90,21 @@ impl Settings {
             addresses,
             addresses_named: addr.is_some(),
             token,
-            output: globals.output.or(file.output).unwrap_or_default(),
-            color: globals.color.or(file.color).unwrap_or_default(),
+            style: Style {
+                output: globals.output.or(file.output).unwrap_or_default(),
+                template: globals.format,
+                color: globals.color.or(file.color).unwrap_or_default(),
+                no_headers: globals.no_headers,
+                utc: globals.utc || file.utc.unwrap_or_default(),
+                quiet: globals.quiet,
+            },
+            progress: globals.progress.or(file.progress).unwrap_or_default(),
             timeout: globals.timeout.or(file.timeout.map(|t| t.0)).unwrap_or(TIMEOUT),
             consistency: mode.map_or(Consistency::Default, Consistency::from),
             quiet: globals.quiet,
             verbose: globals.verbose,
             log_format: globals.log_format.or(file.log_format).unwrap_or_default(),
+            dry_run: globals.dry_run,
             yes: globals.yes,
             no_input: globals.no_input,
         })
@@ -134,8 +146,10 @@ fn read_token(path: &Path) -> Result<String, Problem> {
 struct File {
     addr: Option<String>,
     token_file: Option<PathBuf>,
-    output: Option<Format>,
+    output: Option<OutputFormat>,
     color: Option<ColorChoice>,
+    progress: Option<ProgressStyle>,
+    utc: Option<bool>,
     timeout: Option<Timeout>,
     consistency: Option<ReadMode>,
     log_format: Option<LogFormat>,
@@ -182,6 +196,8 @@ impl File {
             token_file: self.token_file.or(other.token_file),
             output: self.output.or(other.output),
             color: self.color.or(other.color),
+            progress: self.progress.or(other.progress),
+            utc: self.utc.or(other.utc),
             timeout: self.timeout.or(other.timeout),
             consistency: self.consistency.or(other.consistency),
             log_format: self.log_format.or(other.log_format),
@@ -206,7 +222,7 @@ mod tests {
             ]
         };
         let flags = Globals {
-            output: Some(Format::Raw),
+            output: Some(OutputFormat::Raw),
             ..Globals::default()
         };
 
@@ -214,7 +230,7 @@ mod tests {
 
         assert_eq!(settings.addresses, Address::parse_list("http://near").unwrap());
         assert_eq!(settings.timeout, Duration::from_secs(3));
-        assert_eq!(settings.output, Format::Raw);
+        assert_eq!(settings.style.output, OutputFormat::Raw);
         let plain = Settings::decide(Globals::default(), Vec::new()).unwrap();
         assert_eq!(plain.addresses, Address::parse_list(kvapi::address::DEFAULT).unwrap());
         assert_eq!(plain.timeout, TIMEOUT);

@@ -43,9 +43,6 @@ pub(crate) struct Delete {
     /// See --cas
     #[arg(long, value_name = "REVISION", hide_short_help = true, requires = "cas")]
     modify_index: Option<u64>,
-    /// Print the keys that would be deleted, and delete nothing
-    #[arg(long)]
-    dry_run: bool,
     /// Why, for the history
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
@@ -61,12 +58,13 @@ impl Delete {
         };
         let folders = self.folders()?;
         let doomed = self.doomed(&context, &folders).await?;
-        if !self.dry_run && self.recurse {
+        let dry_run = context.settings.dry_run;
+        if !dry_run && self.recurse {
             if doomed.keys.len() > UNASKED {
                 context.confirm(&format!("This deletes {} keys.", doomed.keys.len()))?;
             }
             self.delete_trees(&context, &folders, &options).await?;
-        } else if !self.dry_run {
+        } else if !dry_run {
             self.delete_keys(&context, &options).await?;
         }
         self.report(&mut context, &doomed)?;
@@ -149,7 +147,7 @@ impl Delete {
     fn report(&self, context: &mut Context<'_>, doomed: &Doomed) -> Result<(), Failure> {
         let Doomed { keys, absent } = doomed;
         if context.out.is_json() {
-            let document = serde_json::json!({"keys": keys, "absent": absent, "deleted": !self.dry_run});
+            let document = serde_json::json!({"keys": keys, "absent": absent, "deleted": !context.settings.dry_run});
             return context.out.json(&document);
         }
         let what = if self.recurse {
@@ -160,7 +158,7 @@ impl Delete {
         for name in absent {
             context.out.say(format_args!("{what} `{name}`"));
         }
-        if self.dry_run {
+        if context.settings.dry_run {
             return keys.iter().try_for_each(|key| context.out.line(key));
         }
         match (keys.len(), keys.first()) {

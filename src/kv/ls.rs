@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::folder::Folder;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Format, Out, table};
+use crate::output::{Format, Layout, Out};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -42,7 +42,12 @@ struct Row {
 impl Ls {
     pub(super) async fn run(self, context: Context<'_>) -> Outcome {
         let folder = Folder::new(&self.folder);
-        let count = if self.long {
+        let long = match context.out.layout {
+            Layout::Usual => self.long,
+            Layout::Table => true,
+            Layout::Names => false,
+        };
+        let count = if long {
             self.long(context, &folder).await?
         } else {
             self.short(context, &folder).await?
@@ -77,19 +82,19 @@ impl Ls {
                 .out
                 .json(&serde_json::json!({"revision": found.revision, "entries": rows}))?,
             Format::Jsonl => rows.iter().try_for_each(|row| context.out.json(row))?,
-            Format::Text | Format::Raw if rows.is_empty() => {}
             Format::Text | Format::Raw => {
-                let head = ["SIZE", "REVISION", "FLAGS", "KEY"].map(str::to_owned).to_vec();
-                let cells = rows.iter().map(|row| {
-                    vec![
-                        row.size.to_string(),
-                        row.mod_revision.to_string(),
-                        row.flags.to_string(),
-                        row.key.clone(),
-                    ]
-                });
-                let lines = table(&std::iter::once(head).chain(cells).collect::<Vec<_>>());
-                lines.iter().try_for_each(|line| context.out.line(line))?;
+                let cells: Vec<Vec<String>> = rows
+                    .iter()
+                    .map(|row| {
+                        vec![
+                            row.size.to_string(),
+                            row.mod_revision.to_string(),
+                            row.flags.to_string(),
+                            row.key.clone(),
+                        ]
+                    })
+                    .collect();
+                context.out.rows(&["SIZE", "REVISION", "FLAGS", "KEY"], &cells)?;
             }
         }
         nothing(context.out, folder, rows.len());

@@ -58,6 +58,9 @@ impl Put {
         }
         let bytes = value.len();
         let options = self.options();
+        if context.settings.dry_run {
+            return would(context, &key, bytes, options.cas).await;
+        }
         if !context.client.put(key.as_str(), value, &options).await? {
             return Err(lost(&context, &key, options.cas.unwrap_or_default()).await.into());
         }
@@ -85,6 +88,22 @@ impl Put {
             message: self.message,
         }
     }
+}
+
+/// What a put would come to, without doing it.
+async fn would(context: Context<'_>, key: &Key, bytes: usize, cas: Option<u64>) -> Outcome {
+    let now = context.client.get(key.as_str(), Consistency::Default).await?.value;
+    let now = now.map_or(0, |entry| entry.modify_index.0);
+    if let Some(expected) = cas.filter(|&expected| expected != now) {
+        return Err(lost(&context, key, expected).await.into());
+    }
+    if context.out.is_json() {
+        let document = serde_json::json!({"key": key.as_str(), "written": false, "bytes": bytes});
+        context.out.json(&document)?;
+    } else {
+        context.out.line(format_args!("would write {key} ({bytes} bytes)"))?;
+    }
+    Ok(exit::OK)
 }
 
 /// Who writes, as far as this machine knows: a claim, for people.

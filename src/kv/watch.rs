@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::shown::{Shown, on_one_line, time};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::Out;
+use crate::output::{Layout, Out};
 use crate::signals::Stop;
 
 #[derive(Debug, Args)]
@@ -144,6 +144,9 @@ impl Printer<'_> {
         if self.out.is_json() {
             return self.out.json_line(&change_json(change));
         }
+        if self.out.layout == Layout::Table {
+            return self.table_rows(change);
+        }
         for one in &change.changes {
             let revision = change.revision;
             match &one.entry {
@@ -153,6 +156,22 @@ impl Printer<'_> {
                 }
                 None => self.out.line(format_args!("{revision} delete {}", one.key))?,
             }
+        }
+        Ok(())
+    }
+
+    /// `-o table`: with the time and who wrote it. What comes later is not known, so the columns are
+    /// as wide as they usually have to be.
+    fn table_rows(&mut self, change: &Change) -> Result<(), Failure> {
+        let author = change.author.as_deref().unwrap_or("-");
+        for one in &change.changes {
+            let (revision, time) = (change.revision, self.out.time(change.at));
+            let (op, value) = match &one.entry {
+                Some(entry) => ("put", on_one_line(&entry.value)),
+                None => ("delete", "-".into()),
+            };
+            let row = format!("{revision:<9}  {time:<10}  {author:<16}  {op:<6}  {}  {value}", one.key);
+            self.out.line(row)?;
         }
         Ok(())
     }

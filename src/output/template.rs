@@ -1,0 +1,86 @@
+//! `--format TEMPLATE`: a Handlebars template over the JSON form of what a command prints.
+
+use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderErrorReason, no_escape};
+use kvapi::Problem;
+use kvapi::problem::exit;
+use serde_json::Value;
+
+const NAME: &str = "--format";
+
+/// A compiled template. Strict: a field that is not there is an error, not nothing.
+pub(crate) struct Template(Handlebars<'static>);
+
+impl Template {
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+        let mut templates = Handlebars::new();
+        templates.set_strict_mode(true);
+        // The output is no HTML.
+        templates.register_escape_fn(no_escape);
+        templates.register_helper("json", Box::new(json));
+        templates
+            .register_template_string(NAME, text)
+            .map_err(|e| Problem::new(exit::INVALID, format!("--format is no template: {}", e.reason())))
+            .map_err(|e| e.help("see   keyway help templates"))?;
+        Ok(Self(templates))
+    }
+
+    /// The document through the template.
+    pub(crate) fn render(&self, document: &Value) -> Result<String, Problem> {
+        self.0.render(NAME, document).map_err(|e| {
+            let problem = Problem::new(exit::INVALID, format!("--format: {}", e.reason()));
+            match document {
+                Value::Object(fields) => {
+                    let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+                    problem.help(format!("the fields are {}", names.join(", ")))
+                }
+                _ => problem.help("look at the form with   -o json"),
+            }
+        })
+    }
+}
+
+/// `{{json x}}`: any part of the document as JSON.
+fn json(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    let value = helper
+        .param(0)
+        .ok_or(RenderErrorReason::ParamNotFoundForIndex("json", 0))?;
+    out.write(&value.value().to_string())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn render(text: &str, document: &Value) -> Result<String, Problem> {
+        Template::parse(text)?.render(document)
+    }
+
+    #[test]
+    fn a_template_sees_the_json_form_and_escapes_nothing() {
+        let document = json!({"key": "a", "value": "<a=b> & \"c\"", "tags": [1, 2]});
+
+        assert_eq!(
+            render("{{key}}={{value}} {{json tags}}", &document).unwrap(),
+            "a=<a=b> & \"c\" [1,2]"
+        );
+        assert_eq!(render("{{#each tags}}{{this}};{{/each}}", &document).unwrap(), "1;2;");
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_is_an_error_that_names_those_that_are() {
+        let problem = render("{{vlaue}}", &json!({"key": "a", "value": "b"})).unwrap_err();
+
+        assert_eq!(problem.code, exit::INVALID);
+        assert!(problem.what.contains("vlaue"), "{problem}");
+        assert!(problem.to_string().contains("key, value"), "{problem}");
+        assert!(render("{{#if}}", &json!({})).is_err());
+    }
+}
