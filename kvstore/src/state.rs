@@ -11,7 +11,7 @@ pub mod history;
 pub mod requests;
 pub mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod tombstones;
 
 use std::ops::Bound;

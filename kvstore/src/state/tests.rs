@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::command::{Limits, Op, RequestId};
 
+mod agreement;
+pub(crate) mod model;
+
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
@@ -83,10 +86,18 @@ fn any_op() -> impl Strategy<Value = Op> {
         (any_key(), any_index()).prop_map(|(key, index)| Op::DeleteCas { key, index }),
         prop::sample::select(&["", "a", "a/", "_keyway/"][..]).prop_map(|p| Op::DeleteTree { prefix: p.into() }),
         any_key().prop_map(|key| Op::CheckNotExists { key }),
+        (any_key(), any_index()).prop_map(|(key, index)| Op::CheckIndex { key, index }),
+        (any_key(), any_index()).prop_map(|(key, index)| Op::GetOrEmpty {
+            key,
+            flags: 7,
+            index,
+            session: None
+        }),
+        prop::sample::select(&["", "a", "a/", "_keyway/"][..]).prop_map(|p| Op::GetTree { prefix: p.into() }),
     ]
 }
 
-fn any_action() -> impl Strategy<Value = Action> {
+pub(crate) fn any_action() -> impl Strategy<Value = Action> {
     prop_oneof![
         6 => (any_key(), any_value(), 0..2_u64, prop::option::weighted(0.3, any_index()))
             .prop_map(|(key, value, flags, cas)| Action::Put { key, value, flags, cas }),

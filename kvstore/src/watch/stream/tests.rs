@@ -10,6 +10,8 @@ use crate::watch::hub::Hub;
 use crate::watch::patterns::Patterns;
 use crate::watch::ring::Bounds;
 
+mod agreement;
+
 /// A hub with its state, where the dispatcher works when told to.
 struct Fixture {
     hub: Arc<Hub>,
