@@ -16,6 +16,8 @@ use tokio::net::{TcpStream, UnixStream};
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
+    /// Sent with every request.
+    headers: HeaderMap,
 }
 
 /// A whole answer.
@@ -47,7 +49,20 @@ impl Connection {
                 (shake(stream).await.map_err(|e| failed(&e))?, "localhost".to_owned())
             }
         };
-        Ok(Self { sender, host })
+        Ok(Self {
+            sender,
+            host,
+            headers: HeaderMap::new(),
+        })
+    }
+
+    /// Sends a header with every request from now on.
+    pub(crate) fn always_send(&mut self, name: &'static str, value: &str) -> Result<(), Problem> {
+        let value = value
+            .parse()
+            .map_err(|_| Problem::new(exit::USAGE, format!("the header {name} cannot carry this value")))?;
+        self.headers.insert(name, value);
+        Ok(())
     }
 
     /// The head of an answer; its body comes as it is read.
@@ -57,12 +72,13 @@ impl Connection {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, Problem> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(http::header::HOST, &self.host)
             .body(Full::new(body))
             .map_err(|e| Problem::new(exit::BUG, format!("make a request for {path}: {e}")))?;
+        request.headers_mut().extend(self.headers.clone());
         let answer = async {
             // The connection may still be putting the last answer away.
             self.sender.ready().await?;

@@ -3,9 +3,10 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`cli`], [`globals`] | every command and flag |
+//! | [`mod@document`] | settings as JSON, YAML, TOML, ... |
 //! | [`argv`] | single-dash flags of `consul kv` |
 //! | [`settings`] | flags over environment over files over defaults |
-//! | [`context`], [`output`], [`paint`], [`failure`] | what a command is given, prints and returns |
+//! | [`context`], [`output`], [`paint`], [`progress`], [`failure`] | what a command is given, prints and returns |
 //! | [`value`], [`signals`], [`logs`], [`store`], [`spawned`], [`connection`] | small tools |
 //! | [`kv`], [`server`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
 
@@ -18,6 +19,7 @@ mod context;
 mod demo;
 mod demo_app;
 mod dev;
+mod document;
 mod failure;
 mod globals;
 mod help;
@@ -25,6 +27,7 @@ mod kv;
 mod logs;
 mod output;
 mod paint;
+mod progress;
 mod scratch;
 mod server;
 mod settings;

@@ -13,6 +13,7 @@ mod commands;
 mod consul;
 mod doors;
 mod durability;
+mod kv_import;
 mod server;
 mod watch;
 // The agent: one revision at a time, outages, the child.

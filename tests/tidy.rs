@@ -39,6 +39,9 @@ const PURE: &[&str] = &[
     "agent/src/stream.rs",
     "agent/src/supervise.rs",
     "agent/src/templates.rs",
+    "src/document.rs",
+    "src/document",
+    "src/kv/import/batch.rs",
     "src/output/table.rs",
     "src/output/yaml.rs",
 ];

@@ -64,13 +64,19 @@ impl Folder {
         key[start..].find('/').map_or(key, |slash| &key[..=start + slash])
     }
 
+    /// A key in the folder without the folder; the folder's own key is whole.
+    pub(super) fn relative<'a>(&self, key: &'a str) -> &'a str {
+        let below = key.strip_prefix(&self.0).and_then(|rest| rest.strip_prefix('/'));
+        below.filter(|_| !self.is_everything()).unwrap_or(key)
+    }
+
     /// What the store is asked for: one read, so that the answer is of one revision. Keyway's own keys
     /// show only to those who ask with the slash; a user's key `_keyway` is not in their folder.
-    fn prefix(&self) -> &str {
+    pub(super) fn prefix(&self) -> &str {
         if self.is_own_root() { OWN_PREFIX } else { &self.0 }
     }
 
-    fn covers(&self, key: &str) -> bool {
+    pub(super) fn covers(&self, key: &str) -> bool {
         is_under(&self.0, key)
     }
 

@@ -1,11 +1,15 @@
 //! `keyway kv`: settings, one file per command.
 
 mod delete;
+mod export;
+mod files;
 mod folder;
 mod get;
+mod import;
 mod ls;
 mod put;
 mod shown;
+mod stream;
 mod watch;
 
 use clap::Subcommand;
@@ -25,6 +29,10 @@ pub(crate) enum Kv {
     Delete(delete::Delete),
     /// List keys, a folder at a time
     Ls(ls::Ls),
+    /// Print settings as a document: Consul's export, JSON, YAML, TOML ...
+    Export(export::Export),
+    /// Store the settings of a document, in one transaction where it fits
+    Import(import::Import),
     /// Print every change as it happens
     Watch(watch::Watch),
 }
@@ -36,6 +44,8 @@ impl Kv {
             Self::Put(put) => put.run(context).await,
             Self::Delete(delete) => delete.run(context).await,
             Self::Ls(ls) => ls.run(context).await,
+            Self::Export(export) => export.run(context).await,
+            Self::Import(import) => import.run(context).await,
             Self::Watch(watch) => watch.run(context).await,
         }
     }

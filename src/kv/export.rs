@@ -1,0 +1,144 @@
+//! `keyway kv export`: settings as a document, all of one revision.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kvapi::problem::exit;
+use kvapi::{Entry, Problem};
+
+use super::files;
+use super::folder::Folder;
+use super::stream;
+use crate::context::Context;
+use crate::document::{self, As, Item, consul};
+use crate::failure::{Failure, Outcome};
+use crate::progress::Progress;
+
+/// How much is gathered before it is written.
+const PIECE: usize = 64 << 10;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  keyway kv export > all.json                  everything, as `consul kv export` writes it
+  keyway kv export app --as yaml               app and what is below it, to read
+  keyway kv export app --rev 844 --out app.json  as it was at a revision
+
+Keys are whole in every form but env and dir, so `keyway kv import` puts them where they were.")]
+pub(crate) struct Export {
+    /// Folder to export; nothing is everything
+    #[arg(value_name = "PREFIX", default_value = "")]
+    folder: String,
+    /// Form of the document
+    #[arg(long = "as", value_name = "FORM", default_value = "consul")]
+    form: As,
+    /// The settings as they were at this revision
+    #[arg(long, value_name = "REVISION")]
+    rev: Option<u64>,
+    /// File to write instead of the output; for `--as dir` a new folder
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+}
+
+impl Export {
+    pub(super) async fn run(self, context: Context<'_>) -> Outcome {
+        if self.form == As::Dir && self.out.is_none() {
+            return Err(Failure::new(
+                exit::USAGE,
+                "a folder of files needs a place",
+                "name a new folder with   --out DIR",
+            ));
+        }
+        let mut progress = Progress::new(context.settings, "export", None);
+        let count = match (self.form, &self.out) {
+            (As::Consul, None) => self.stream(context, &mut progress, None).await?,
+            (As::Consul, Some(path)) => {
+                let mut file = files::Whole::begin(path)?;
+                let count = self.stream(context, &mut progress, Some(&mut file)).await?;
+                file.finish()?;
+                count
+            }
+            _ => self.document(context, &mut progress).await?,
+        };
+        progress.end(count);
+        Ok(exit::OK)
+    }
+
+    /// Consul's form, written as it comes.
+    async fn stream(
+        &self,
+        context: Context<'_>,
+        progress: &mut Progress,
+        mut file: Option<&mut files::Whole>,
+    ) -> Result<u64, Failure> {
+        let mut count = 0;
+        let mut text = consul::BEGIN.to_owned();
+        let Context { settings, client, out } = context;
+        let mut write = |text: &str| match &mut file {
+            Some(file) => file.write_all(text.as_bytes()).map_err(Failure::from),
+            None => out.bytes(text.as_bytes()),
+        };
+        stream::entries(settings, &client, &Folder::new(&self.folder), self.rev, |entry| {
+            text.push_str(&consul::object(&item(entry), count == 0));
+            count += 1;
+            if text.len() >= PIECE {
+                write(&text)?;
+                text.clear();
+            }
+            progress.at(count);
+            Ok(())
+        })
+        .await?;
+        text.push_str(consul::end(count == 0));
+        write(&text)?;
+        Ok(count)
+    }
+
+    /// The other forms, which are made as a whole.
+    async fn document(&self, context: Context<'_>, progress: &mut Progress) -> Result<u64, Failure> {
+        let folder = Folder::new(&self.folder);
+        let mut items: Vec<Item> = Vec::new();
+        let Context { settings, client, out } = context;
+        stream::entries(settings, &client, &folder, self.rev, |entry| {
+            items.push(item(entry));
+            progress.at(items.len() as u64);
+            Ok(())
+        })
+        .await?;
+        if matches!(self.form, As::Env | As::Dir) {
+            // A variable or a file has no room for the folders above.
+            for item in &mut items {
+                item.key = folder.relative(&item.key).to_owned();
+            }
+        }
+        let count = items.len() as u64;
+        if let (As::Dir, Some(path)) = (self.form, &self.out) {
+            files::write_folder(path, &items)?;
+            return Ok(count);
+        }
+        let text = document::write(&items, self.form).map_err(|bad| {
+            Problem::new(exit::INVALID, bad.to_string())
+                .help("--as consul holds every value; so do json, yaml and toml")
+        })?;
+        match &self.out {
+            Some(path) => whole_file(path, &text)?,
+            None => out.bytes(text.as_bytes())?,
+        }
+        Ok(count)
+    }
+}
+
+fn whole_file(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut file = files::Whole::begin(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file.finish()?)
+}
+
+fn item(entry: Entry) -> Item {
+    Item {
+        key: entry.key,
+        value: entry.value,
+        flags: entry.flags,
+    }
+}

@@ -1,0 +1,387 @@
+//! `keyway kv export` and `kv import`: nothing is lost on the way out and in again.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kvapi::Consistency;
+use kvapi::client::WriteOptions;
+
+use crate::harness::{Exit, Home, Keyway, Said, Server, alone, long, test};
+
+async fn kv(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
+    server.keyway(home).run(&[&["kv"], arguments].concat()).await
+}
+
+async fn import(server: &Server, home: &Home, arguments: &[&str], document: &[u8]) -> anyhow::Result<Said> {
+    let arguments = [&["kv", "import"], arguments, &["-"]].concat();
+    server.keyway(home).stdin(document).run(&arguments).await
+}
+
+/// Text, binary, flags, an empty value, odd keys.
+async fn furnish(server: &Server) -> anyhow::Result<()> {
+    let every_byte: Vec<u8> = (0..=255).collect();
+    for (key, value) in [
+        ("app", b"is a key and a folder".to_vec()),
+        ("app/port", b"8080".to_vec()),
+        ("app/bytes", every_byte),
+        ("app/empty", Vec::new()),
+        ("app//odd key/\u{e9}$", b"line\nline\n".to_vec()),
+        ("apple", b"not below app".to_vec()),
+    ] {
+        server.put(key, value).await?;
+    }
+    let options = WriteOptions {
+        flags: u64::MAX,
+        ..WriteOptions::default()
+    };
+    server.client().put("app/flags", "f", &options).await?;
+    Ok(())
+}
+
+/// Everything as far as a document holds it.
+async fn contents(server: &Server) -> anyhow::Result<Vec<(String, Vec<u8>, u64)>> {
+    let list = server.client().list("", Consistency::Default).await?.value;
+    Ok(list
+        .into_iter()
+        .map(|entry| (entry.key, entry.value.to_vec(), entry.flags))
+        .collect())
+}
+
+#[test]
+fn what_is_exported_in_any_form_is_imported_as_it_was() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        furnish(&server).await?;
+        let before = contents(&server).await?;
+        for form in ["consul", "json", "yaml", "toml"] {
+            let document = kv(&server, home, &["export", "--as", form]).await?.expect(0)?.out;
+            kv(&server, home, &["delete", "-r", "--all", "-y"]).await?.expect(0)?;
+            let said = import(&server, home, &["--as", form], &document).await?.expect(0)?;
+            assert!(said.err.contains("imported 7 keys: in one transaction"), "{}", said.err);
+            assert_eq!(contents(&server).await?, before, "{form}");
+        }
+        let half = kv(&server, home, &["export", "app/"]).await?.expect(0)?.text();
+        assert!(half.contains("\"app\"") && !half.contains("apple"), "{half}");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_export_is_what_consul_writes_and_reads() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let options = WriteOptions {
+            flags: 7,
+            ..WriteOptions::default()
+        };
+        server.client().put("a/b", "x", &options).await?;
+
+        let export = "[\n\t{\n\t\t\"key\": \"a/b\",\n\t\t\"flags\": 7,\n\t\t\"value\": \"eA==\"\n\t}\n]\n";
+        assert_eq!(kv(&server, home, &["export"]).await?.expect(0)?.text(), export);
+        assert_eq!(kv(&server, home, &["export", "none"]).await?.expect(0)?.text(), "[]\n");
+
+        for prefix in ["-prefix=pre", "-prefix=pre/"] {
+            import(&server, home, &[prefix], export.as_bytes()).await?.expect(0)?;
+            assert_eq!(kv(&server, home, &["get", "pre/a/b"]).await?.text(), "x");
+            kv(&server, home, &["delete", "-r", "pre"]).await?.expect(0)?;
+        }
+        home.write("export.json", export)?;
+        for source in ["export.json", "@export.json", export] {
+            kv(&server, home, &["import", "-prefix=p", source]).await?.expect(0)?;
+            assert_eq!(kv(&server, home, &["get", "p/a/b"]).await?.text(), "x");
+            kv(&server, home, &["delete", "-r", "p"]).await?.expect(0)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_environment_file_and_a_folder_are_forms_too_and_say_what_they_cannot_hold() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("env/PORT", "8080").await?;
+        server.put("env/GREETING", "it's a\n$HOME").await?;
+        let text = kv(&server, home, &["export", "env", "--as", "env"])
+            .await?
+            .expect(0)?
+            .text();
+        assert_eq!(text, "GREETING='it'\\''s a\n$HOME'\nPORT=8080\n");
+        import(&server, home, &["--as", "env", "--prefix", "back"], text.as_bytes())
+            .await?
+            .expect(0)?;
+        assert_eq!(
+            kv(&server, home, &["get", "back/GREETING"]).await?.text(),
+            "it's a\n$HOME"
+        );
+
+        server.put("tree/a/b", &b"\xff\0"[..]).await?;
+        server.put("tree/c", "c").await?;
+        kv(&server, home, &["export", "tree", "--as", "dir"]).await?.expect(2)?;
+        kv(&server, home, &["export", "tree", "--as", "dir", "--out", "files"])
+            .await?
+            .expect(0)?;
+        assert_eq!(std::fs::read(home.path("files/a/b"))?, b"\xff\0");
+        kv(&server, home, &["import", "--as", "dir", "--prefix", "again", "files"])
+            .await?
+            .expect(0)?;
+        assert_eq!(kv(&server, home, &["get", "again/a/b"]).await?.out, b"\xff\0");
+
+        server.put("env/bad name", "1").await?;
+        let said = kv(&server, home, &["export", "env", "--as", "env"]).await?.expect(3)?;
+        assert!(said.err.contains("`bad name`") && said.out.is_empty(), "{said:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_mistake_anywhere_in_a_document_writes_nothing() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let good = r#"{"key":"a","flags":0,"value":"MQ=="}"#;
+        for (document, said) in [
+            (
+                format!("[{good},\n{{\"key\":\"b\",\"value\":\"!\"}}]"),
+                "line 2: `b`: the value is not base64",
+            ),
+            (format!("[{good},{{\"key\":\"\"}}]"), "a key cannot be empty"),
+            (format!("[{good},"), "the list ends in the middle"),
+            ("a: 1\n".to_owned(), "--as json, yaml"),
+        ] {
+            let failed = import(&server, home, &[], document.as_bytes()).await?.expect(3)?;
+            assert!(failed.err.contains(said), "{document}: {}", failed.err);
+        }
+        let failed = import(&server, home, &["--as", "yaml"], b"a: 1\nb:\n")
+            .await?
+            .expect(3)?;
+        assert!(failed.err.contains("line 2: `b` has no value"), "{}", failed.err);
+        kv(&server, home, &["import", "nowhere.json"]).await?.expect(3)?;
+        assert!(contents(&server).await?.is_empty());
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_there_already_is_kept_replaced_or_a_reason_to_write_nothing() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("a", "old").await?;
+        let document = b"a: new\nb: new\n";
+        let yaml = ["--as", "yaml", "--on-conflict"];
+
+        let said = import(&server, home, &[&yaml[..], &["fail"]].concat(), document)
+            .await?
+            .expect(5)?;
+        assert!(
+            said.err.contains("`a`") && said.err.contains("nothing was written"),
+            "{}",
+            said.err
+        );
+        kv(&server, home, &["get", "b"]).await?.expect(1)?;
+
+        let said = import(&server, home, &[&yaml[..], &["skip"]].concat(), document)
+            .await?
+            .expect(0)?;
+        assert!(
+            said.err.contains("imported 1 keys, left 1 that were there"),
+            "{}",
+            said.err
+        );
+        assert_eq!(kv(&server, home, &["get", "a"]).await?.text(), "old");
+
+        import(&server, home, &[&yaml[..], &["overwrite"]].concat(), document)
+            .await?
+            .expect(0)?;
+        assert_eq!(kv(&server, home, &["get", "a"]).await?.text(), "new");
+        let revision = server.client().list("", Consistency::Default).await?.revision;
+        import(&server, home, &["--as", "yaml"], document).await?.expect(0)?;
+        let again = server.client().list("", Consistency::Default).await?.revision;
+        assert_eq!(revision, again, "what is equal is not written a second time");
+        Ok(())
+    });
+}
+
+#[test]
+fn pruning_makes_a_folder_what_the_document_says_and_nothing_else() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        for key in ["app/old", "app/kept", "apple", "other"] {
+            server.put(key, "1").await?;
+        }
+        let document = b"kept: '2'\nnew: '3'\n";
+        let arguments = ["--as", "yaml", "--prefix", "app", "--prune"];
+
+        let said = import(&server, home, &[&arguments[..], &["--dry-run"]].concat(), document)
+            .await?
+            .expect(0)?;
+        assert_eq!(said.text(), "change app/kept\ncreate app/new\ndelete app/old\n");
+        assert_eq!(
+            kv(&server, home, &["ls", "-r"]).await?.text(),
+            "app/kept\napp/old\napple\nother\n"
+        );
+
+        let said = import(&server, home, &[&arguments[..], &["-o", "json"]].concat(), document)
+            .await?
+            .expect(0)?;
+        let done: serde_json::Value = serde_json::from_slice(&said.out)?;
+        assert_eq!(
+            (&done["written"], &done["deleted"], &done["transactions"]),
+            (&2.into(), &1.into(), &1.into())
+        );
+        assert_eq!(
+            kv(&server, home, &["ls", "-r"]).await?.text(),
+            "app/kept\napp/new\napple\nother\n"
+        );
+
+        import(&server, home, &["--as", "yaml", "--prune"], document)
+            .await?
+            .expect(2)?;
+        import(&server, home, &["--as", "yaml", "--prune", "--prefix", "/"], document)
+            .await?
+            .expect(2)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_more_than_one_transaction_is_written_in_several_and_says_so() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let document: String = (0..1_000).map(|n| format!("k{n:04}: v{n}\n")).collect();
+        let said = import(
+            &server,
+            home,
+            &["--as", "yaml", "--prefix", "a", "--progress", "json"],
+            document.as_bytes(),
+        )
+        .await?
+        .expect(0)?;
+        assert!(
+            said.err.contains("more than one transaction (at most 128 keys"),
+            "{}",
+            said.err
+        );
+        assert!(
+            said.err.contains("imported 1000 keys: in 8 transactions"),
+            "{}",
+            said.err
+        );
+        assert!(said.err.contains(r#"{"done":1000,"progress":"import""#), "{}", said.err);
+        assert_eq!(
+            server
+                .client()
+                .keys("a/", None, Consistency::Default)
+                .await?
+                .value
+                .len(),
+            1_000
+        );
+
+        let fail = ["--as", "yaml", "--prefix", "a", "--on-conflict", "fail"];
+        let said = import(&server, home, &fail, format!("new: 1\n{document}").as_bytes())
+            .await?
+            .expect(5)?;
+        assert!(said.err.contains("and 59 more"), "{}", said.err);
+        kv(&server, home, &["get", "a/new"]).await?.expect(1)?;
+        let skip = ["--as", "yaml", "--prefix", "a", "--on-conflict", "skip"];
+        let said = import(&server, home, &skip, format!("new: 1\n{document}").as_bytes())
+            .await?
+            .expect(0)?;
+        assert!(said.err.contains("imported 1 keys, left 1000"), "{}", said.err);
+
+        // A value that no transaction can carry goes alone.
+        let large = "x".repeat(500_000);
+        let document = format!("large: {large}\nsmall: y\n");
+        import(&server, home, &["--as", "yaml"], document.as_bytes())
+            .await?
+            .expect(0)?;
+        assert_eq!(kv(&server, home, &["get", "large"]).await?.out.len(), 500_000);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_import_that_stops_in_the_middle_says_how_far_it_came_and_the_same_again_goes_on() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let mut document: String = (0..300).map(|n| format!("k{n:04}: v\n")).collect();
+        let good = document.clone();
+        document.push_str(&format!("z: {}\n", "x".repeat(600_000)));
+
+        let said = import(&server, home, &["--as", "yaml"], document.as_bytes())
+            .await?
+            .expect(8)?;
+
+        assert!(said.err.contains("stopped after 300 of 301 keys: `z`"), "{}", said.err);
+        assert!(said.err.contains("the same command again goes on"), "{}", said.err);
+        assert_eq!(contents(&server).await?.len(), 300);
+        import(&server, home, &["--as", "yaml"], good.as_bytes())
+            .await?
+            .expect(0)?;
+
+        let nobody = Keyway::new(home)
+            .addr("http://127.0.0.1:1")
+            .timeout("300ms")
+            .stdin("a: 1\n");
+        let said = nobody.run(&["kv", "import", "--as", "yaml", "-"]).await?.expect(6)?;
+        assert!(said.err.contains("nothing was written"), "{}", said.err);
+        Ok(())
+    });
+}
+
+/// Runs it to its end; the most memory that it was seen with, in KiB.
+async fn run_and_weigh(server: &Server, home: &Home, name: &str, arguments: &[&str]) -> anyhow::Result<u64> {
+    let mut program = server.keyway(home).start(home, name, arguments)?;
+    let mut peak = 0;
+    let exit = loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        peak = peak.max(now.unwrap_or(0));
+        match program.ended() {
+            Some(exit) => break exit,
+            None => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    anyhow::ensure!(exit == Exit::Code(0), "{name} ended with {exit:?}: {}", program.log());
+    Ok(peak)
+}
+
+#[test]
+fn the_size_of_a_store_is_not_the_memory_of_its_export_and_import() {
+    alone(Duration::from_secs(1_800), async |home| {
+        let keys = long(50_000, 1_000_000);
+        let server = Server::start(home).await?;
+        // As Consul writes it, in the order in which an export is.
+        let mut file = std::io::BufWriter::new(std::fs::File::create(home.path("all.json"))?);
+        write!(file, "[")?;
+        for n in 0..keys {
+            let comma = if n == 0 { "" } else { "," };
+            let value = STANDARD.encode(format!("{n:>300}"));
+            write!(
+                file,
+                "{comma}\n\t{{\n\t\t\"key\": \"k/{n:07}\",\n\t\t\"flags\": {n},\n\t\t\"value\": \"{value}\"\n\t}}"
+            )?;
+        }
+        write!(file, "\n]\n")?;
+        file.flush()?;
+        drop(file);
+
+        home.write("one.json", "[{\"key\":\"k/0000000\"}]")?;
+        let one = run_and_weigh(&server, home, "one", &["kv", "import", "one.json"]).await?;
+        let import = run_and_weigh(&server, home, "import", &["kv", "import", "all.json"]).await?;
+        let export = run_and_weigh(&server, home, "export", &["kv", "export", "--out", "back.json"]).await?;
+
+        let same = std::process::Command::new("cmp")
+            .args(["all.json", "back.json"])
+            .current_dir(home.dir())
+            .status()?;
+        assert!(same.success(), "what comes out is not what went in");
+        let size = std::fs::metadata(home.path("all.json"))?.len() / 1024;
+        let said = format!("{keys} keys in {size} KiB: one key took {one} KiB, import {import}, export {export}");
+        println!("{said}");
+        assert!(import.max(export) < one + 8 * 1024, "{said}");
+        Ok(())
+    });
+}
