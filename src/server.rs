@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use kvapi::Address;
 use kvapi::problem::exit;
-use kvstore::config::Config;
+use kvstore::config::{Config, SNAPSHOT_EVERY};
 
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -47,6 +47,12 @@ pub(crate) struct Server {
     /// Listen beyond this machine although nobody is asked for a token yet
     #[arg(long)]
     insecure_listen: bool,
+    /// Refuse writes while less than this is free on the folder's disk; 0 never refuses them
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = crate::size::parse)]
+    min_free: u64,
+    /// Log entries after which a snapshot is made
+    #[arg(long, value_name = "N", default_value_t = SNAPSHOT_EVERY, hide = true)]
+    snapshot_every: u64,
     /// Host name, beside localhost, under which clients on this machine may ask; may be repeated
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
@@ -82,6 +88,8 @@ impl Server {
             join: self.join,
             insecure_listen: self.insecure_listen,
             allowed_hosts: self.allowed_host,
+            min_free: self.min_free,
+            snapshot_every: self.snapshot_every,
             ..Config::new(self.data_dir)
         }
     }

@@ -1,14 +1,8 @@
-//! What was acknowledged is there, whatever was killed, deleted or damaged.
-//!
-//! The record of a writer: a put that was answered is acknowledged; one whose answer was lost is
-//! unknown, never absent; one that was refused was not done.
+//! What was acknowledged is there, whatever was deleted or damaged.
 
 use std::fs;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,120 +10,8 @@ use kvapi::client::WriteOptions;
 use kvapi::types::{TxnOp, WatchEvent, WatchRequest};
 use kvapi::watch::News;
 use kvapi::{Consistency, Error, Revision};
-use rand::RngExt as _;
 
-use crate::harness::{Exit, Home, Options, Server, alone, eventually, holds, long, test, write_file};
-
-const WRITERS: usize = 8;
-
-/// What one writer knows: its key counts up, and this is how far it may and must have come.
-struct Writer {
-    key: String,
-    /// The last number that was acknowledged.
-    acknowledged: usize,
-    /// The last number that was sent.
-    sent: usize,
-}
-
-impl Writer {
-    fn must_be(&self) -> RangeInclusive<usize> {
-        self.acknowledged..=self.sent
-    }
-
-    /// Counts up until told to stop or the server is gone; every number also gets a key of its own.
-    async fn write(mut self, server: kvapi::Client, stop: Arc<AtomicBool>, acknowledged: Arc<AtomicUsize>) -> Self {
-        while !stop.load(Ordering::Relaxed) {
-            let number = self.sent + 1;
-            let value = number.to_string();
-            let ops = [
-                TxnOp::set(&self.key, value.clone()),
-                TxnOp::set(format!("{}/{number}", self.key), value),
-            ];
-            self.sent = number;
-            match server.txn(&ops, &WriteOptions::default()).await {
-                Ok(Ok(_)) => {
-                    self.acknowledged = number;
-                    acknowledged.fetch_add(1, Ordering::Relaxed);
-                }
-                // Unknown: it may be there. Anything else was not done, but the next number is
-                // as good a try as this one.
-                Ok(Err(_)) | Err(_) => break,
-            }
-        }
-        self
-    }
-
-    /// Everything acknowledged is there, and nothing that was never sent.
-    async fn check(&self, server: &Server) -> anyhow::Result<()> {
-        let client = server.client();
-        let there = match client.get(&self.key, Consistency::Default).await?.value {
-            None => 0,
-            Some(entry) => String::from_utf8(entry.value.to_vec())?.parse::<usize>()?,
-        };
-        anyhow::ensure!(
-            self.must_be().contains(&there),
-            "{} is {there}, not in {:?}",
-            self.key,
-            self.must_be()
-        );
-        let prefix = format!("{}/", self.key);
-        let count = client.list(&prefix, Consistency::Default).await?.value.len();
-        anyhow::ensure!(
-            count == there,
-            "{prefix} has {count} keys, but the transactions went up to {there}"
-        );
-        Ok(())
-    }
-}
-
-#[test]
-fn every_acknowledged_write_outlives_kill_9() {
-    alone(Duration::from_secs(180), async |home| {
-        let mut server = Server::start(home).await?;
-        let mut writers: Vec<Writer> = (0..WRITERS)
-            .map(|n| Writer {
-                key: format!("writer/{n}"),
-                acknowledged: 0,
-                sent: 0,
-            })
-            .collect();
-
-        for round in 1..=long(6, 20) {
-            let acknowledged = Arc::new(AtomicUsize::new(0));
-            let stop = Arc::new(AtomicBool::new(false));
-            let running: Vec<_> = writers
-                .drain(..)
-                .map(|writer| {
-                    tokio::spawn(writer.write(
-                        server.client_within(Duration::from_secs(1)),
-                        Arc::clone(&stop),
-                        Arc::clone(&acknowledged),
-                    ))
-                })
-                .collect();
-            let enough = rand::rng().random_range(20..400);
-            holds("writes", async || acknowledged.load(Ordering::Relaxed) >= enough).await?;
-            server.program.kill().await?;
-            stop.store(true, Ordering::Relaxed);
-            for writer in running {
-                writers.push(writer.await?);
-            }
-
-            server.restart(home).await?;
-            for writer in &mut writers {
-                writer
-                    .check(&server)
-                    .await
-                    .with_context(|| format!("after kill {round}"))?;
-                // What is unknown is decided now: it happened, or it never will.
-                let there = server.client().get(&writer.key, Consistency::Default).await?.value;
-                let there = there.map_or(Ok(0), |entry| String::from_utf8_lossy(&entry.value).parse())?;
-                (writer.acknowledged, writer.sent) = (there, there);
-            }
-        }
-        Ok(())
-    });
-}
+use crate::harness::{Exit, Home, Options, Server, eventually, test, write_file};
 
 /// Everything that a server shows: its revision, its keys, and every change since the first.
 #[derive(Debug, PartialEq)]

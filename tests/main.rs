@@ -11,8 +11,10 @@ mod readme;
 // The store as its users see it: the command line, the API, watches, doors, what a kill leaves.
 mod commands;
 mod consul;
+mod crashes;
 mod doors;
 mod durability;
+mod full_disk;
 mod kv_import;
 mod server;
 mod watch;

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::command::{Command, FORMAT, Proposal, Reply, RequestId};
 use crate::leadership;
 use crate::raft::Raft;
+use crate::room::NoRoom;
 
 /// The most commands of one log entry.
 pub const MAX_COMMANDS: usize = 1024;
@@ -46,6 +47,9 @@ pub enum ProposeError {
     /// Too many writes are waiting. Nothing was done.
     #[error("too many writes are waiting ({QUEUE}, or {} MiB)", QUEUE_BYTES >> 20)]
     Overloaded,
+    /// The disk is nearly full. Nothing was done.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The server is stopping. Nothing was done.
     #[error("the server is stopping")]
     Stopping,

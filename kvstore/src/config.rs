@@ -5,6 +5,12 @@ use std::path::PathBuf;
 
 use kvapi::Address;
 
+/// See [`Config::min_free`]: four files of the log, or a good part of a snapshot.
+pub const MIN_FREE: u64 = 64 << 20;
+
+/// See [`Config::snapshot_every`].
+pub const SNAPSHOT_EVERY: u64 = 20_000;
+
 /// Settings of a server. [`Config::check`] says what is wrong with them.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -26,6 +32,11 @@ pub struct Config {
     pub insecure_listen: bool,
     /// Names beside `localhost` under which clients on this machine may address the server.
     pub allowed_hosts: Vec<String>,
+    /// Writes are refused while less than this is free on the data folder's disk, in bytes; 0
+    /// never refuses them.
+    pub min_free: u64,
+    /// Log entries after which a snapshot is made.
+    pub snapshot_every: u64,
 }
 
 /// What is wrong with the settings, and what to do.
@@ -61,6 +72,8 @@ impl Config {
             join: None,
             insecure_listen: false,
             allowed_hosts: Vec::new(),
+            min_free: MIN_FREE,
+            snapshot_every: SNAPSHOT_EVERY,
         }
     }
 

@@ -72,6 +72,35 @@ pub fn lock(path: &Path) -> io::Result<Option<Lock>> {
     }
 }
 
+/// How many bytes of the file system that holds `path` can still be written by anybody.
+pub fn free(path: &Path) -> io::Result<u64> {
+    let found = nix::sys::statvfs::statvfs(path)?;
+    Ok(found.blocks_available() * found.fragment_size())
+}
+
+/// Makes a file that takes so much room, whatever is or is not in it. Nothing is left if there is
+/// not enough.
+pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
+    let length = i64::try_from(bytes).map_err(io::Error::other)?;
+    let file = File::create(path)?;
+    let reserved = nix::fcntl::posix_fallocate(&file, 0, length).map_err(io::Error::from);
+    if reserved.is_err() {
+        fs::remove_file(path)?;
+    }
+    reserved
+}
+
+/// How long a file is.
+pub fn length(path: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.len())
+}
+
+/// Whether an error says that there is no room left.
+#[must_use]
+pub fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Makes a file with nothing in it, or empties one. Its name is not durable yet.
 pub fn create_empty(path: &Path) -> io::Result<()> {
     File::create(path).map(drop)

@@ -11,6 +11,7 @@
 //! | [`command`], [`state`] | pure: what a log entry holds, and what it does to the map |
 //! | [`store`], [`folder`] | log, state on disk, snapshots, recovery |
 //! | [`batch`], [`read`], [`node`] | group commit, shared read-index, and where all is wired |
+//! | [`room`], `upkeep` | a disk that is nearly full; snapshots, and a log that stays short |
 //! | [`watch`] | who is told of what |
 //! | `http`, [`server`](config) | the API, and the doors that it is served at |
 //! | [`net`](chance), [`disk`], [`clock`], [`chance`] | the seams to the world; nothing else touches it |
@@ -30,8 +31,10 @@ pub mod network;
 pub mod node;
 pub mod raft;
 pub mod read;
+pub mod room;
 pub mod server;
 pub mod state;
 pub mod store;
+mod upkeep;
 pub mod view;
 pub mod watch;

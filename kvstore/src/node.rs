@@ -20,16 +20,12 @@ use crate::folder::Folder;
 use crate::network::Network;
 use crate::raft::{self, Raft};
 use crate::read::{ReadError, ReadMode, Reads};
+use crate::room::{Room, RoomStatus};
 use crate::state::State;
-use crate::store::{self, Closing, Fatal, LogSize};
+use crate::store::{self, Closing, Fatal};
+use crate::upkeep::Upkeep;
 use crate::view::Views;
 use crate::watch::hub::Hub;
-
-/// Log entries after which a snapshot is made.
-const SNAPSHOT_EVERY: u64 = 20_000;
-
-/// Log bytes after which a snapshot is made whatever the number of entries.
-const SNAPSHOT_BYTES: u64 = 256 << 20;
 
 /// How long closing may take. With what requests get to end, it stays below the two seconds that a
 /// server has to stop in.
@@ -47,6 +43,7 @@ struct Inner {
     reads: Reads,
     views: Views,
     hub: Arc<Hub>,
+    room: Room,
     stopping: CancellationToken,
     fatal: Fatal,
     closing: Closing,
@@ -74,6 +71,8 @@ impl Node {
     /// Opens the data folder and starts the server: recovery, then Raft.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let folder = Folder::open(&config.data_dir, config.node_id)?;
+        let upkeep = Upkeep::begin(folder.dir(), config.min_free)
+            .with_context(|| format!("tell how much is free on the disk of {}", folder.dir().display()))?;
         let cluster_id = folder.cluster_id().to_owned();
         let views = Views::default();
         let hub = Hub::start();
@@ -89,13 +88,15 @@ impl Node {
         .context("start raft")?;
         bootstrap(&raft, config).await?;
         let stopping = CancellationToken::new();
-        keep_log_short(raft.clone(), opened.log_size, stopping.clone());
+        let room = upkeep.room.clone();
+        tokio::spawn(upkeep.run(raft.clone(), opened.log_size, config.snapshot_every, stopping.clone()));
         let inner = Inner {
             batcher: Batcher::start(raft.clone()),
             reads: Reads::start(raft.clone(), views.clone()),
             raft,
             views,
             hub,
+            room,
             stopping,
             fatal: opened.fatal,
             closing: opened.closing,
@@ -110,6 +111,7 @@ impl Node {
         if self.inner.stopping.is_cancelled() {
             return Err(ProposeError::Stopping);
         }
+        let _charged = self.inner.room.admit(&command.action, command.weight())?;
         self.inner.batcher.propose(command).await
     }
 
@@ -131,6 +133,12 @@ impl Node {
     #[must_use]
     pub fn hub(&self) -> &Arc<Hub> {
         &self.inner.hub
+    }
+
+    /// How much room the disk has, and whether writes are refused for it.
+    #[must_use]
+    pub fn room(&self) -> RoomStatus {
+        self.inner.room.status()
     }
 
     /// Cancelled when the server begins to stop: no new writes, streams end.
@@ -172,7 +180,11 @@ impl Node {
         let not_ready = match &leader {
             _ if self.inner.stopping.is_cancelled() => Some("the server is stopping".to_owned()),
             None => Some("no leader is known".to_owned()),
-            Some(_) => None,
+            Some(_) => self
+                .inner
+                .room
+                .refusal()
+                .map(|refusal| format!("for writes: {refusal}")),
         };
         let is_leader = metrics.current_leader == Some(metrics.id);
         Status {
@@ -224,8 +236,8 @@ fn raft_config() -> anyhow::Result<openraft::Config> {
         install_snapshot_timeout: 10_000,
         max_payload_entries: 256,
         replication_lag_threshold: 30_000,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
-        // openraft would purge by the newest snapshot alone; see `keep_log_short`.
+        // Both are asked for in `upkeep`.
+        snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         ..openraft::Config::default()
     };
@@ -250,32 +262,6 @@ async fn bootstrap(raft: &Raft, config: &Config) -> anyhow::Result<()> {
     raft.initialize(BTreeMap::from([(config.node_id, node)]))
         .await
         .context("make the cluster")
-}
-
-/// Has a snapshot made when the log has grown by many bytes, since openraft counts entries and
-/// large ones fill the disk long before they are many; and purges what lies behind the older of
-/// the two snapshots, so that if the newest is damaged the older one still leads to the whole
-/// state. So the log is at most about two times [`SNAPSHOT_BYTES`]. Ends when the node stops.
-fn keep_log_short(raft: Raft, size: LogSize, stopping: CancellationToken) {
-    const LOOK_EVERY: Duration = Duration::from_secs(1);
-    let look = async move {
-        let mut purged = None;
-        loop {
-            clock::sleep(LOOK_EVERY).await;
-            if size.since_snapshot() >= SNAPSHOT_BYTES && raft.trigger().snapshot().await.is_err() {
-                return;
-            }
-            let superfluous = size.superfluous();
-            if superfluous > purged
-                && let Some(upto) = superfluous
-                && raft.trigger().purge_log(upto).await.is_err()
-            {
-                return;
-            }
-            purged = superfluous;
-        }
-    };
-    tokio::spawn(async move { stopping.run_until_cancelled(look).await });
 }
 
 #[cfg(test)]

@@ -105,7 +105,11 @@ pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::
 
 /// How much of the log follows the snapshots, for the taking of the next one.
 fn measure(log: &LogStore, snapshots: &Snapshots) -> io::Result<()> {
-    let newest = snapshots.current()?.and_then(|(header, _)| header.last_log_id);
+    let newest = snapshots.current()?;
+    if let Some((_, file)) = &newest {
+        log.size().snapshot_has(disk::length(file.path())?);
+    }
+    let newest = newest.and_then(|(header, _)| header.last_log_id);
     log.measure(newest.map(|id| id.index), snapshots.oldest_kept()?)
 }
 

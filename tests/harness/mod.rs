@@ -1,21 +1,25 @@
 //! What every end-to-end test needs: a folder, the programs, a bound in time, and patience.
 
 mod agent;
+mod disk;
 mod eventually;
 mod home;
 mod keyway;
 mod link;
 mod process;
 mod program;
+mod record;
 mod server;
 mod test;
 
 pub(crate) use agent::Agent;
+pub(crate) use disk::Disk;
 pub(crate) use eventually::{eventually, holds};
 pub(crate) use home::{Home, write_file};
 pub(crate) use keyway::{Keyway, Said};
 pub(crate) use link::Link;
 pub(crate) use process::{Process, by_environment, descendants};
 pub(crate) use program::{Exit, Program, binary, command};
+pub(crate) use record::Record;
 pub(crate) use server::{Options, Server};
 pub(crate) use test::{alone, long, test};

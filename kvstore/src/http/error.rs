@@ -73,6 +73,7 @@ impl From<ProposeError> for Error {
             ProposeError::NoLeader | ProposeError::Stopping => Self::no_leader(),
             ProposeError::Unknown(_) => Self::internal(error.to_string()).kind(Kind::Unknown),
             ProposeError::Overloaded => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            ProposeError::NoRoom(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
         }
     }
 }

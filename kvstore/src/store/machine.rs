@@ -16,6 +16,7 @@ use super::snapshots::Snapshots;
 use super::tables::Mark;
 use super::writer::Writer;
 use crate::command::{FORMAT, Proposal, Reply};
+use crate::disk;
 use crate::raft::{Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use crate::state::rows::Row;
 use crate::state::{Event, State};
@@ -227,15 +228,42 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             let taken = snapshots.take(&replica.state, replica.last_log_id, replica.membership)?;
             Ok::<_, io::Error>((taken, snapshots.oldest_kept()?))
         });
-        let ((header, file), oldest_kept) = taken.await.map_err(|e| StorageIOError::write_snapshot(None, &e))?;
+        let ((header, file), oldest_kept) = match taken.await {
+            // Nothing is lost but time: the log stays as long as it is, and another try follows.
+            Err(e) if disk::is_full(&e) => return self.instead(&e).await,
+            taken => taken.map_err(|e| StorageIOError::write_snapshot(None, &e))?,
+        };
         self.writer
             .checkpoint()
             .await
             .map_err(|e| StorageIOError::write_state_machine(&e))?;
         self.size.snapshot_taken(self.size_now);
         self.size.superfluous_to(oldest_kept);
+        self.size.snapshot_has(disk::length(file.path()).unwrap_or_default());
         Ok(Snapshot {
             meta: header.meta(),
+            snapshot: Box::new(file),
+        })
+    }
+}
+
+impl SnapshotBuilder {
+    /// The snapshot that there was before, if any, for one that did not fit on the disk. To openraft
+    /// it is one that it knows already.
+    async fn instead(&self, e: &io::Error) -> Result<Snapshot, StorageError> {
+        tracing::warn!(error = %e, "there is no room for a snapshot; the log is kept, and it is tried again later");
+        let snapshots = self.snapshots.clone();
+        let current = blocking(move || snapshots.current()).await;
+        let current = current.map_err(|e| StorageIOError::read_snapshot(None, &e))?;
+        let (meta, file) = match current {
+            Some((header, file)) => (header.meta(), file),
+            None => (
+                SnapshotMeta::default(),
+                SnapshotFile::at(self.snapshots.dir().to_owned()),
+            ),
+        };
+        Ok(Snapshot {
+            meta,
             snapshot: Box::new(file),
         })
     }

@@ -43,6 +43,9 @@ pub enum OpenError {
     },
 }
 
+/// The remedy for a full disk.
+const FREE_SOME: &str = "free some space and start again";
+
 /// What recovery has found.
 pub(super) struct Found {
     pub replica: Replica,
@@ -58,6 +61,7 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
         source,
     })?;
     let was_there = disk::exists(dir);
+    let mut is_full = false;
     let why = match look(dir) {
         Ok((tables, Some(replica))) if replica.last_log_id >= purged => {
             remove_set_aside(dir)?;
@@ -86,27 +90,36 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
         }
         Err(e) => {
             refuse_if_only_unreadable(dir, &e)?;
+            is_full = says_full(&e);
             e.to_string()
         }
     };
-    let (replica, from) = rebuild(purged, snapshots, dir)?;
-    let kept_in = set_aside(dir)?;
-    let kept_in = kept_in.display();
-    tracing::warn!(why, from, %kept_in, "the state on disk cannot be used; it is set aside and rebuilt");
+    let rebuilt = rebuild(purged, snapshots, dir);
+    let (replica, from) = match rebuilt {
+        Err(OpenError::Hole { .. }) if is_full => return Err(unopened(dir, why, FREE_SOME)),
+        rebuilt => rebuilt?,
+    };
+    if is_full {
+        // The state takes no more room than it did before: what goes with it is what was dead in it.
+        remove_set_aside(dir)?;
+        disk::remove_dir(dir).map_err(|source| cannot("remove", dir, source))?;
+        tracing::warn!(
+            from,
+            "the disk is too full to open the state on disk; it is removed and rebuilt"
+        );
+    } else {
+        let kept_in = set_aside(dir)?;
+        let kept_in = kept_in.display();
+        tracing::warn!(why, from, %kept_in, "the state on disk cannot be used; it is set aside and rebuilt");
+    }
     match look(dir) {
         Ok((tables, _)) => Ok(Found {
             replica,
             tables,
             rewrite: true,
         }),
-        Err(e) => {
-            let remedy = "check the disk and start again";
-            Err(OpenError::State {
-                dir: dir.to_owned(),
-                reason: e.to_string(),
-                remedy,
-            })
-        }
+        Err(e) if says_full(&e) => Err(unopened(dir, e.to_string(), FREE_SOME)),
+        Err(e) => Err(unopened(dir, e.to_string(), "check the disk and start again")),
     }
 }
 
@@ -164,24 +177,29 @@ fn go_on(replica: Replica, tables: Tables, last: Option<LogId>, snapshots: &Snap
     })
 }
 
-/// A full disk, a wrong owner or another process is no damage: setting the state aside would not help.
+/// A wrong owner or another process is no damage: setting the state aside would not help.
 fn refuse_if_only_unreadable(dir: &Path, e: &Unusable) -> Result<(), OpenError> {
     let Unusable::Sled(sled::Error::Io(io)) = e else {
         return Ok(());
     };
     let remedy = match io.kind() {
-        io::ErrorKind::StorageFull => "free some space and start again",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "let the server's user write there and start again"
         }
         _ if is_locked(io) => "another process has it open: end that one and start again",
         _ => return Ok(()),
     };
-    Err(OpenError::State {
-        dir: dir.to_owned(),
-        reason: io.to_string(),
-        remedy,
-    })
+    Err(unopened(dir, io.to_string(), remedy))
+}
+
+/// Whether it is only that the disk is full.
+fn says_full(e: &Unusable) -> bool {
+    matches!(e, Unusable::Sled(sled::Error::Io(io)) if disk::is_full(io))
+}
+
+fn unopened(dir: &Path, reason: String, remedy: &'static str) -> OpenError {
+    let dir = dir.to_owned();
+    OpenError::State { dir, reason, remedy }
 }
 
 /// A state that the log goes on from, and in words where it comes from.

@@ -16,6 +16,8 @@ struct Sizes {
     at_snapshot: u64,
     /// See [`LogSize::superfluous`].
     superfluous: Option<u64>,
+    /// See [`LogSize::snapshot_bytes`].
+    snapshot_bytes: u64,
 }
 
 impl LogSize {
@@ -31,6 +33,16 @@ impl LogSize {
     #[must_use]
     pub fn superfluous(&self) -> Option<u64> {
         self.lock().superfluous
+    }
+
+    /// How long the newest snapshot is; 0 if there is none.
+    #[must_use]
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.lock().snapshot_bytes
+    }
+
+    pub(super) fn snapshot_has(&self, bytes: u64) {
+        self.lock().snapshot_bytes = bytes;
     }
 
     /// The log as it was found: so many bytes for the entries from `first` to `last`, and the
