@@ -177,7 +177,7 @@ fn a_server_that_fills_its_disk_to_the_last_byte_ends_with_the_reason_and_loses_
         let mut record = running.end().await?;
         // Nothing is asked of a start on it, but that it harms nothing.
         let mut program = Server::spawn(home, "again", &without_mark(&disk))?;
-        let _ = eventually("a start while it is full", async || {
+        eventually("a start while it is full", async || {
             program
                 .ended()
                 .map(drop)
