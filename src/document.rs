@@ -93,6 +93,17 @@ pub(crate) fn read(text: &str, form: As) -> Result<Vec<Item>, Bad> {
     Ok(items)
 }
 
+/// Whether a text is good in this language, whatever it holds.
+pub(crate) fn check(text: &str, form: As) -> Result<(), Bad> {
+    match form {
+        As::Json | As::Consul => json::check(text),
+        As::Yaml => yaml::check(text),
+        As::Toml => toml::read(text).map(drop),
+        As::Env => env::read(text).map(drop),
+        As::Dir => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

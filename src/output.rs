@@ -228,6 +228,11 @@ impl Out {
         matches!(self.format, Format::Json | Format::Jsonl)
     }
 
+    /// Colour for [`Out::say`].
+    pub(crate) fn paint_words(&self) -> Paint {
+        self.paint_words
+    }
+
     /// Words for a person; nothing depends on them, so that nobody reads them is no failure.
     pub(crate) fn say(&mut self, text: impl std::fmt::Display) {
         if !self.quiet {
@@ -265,7 +270,7 @@ impl Out {
 }
 
 /// Whether a terminal can show the text without being upset by it.
-fn is_printable(text: &str) -> bool {
+pub(crate) fn is_printable(text: &str) -> bool {
     text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r'))
 }
 

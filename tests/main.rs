@@ -15,6 +15,7 @@ mod crashes;
 mod doors;
 mod durability;
 mod full_disk;
+mod kv_edit;
 mod kv_import;
 mod server;
 mod watch;

@@ -41,6 +41,8 @@ const PURE: &[&str] = &[
     "agent/src/templates.rs",
     "src/document.rs",
     "src/document",
+    "src/kv/edit/plan.rs",
+    "src/kv/edit/sheet.rs",
     "src/kv/import/batch.rs",
     "src/output/table.rs",
     "src/output/yaml.rs",

@@ -19,6 +19,13 @@ pub(super) fn read(text: &str) -> Result<Node, Bad> {
     serde_json::from_str(text).map_err(|e| Bad::at(Some(e.line()), without_place(&e.to_string())))
 }
 
+pub(super) fn check(text: &str) -> Result<(), Bad> {
+    let checked: Result<serde::de::IgnoredAny, _> = serde_json::from_str(text);
+    checked
+        .map(drop)
+        .map_err(|e| Bad::at(Some(e.line()), without_place(&e.to_string())))
+}
+
 /// The error without the line and column that serde_json puts behind it.
 pub(super) fn without_place(text: &str) -> &str {
     text.rsplit_once(" at line ").map_or(text, |(what, _)| what)

@@ -28,6 +28,12 @@ pub(super) fn read(text: &str) -> Result<Node, Bad> {
     }))
 }
 
+pub(super) fn check(text: &str) -> Result<(), Bad> {
+    let mut events = Events(Parser::new_from_str(text));
+    while !matches!(events.next()?.1, Event::StreamEnd) {}
+    Ok(())
+}
+
 struct Events<'a>(Parser<'a, granit_parser::StrInput<'a>>);
 
 impl<'a> Events<'a> {

@@ -1,6 +1,7 @@
 //! `keyway kv`: settings, one file per command.
 
 mod delete;
+mod edit;
 mod export;
 mod files;
 mod folder;
@@ -29,6 +30,8 @@ pub(crate) enum Kv {
     Delete(delete::Delete),
     /// List keys, a folder at a time
     Ls(ls::Ls),
+    /// Change a value, or everything below a prefix, in an editor
+    Edit(edit::Edit),
     /// Print settings as a document: Consul's export, JSON, YAML, TOML ...
     Export(export::Export),
     /// Store the settings of a document, in one transaction where it fits
@@ -44,6 +47,7 @@ impl Kv {
             Self::Put(put) => put.run(context).await,
             Self::Delete(delete) => delete.run(context).await,
             Self::Ls(ls) => ls.run(context).await,
+            Self::Edit(edit) => edit.run(context).await,
             Self::Export(export) => export.run(context).await,
             Self::Import(import) => import.run(context).await,
             Self::Watch(watch) => watch.run(context).await,
