@@ -206,14 +206,16 @@ impl Node {
     /// Waits until the disk fails or Raft ends by itself; then nothing can be acknowledged any
     /// more and the server must end.
     pub async fn failed(&self) -> anyhow::Error {
-        let mut metrics = self.inner.raft.metrics();
+        // Not the metrics of everything: those are news with every write.
+        let mut servers = self.inner.raft.server_metrics();
         tokio::select! {
             biased; // the disk's own words are better than what Raft makes of them
             error = self.inner.fatal.wait() => error,
-            ended = metrics.wait_for(|metrics| metrics.running_state.is_err()) => match ended {
-                Ok(metrics) => metrics.running_state.clone().err().map_or_else(|| anyhow::anyhow!("raft ended"), Into::into),
-                Err(_) => anyhow::anyhow!("raft ended"),
-            },
+            // It ends with Raft's own task.
+            _ = servers.wait_for(|_| false) => {
+                let state = self.inner.raft.metrics().borrow().running_state.clone();
+                state.err().map_or_else(|| anyhow::anyhow!("raft ended"), Into::into)
+            }
         }
     }
 

@@ -26,7 +26,7 @@ use draft::Draft;
 pub use entry::{Entry, Event};
 use history::History;
 use requests::{Known, Requests};
-use rows::{BadRow, Counters, Row, Table};
+use rows::{BadRow, Counters, Row, RowId, Table};
 use tombstones::Tombstones;
 
 /// See the module.
@@ -227,6 +227,21 @@ impl State {
     #[must_use]
     pub const fn requests(&self) -> &Requests {
         &self.requests
+    }
+
+    /// One row as it is now; without content if it is not there.
+    #[must_use]
+    pub fn row(&self, id: &RowId) -> Row {
+        match id {
+            RowId::Counters => Row::Counters(self.counters()),
+            RowId::Key(key) => Row::Key(key.clone(), self.entries.get(key).cloned()),
+            RowId::Version(revision, key) => {
+                Row::Version(*revision, key.clone(), self.history.version(*revision, key).cloned())
+            }
+            RowId::Record(revision) => Row::Record(*revision, self.history.record(*revision).cloned()),
+            RowId::Tombstone(key) => Row::Tombstone(key.clone(), self.tombstones.get(key)),
+            RowId::Request(id) => Row::Request(id.clone(), self.requests.get(id).cloned()),
+        }
     }
 
     const fn counters(&self) -> Counters {

@@ -6,7 +6,7 @@
 //! | `tail` | the log's end at a start: a crash told from damage |
 //! | `size` | how long the log is, and how much of it the snapshots make superfluous |
 //! | [`machine`] | the state in memory, and who hears of its changes |
-//! | `tables`, `writer` | the state on disk, one thread behind; never the promise |
+//! | `tables`, `pages`, `unwritten`, `writer` | the state on disk, one thread behind; never the promise |
 //! | [`snapshot`], `snapshots` | the whole state as a file; the newest two |
 //! | [`recovery`] | which of these a start goes on from |
 //! | [`inspect`] | looks at a folder that no server uses |
@@ -16,12 +16,14 @@ mod fatal;
 pub mod inspect;
 pub mod log;
 pub mod machine;
+mod pages;
 pub mod recovery;
 mod size;
 pub mod snapshot;
 mod snapshots;
 mod tables;
 mod tail;
+mod unwritten;
 mod writer;
 
 use std::io;

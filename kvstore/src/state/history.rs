@@ -109,6 +109,23 @@ impl History {
         })
     }
 
+    /// The kept versions from one on, in the order of revisions and keys.
+    pub fn versions_from(&self, start: &(Revision, Key)) -> impl Iterator<Item = (&(Revision, Key), &Version)> {
+        self.by_revision.range(start.clone()..)
+    }
+
+    /// What a revision made of a key, while it is kept.
+    #[must_use]
+    pub fn version(&self, revision: Revision, key: &Key) -> Option<&Version> {
+        self.by_revision.get(&(revision, key.clone()))
+    }
+
+    /// The first kept version.
+    #[must_use]
+    pub fn first(&self) -> Option<&(Revision, Key)> {
+        self.by_revision.get_min().map(|(id, _)| id)
+    }
+
     /// Takes the news of a revision, without Keyway's own keys.
     pub(super) fn push(&mut self, event: &Event, rows: &mut Vec<Row>) {
         let mut changed = event.changes.iter().filter(|(key, _)| !key.is_own()).peekable();

@@ -61,6 +61,12 @@ impl Requests {
         }
     }
 
+    /// The remembered answer of a request.
+    #[must_use]
+    pub fn get(&self, id: &RequestId) -> Option<&Arc<Remembered>> {
+        self.by_id.get(id)
+    }
+
     pub(super) fn insert(&mut self, id: RequestId, at: u64, action: Fingerprint, reply: Reply, rows: &mut Vec<Row>) {
         let order = self.by_order.get_max().map_or(0, |(order, _)| order + 1);
         let remembered = Arc::new(Remembered {

@@ -94,7 +94,37 @@ pub struct BadRow {
     pub reason: String,
 }
 
+/// Which row it is, without what is in it. Their order is that of the tables and of their bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowId {
+    Counters,
+    Key(Key),
+    Version(Revision, Key),
+    Record(Revision),
+    Tombstone(Key),
+    Request(RequestId),
+}
+
 impl Row {
+    /// Which row it is.
+    #[must_use]
+    pub fn id(&self) -> RowId {
+        self.clone().into_id()
+    }
+
+    /// Which row it was, without its content.
+    #[must_use]
+    pub fn into_id(self) -> RowId {
+        match self {
+            Self::Counters(_) => RowId::Counters,
+            Self::Key(key, _) => RowId::Key(key),
+            Self::Version(revision, key, _) => RowId::Version(revision, key),
+            Self::Record(revision, _) => RowId::Record(revision),
+            Self::Tombstone(key, _) => RowId::Tombstone(key),
+            Self::Request(id, _) => RowId::Request(id),
+        }
+    }
+
     #[must_use]
     pub const fn table(&self) -> Table {
         match self {

@@ -40,6 +40,12 @@ impl Tombstones {
             .max(self.floor)
     }
 
+    /// When a key was deleted, if that is remembered and it has not come back.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<Revision> {
+        self.by_key.get(key).copied()
+    }
+
     pub(super) fn insert(&mut self, key: Key, revision: Revision, rows: &mut Vec<Row>) {
         rows.push(Row::Tombstone(key.clone(), Some(revision)));
         self.restore(key, revision);

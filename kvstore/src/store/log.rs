@@ -5,8 +5,8 @@
 //! `save_vote` returns. Everything is written in the order of the calls by one thread of
 //! `raft-log`. A flush that fails ends the server and is never tried again.
 //!
-//! The commit position is written without a sync: after a power cut it may lag, and Raft finds
-//! it again.
+//! The commit position goes along with the next entries, so that it costs no write of its own: after
+//! a kill it lags behind by those that were committed last, and Raft finds it again.
 
 use std::fmt::Debug;
 use std::io;
@@ -47,6 +47,8 @@ pub struct LogStore {
 struct Shared {
     /// `None` once the log is closed.
     log: Mutex<Option<RaftLog<Types>>>,
+    /// The commit position, if the log does not have it yet.
+    committed: Mutex<Option<LogId>>,
     size: LogSize,
     fatal: Fatal,
 }
@@ -123,6 +125,7 @@ impl LogStore {
         Ok(Self {
             shared: Arc::new(Shared {
                 log: Mutex::new(Some(log)),
+                committed: Mutex::default(),
                 size: LogSize::default(),
                 fatal,
             }),
@@ -156,7 +159,15 @@ impl LogStore {
 
     /// How far the log is known to be committed.
     pub(super) fn committed(&self) -> io::Result<Option<raft::LogId>> {
-        self.with(|log| Ok(log.log_state().committed().map(|id| id.0)))
+        self.with(|log| {
+            let state = log.log_state();
+            let waiting = self.waiting_committed().clone().filter(|id| Some(id) <= state.last());
+            Ok(waiting.max(state.committed().cloned()).map(|id| id.0))
+        })
+    }
+
+    fn waiting_committed(&self) -> MutexGuard<'_, Option<LogId>> {
+        self.shared.committed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Entries from `from` on and before `to`, of about `limit` bytes at most, but at least one.
@@ -181,8 +192,24 @@ impl LogStore {
 
     /// Waits until all that was written is on disk, and closes the files. Blocks.
     pub(super) fn close(&self) {
+        // If it cannot be written, Raft finds it again; a failed write has been reported.
+        let _ = self.write(|log| self.write_committed(log), true, Told::Nobody);
         let closed = self.lock().take();
         drop(closed);
+    }
+
+    /// Puts the commit position into the log if it is not there yet.
+    fn write_committed(&self, log: &mut RaftLog<Types>) -> io::Result<()> {
+        let committed = self.waiting_committed().take();
+        let state = log.log_state();
+        // While a snapshot is being installed, the commit position is ahead of the log.
+        if let Some(committed) = committed
+            && Some(&committed) <= state.last()
+            && Some(&committed) > state.committed()
+        {
+            log.commit(committed)?;
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<RaftLog<Types>>> {
@@ -289,19 +316,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<raft::LogId>) -> Result<(), StorageError> {
-        let Some(committed) = committed.map(LogId) else {
-            return Ok(());
-        };
-        let write = |log: &mut RaftLog<Types>| {
-            let state = log.log_state();
-            // While a snapshot is being installed, the commit position is ahead of the log.
-            if Some(&committed) <= state.last() && Some(&committed) > state.committed() {
-                log.commit(committed)?;
-            }
-            Ok(())
-        };
-        self.write(write, false, Told::Nobody)
-            .map_err(|e| StorageIOError::write_logs(&e).into())
+        *self.waiting_committed() = committed.map(LogId);
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<raft::LogId>, StorageError> {
@@ -318,6 +334,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             .map(|entry| (LogId(entry.log_id), Payload(Arc::new(entry.payload))));
         let size = &self.shared.size;
         let write = |log: &mut RaftLog<Types>| {
+            self.write_committed(log)?;
             for (log_id, payload) in entries {
                 // Purged is applied and in a snapshot: there is nothing left to write.
                 if Some(&log_id) <= log.log_state().purged() {

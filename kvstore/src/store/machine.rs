@@ -130,7 +130,7 @@ impl StateMachine {
         if !news.events.is_empty() {
             self.sink.applied(&view, news.events);
         }
-        self.writer.write(news.rows, self.replica.mark()).await
+        self.writer.write(news.rows, &view, self.replica.mark()).await
     }
 }
 

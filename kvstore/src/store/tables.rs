@@ -9,7 +9,7 @@
 //! ```text
 //! 00 'w'                        the log id that a pass goes to
 //! 00 'a'                        the mark of the last complete pass
-//! table u8 | row key            crc32 | 00 | content            a row
+//! table u8 | row key            crc32 | 00 | content            a row; of the history, a page
 //!                               crc32 | 01 | count u32          a row whose content is in pieces
 //! f0 | length u16 | the above's key | number u32                crc32 | 00 | piece
 //! ```
@@ -27,16 +27,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sled::Batch;
 
+use super::pages::{self, Pages, Start};
+use super::unwritten::Unwritten;
 use crate::raft::{LogId, StoredMembership};
 use crate::state::State;
+use crate::state::history::History;
 use crate::state::rows::{BadRow, Row, Table};
 use crate::{clock, disk, failpoint};
 
 /// Rows of one batch; sled needs much memory for larger ones.
-pub(super) const BATCH_ROWS: usize = 250;
+const BATCH_ROWS: usize = 250;
 
 /// Bytes of one batch.
-pub(super) const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Content beyond this is cut into pieces of this.
 const PIECE_BYTES: usize = 60 << 10;
@@ -103,6 +106,8 @@ pub(super) struct Tables {
     dir: PathBuf,
     /// How many pieces the rows have that are in pieces; by sled's key.
     pieced: HashMap<Vec<u8>, u32>,
+    /// The pages of the history.
+    pages: Pages,
     /// Whether the files' names are durable.
     names_durable: bool,
 }
@@ -137,6 +142,7 @@ impl Tables {
             db,
             dir,
             pieced,
+            pages: Pages::default(),
             names_durable: false,
         })
     }
@@ -157,25 +163,39 @@ impl Tables {
             return Err(Unusable::CutInTwo);
         }
         let mut pieced = HashMap::new();
-        let rows = Table::ALL
+        let mut starts = Vec::new();
+        let found = Table::ALL
             .into_iter()
             .flat_map(|table| self.db.scan_prefix([id_of(table)]).map(move |found| (table, found)));
-        let state = State::load(rows.map(|(table, found)| {
-            let (key, row) = found.map_err(|e| bad(table, &e))?;
-            self.row(table, &key, &row, &mut pieced)
+        let state = State::load(found.flat_map(|(table, found)| {
+            let read = found.map_err(|e| bad(table, &e)).and_then(|(key, row)| {
+                let content = self.content(table, &key, &row, &mut pieced)?;
+                rows_of(table, &key[1..], &content, &mut starts)
+            });
+            match read {
+                Ok(rows) => rows.into_iter().map(Ok).collect(),
+                Err(e) => vec![Err(e)],
+            }
         }))?;
         self.pieced = pieced;
+        self.pages = Pages::found(starts, state.revision());
         if mark != Mark::of(&state, mark.last_log_id, mark.membership.clone()) {
             return Err(Unusable::RowsMissing);
         }
         Ok(Some((mark, state)))
     }
 
-    /// Puts a row together again.
-    fn row(&self, table: Table, key: &[u8], row: &[u8], pieced: &mut HashMap<Vec<u8>, u32>) -> Result<Row, BadRow> {
+    /// What is in a row, put together again.
+    fn content(
+        &self,
+        table: Table,
+        key: &[u8],
+        row: &[u8],
+        pieced: &mut HashMap<Vec<u8>, u32>,
+    ) -> Result<Vec<u8>, BadRow> {
         let (kind, content) = unsealed(key, row).ok_or_else(|| damaged(table))?;
         if kind == WHOLE {
-            return Row::decode(table, &key[1..], content);
+            return Ok(content.to_vec());
         }
         let count = content.try_into().map(u32::from_le_bytes).map_err(|_| damaged(table))?;
         let mut whole = Vec::new();
@@ -190,15 +210,25 @@ impl Tables {
             whole.extend_from_slice(piece);
         }
         pieced.insert(key.to_vec(), count);
-        Row::decode(table, &key[1..], &whole)
+        Ok(whole)
     }
 
-    /// Writes rows, each at most once, and the mark that they lead to.
-    pub(super) fn write(&mut self, rows: impl Iterator<Item = Row>, mark: &Mark) -> sled::Result<()> {
+    /// The pages of the history that are on disk, or are when the pass under way is through.
+    pub(super) const fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// Writes what is different, as it is in `state`, and the mark of that state.
+    pub(super) fn write(&mut self, changed: Unwritten, state: &State, mark: &Mark) -> sled::Result<()> {
         let db = self.db.clone();
         let mut pass = Pass::begin(&db, mark)?;
-        for row in rows {
-            self.put(&mut pass, &row)?;
+        let (rows, mut pages) = changed.into_parts();
+        for row in &rows {
+            self.put(&mut pass, &state.row(row))?;
+        }
+        pages.extend(self.pages.extend(state.history(), state.revision()));
+        for start in &pages {
+            self.put_page(&mut pass, start, state.history())?;
         }
         pass.end(mark)
     }
@@ -212,21 +242,38 @@ impl Tables {
                 self.delete(&mut pass, &key?)?;
             }
         }
-        for row in state.rows() {
+        for row in state.rows().filter(|row| !is_in_pages(row.table())) {
             self.put(&mut pass, &row)?;
+        }
+        self.pages = Pages::default();
+        for start in &self.pages.extend(state.history(), state.revision()) {
+            self.put_page(&mut pass, start, state.history())?;
         }
         pass.end(mark)
     }
 
     fn put(&mut self, pass: &mut Pass, row: &Row) -> sled::Result<()> {
-        let key = [&[id_of(row.table())], &row.key()[..]].concat();
-        let Some(content) = row.content() else {
+        debug_assert!(!is_in_pages(row.table()), "the history is written in pages");
+        self.put_content(pass, row.table(), &row.key(), row.content().as_deref())
+    }
+
+    fn put_page(&mut self, pass: &mut Pass, start: &Start, history: &History) -> sled::Result<()> {
+        let content = self.pages.content(start, history);
+        if content.is_none() {
+            self.pages.remove(start);
+        }
+        self.put_content(pass, PAGES, &pages::name(start), content.as_deref())
+    }
+
+    fn put_content(&mut self, pass: &mut Pass, table: Table, key: &[u8], content: Option<&[u8]>) -> sled::Result<()> {
+        let key = [&[id_of(table)], key].concat();
+        let Some(content) = content else {
             return self.delete(pass, &key);
         };
         let before = self.pieced.remove(&key).unwrap_or(0);
         let mut count = 0;
         if content.len() <= PIECE_BYTES {
-            pass.insert(&key, WHOLE, &content)?;
+            pass.insert(&key, WHOLE, content)?;
         } else {
             for piece in content.chunks(PIECE_BYTES) {
                 pass.insert(&piece_key(&key, count), WHOLE, piece)?;
@@ -328,6 +375,22 @@ pub(super) fn mark_damaged(dir: &Path) {
 /// sled makes its own text of the error that says so, and keeps only the text.
 pub(super) fn is_locked(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::WouldBlock || e.to_string().contains("could not acquire lock")
+}
+
+/// The table in whose place the pages of the history lie; its records are in them too.
+const PAGES: Table = Table::Versions;
+
+const fn is_in_pages(table: Table) -> bool {
+    matches!(table, Table::Versions | Table::Records)
+}
+
+/// The rows that something on disk holds, and where it begins if it is a page.
+fn rows_of(table: Table, key: &[u8], content: &[u8], starts: &mut Vec<Start>) -> Result<Vec<Row>, BadRow> {
+    if table != PAGES {
+        return Ok(vec![Row::decode(table, key, content)?]);
+    }
+    starts.push(pages::named(key).ok_or_else(|| damaged(table))?);
+    pages::rows(content).map_err(|reason| BadRow { table, reason })
 }
 
 /// The table's first byte. Part of the format.

@@ -1,40 +1,50 @@
 //! The one thread that writes the state on disk, behind the log and behind memory.
 //!
-//! Applied rows are handed over in apply order. A pass takes what waits, up to a batch, and writes
-//! the newest row of each changed key once. What waits is bounded: beyond
-//! [`LAG_BYTES`] the one who applies has to wait too, without holding up anybody else.
+//! Which rows an apply has changed is handed over in apply order and gathered for a while, since
+//! what changes often is overtaken by its next change and need not be written. Then a pass writes
+//! them as they are in the newest state. What is gathered is bounded in time and bytes; what
+//! waits beyond [`LAG_BYTES`] makes the one who applies wait too, without holding up anybody else.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::fatal::Fatal;
-use super::tables::{self, BATCH_BYTES, BATCH_ROWS, Mark, Tables};
-use crate::state::rows::{Row, Table};
-use crate::state::{Entry, State};
+use super::pages::Pages;
+use super::tables::{self, Mark, Tables};
+use super::unwritten::{Unwritten, weight};
+use crate::clock::{self, Instant};
+use crate::state::State;
+use crate::state::rows::{Row, RowId};
 
-/// How far the disk may fall behind, in bytes of rows.
+/// How far the disk may fall behind: what is remembered for it, and the values that a state being
+/// written holds on to while others overtake them.
 const LAG_BYTES: usize = 64 << 20;
 
-/// What a row weighs beside its key and value, in bytes.
-const OVERHEAD: usize = 128;
+/// Gathered changes of this size are written.
+const GATHER_BYTES: usize = LAG_BYTES / 4;
+
+/// The longest that changes are gathered. A start after a kill finds in the log what this leaves
+/// out.
+const GATHER_FOR: Duration = Duration::from_secs(5);
+
+/// Changes that are handed over before the thread is woken to look which of them are the same.
+const HAND_OVER_BYTES: usize = 4 << 20;
 
 /// Hands work to the thread. Clones hand it to the same one.
 #[derive(Clone)]
 pub(super) struct Writer {
-    jobs: Sender<Job>,
+    inbox: Arc<Handle>,
     room: Arc<Semaphore>,
     /// Whether what is waiting is to be left unwritten.
     leaving: Arc<AtomicBool>,
 }
 
 enum Job {
-    Rows(Rows),
     Replace {
         state: Arc<State>,
         mark: Mark,
@@ -44,23 +54,16 @@ enum Job {
     Close(oneshot::Sender<()>),
 }
 
-/// The rows of one apply, and the mark that they lead to.
-struct Rows {
-    rows: Vec<Row>,
-    mark: Mark,
-    room: OwnedSemaphorePermit,
-}
-
 impl Writer {
     /// Starts the thread. It ends when it is told to close, when all handles are gone, or with
     /// the server, when the disk fails.
     pub(super) fn start(tables: Tables, fatal: Fatal) -> io::Result<Self> {
-        let (jobs, waiting) = channel();
-        let leaving = Arc::new(AtomicBool::new(false));
-        let left = Arc::clone(&leaving);
+        let (writer, inbox) = Self::new();
+        let left = Arc::clone(&writer.leaving);
         std::thread::Builder::new().name("state-writer".into()).spawn(move || {
             let dir = tables.dir().to_owned();
-            let ended = catch_unwind(AssertUnwindSafe(|| run(tables, &waiting, &left)));
+            let ended = catch_unwind(AssertUnwindSafe(|| run(tables, &inbox, &left)));
+            inbox.end();
             let (reason, damaged) = match ended {
                 Ok(Ok(())) => return,
                 Ok(Err(e)) => (e.to_string(), !matches!(e, sled::Error::Io(_))),
@@ -73,32 +76,42 @@ impl Writer {
                 "cannot write the state on disk: {reason}; free or replace the disk, then start the server again"
             ));
         })?;
-        Ok(Self {
-            jobs,
-            room: Arc::new(Semaphore::new(LAG_BYTES)),
-            leaving,
-        })
+        Ok(writer)
     }
 
-    /// Has rows written some time. Waits while too much is waiting.
-    pub(super) async fn write(&self, rows: Vec<Row>, mark: Mark) -> io::Result<()> {
+    fn new() -> (Self, Arc<Inbox>) {
+        let inbox = Arc::new(Inbox::default());
+        let writer = Self {
+            inbox: Arc::new(Handle(Arc::clone(&inbox))),
+            room: Arc::new(Semaphore::new(LAG_BYTES)),
+            leaving: Arc::default(),
+        };
+        (writer, inbox)
+    }
+
+    /// Has changed rows written some time, as they are in `state` or a later one. Waits while too
+    /// much is waiting.
+    pub(super) async fn write(&self, rows: Vec<Row>, state: &Arc<State>, mark: Mark) -> io::Result<()> {
         let weight = rows.iter().map(weight).sum::<usize>().clamp(1, LAG_BYTES);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room)
-            .acquire_many_owned(weight)
-            .await
-            .map_err(|_| ended())?;
-        self.send(Job::Rows(Rows { rows, mark, room }))
+        let room = match Arc::clone(&self.room).try_acquire_many_owned(weight) {
+            Ok(room) => room,
+            Err(_) => {
+                // Which changes are the same is found out by the thread, and may make room.
+                self.inbox().look();
+                let room = Arc::clone(&self.room).acquire_many_owned(weight);
+                room.await.map_err(|_| ended())?
+            }
+        };
+        let rows = rows.into_iter().map(Row::into_id);
+        self.inbox().hand_over(rows, room, (Arc::clone(state), mark))
     }
 
     /// Has another state written in place of the one on disk, and made durable, some time.
     pub(super) fn replace_later(&self, state: Arc<State>, mark: Mark) -> io::Result<()> {
-        self.send(Job::Replace {
-            state,
-            mark,
-            done: oneshot::channel().0,
-        })?;
-        self.send(Job::Checkpoint(oneshot::channel().0))
+        let done = oneshot::channel().0;
+        self.inbox().put(Job::Replace { state, mark, done })?;
+        self.inbox().put(Job::Checkpoint(oneshot::channel().0))
     }
 
     /// Writes another state in place of the one on disk, and makes it durable.
@@ -122,116 +135,222 @@ impl Writer {
     /// left out is told that the writer has ended.
     pub(super) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
+        self.inbox().look();
     }
 
     async fn ask(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
-        self.send(job(done))?;
+        self.inbox().put(job(done))?;
         answer.await.map_err(|_| ended())
     }
 
-    fn send(&self, job: Job) -> io::Result<()> {
-        self.jobs.send(job).map_err(|_| ended())
+    fn inbox(&self) -> &Inbox {
+        &self.inbox.0
     }
 }
 
-fn run(mut tables: Tables, jobs: &Receiver<Job>, leaving: &AtomicBool) -> sled::Result<()> {
-    let mut next = None;
-    while let Some(job) = next.take().or_else(|| jobs.recv().ok()) {
+/// What has been handed over. Changes do not wake the thread one by one: a wake would cost a write
+/// that is alone more than all the rest that is done for it here.
+#[derive(Default)]
+struct Inbox {
+    waiting: Mutex<Waiting>,
+    awake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    changes: Changes,
+    jobs: Vec<Job>,
+    /// Whether the thread is to look, whatever is there.
+    look: bool,
+    /// Whether the thread looks by itself after a while.
+    timed: bool,
+    /// Whether nothing more will come, or nobody will look any more.
+    ended: bool,
+}
+
+/// Rows that have changed, the room that they take, and the state after all of them.
+#[derive(Default)]
+struct Changes {
+    rows: Vec<RowId>,
+    room: Option<OwnedSemaphorePermit>,
+    newest: Option<(Arc<State>, Mark)>,
+}
+
+impl Inbox {
+    fn hand_over(
+        &self,
+        rows: impl Iterator<Item = RowId>,
+        room: OwnedSemaphorePermit,
+        newest: (Arc<State>, Mark),
+    ) -> io::Result<()> {
+        let mut waiting = self.lock();
+        if waiting.ended {
+            return Err(ended());
+        }
+        let changes = &mut waiting.changes;
+        changes.rows.extend(rows);
+        changes.newest = Some(newest);
+        let room = merged(changes.room.take(), room);
+        let much = room.num_permits() >= HAND_OVER_BYTES;
+        changes.room = Some(room);
+        // The first changes start the clock of the thread.
+        waiting.look |= much || !waiting.timed;
+        if waiting.look {
+            self.awake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A job that somebody waits for is done now.
+    fn put(&self, job: Job) -> io::Result<()> {
+        let mut waiting = self.lock();
+        if waiting.ended {
+            return Err(ended());
+        }
+        if let Job::Replace { .. } = job {
+            // What changed before is overtaken.
+            waiting.changes = Changes::default();
+        }
+        waiting.jobs.push(job);
+        waiting.look = true;
+        self.awake.notify_one();
+        Ok(())
+    }
+
+    fn look(&self) {
+        self.lock().look = true;
+        self.awake.notify_one();
+    }
+
+    /// Nobody looks any more: whoever waits is told so, and whoever comes.
+    fn end(&self) {
+        let mut waiting = self.lock();
+        waiting.ended = true;
+        waiting.jobs.clear();
+        waiting.changes = Changes::default();
+    }
+
+    /// Everything handed over, once there is reason to look or `until` has passed; `None` when
+    /// nothing more will come.
+    fn take(&self, until: Option<Instant>) -> Option<(Vec<Job>, Changes)> {
+        let mut waiting = self.lock();
+        waiting.timed = until.is_some();
+        waiting.look |= !waiting.timed && waiting.changes.newest.is_some();
+        while !waiting.look && !waiting.ended {
+            waiting = match until.map(|until| until.saturating_duration_since(clock::now())) {
+                Some(Duration::ZERO) => break,
+                Some(time) => {
+                    let waited = self.awake.wait_timeout(waiting, time);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.awake.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        waiting.look = false;
+        let jobs = std::mem::take(&mut waiting.jobs);
+        let changes = std::mem::take(&mut waiting.changes);
+        let nothing = waiting.ended && jobs.is_empty() && changes.newest.is_none();
+        (!nothing).then_some((jobs, changes))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn merged(some: Option<OwnedSemaphorePermit>, mut more: OwnedSemaphorePermit) -> OwnedSemaphorePermit {
+    if let Some(some) = some {
+        more.merge(some);
+    }
+    more
+}
+
+/// The way to the thread; when the last clone has gone, nothing more will come.
+struct Handle(Arc<Inbox>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.awake.notify_one();
+    }
+}
+
+fn run(mut tables: Tables, inbox: &Inbox, leaving: &AtomicBool) -> sled::Result<()> {
+    let mut gathered = Gathered::default();
+    while let Some((jobs, changes)) = inbox.take(gathered.at) {
         if leaving.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // Whoever asked may have given up by the time the answer is there.
-        match job {
-            Job::Rows(first) => next = write_pass(&mut tables, first, jobs)?,
-            Job::Replace { state, mark, done } => {
+        // Changes that were handed over before a replacement have gone from the inbox with it.
+        let (replacements, jobs): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| matches!(job, Job::Replace { .. }));
+        for job in replacements {
+            if let Job::Replace { state, mark, done } = job {
+                gathered = Gathered::default();
                 tables.replace(&state, &mark)?;
+                // Whoever asked may have given up by the time the answer is there.
                 let _ = done.send(());
             }
-            Job::Checkpoint(done) => {
-                tables.checkpoint()?;
-                let _ = done.send(());
-            }
-            Job::Close(done) => {
-                tables.checkpoint()?;
-                drop(tables);
-                let _ = done.send(());
-                return Ok(());
+        }
+        gathered.add(changes, tables.pages());
+        if gathered.is_due() || !jobs.is_empty() {
+            std::mem::take(&mut gathered).write(&mut tables)?;
+        }
+        for job in jobs {
+            match job {
+                Job::Replace { .. } => {}
+                Job::Checkpoint(done) => {
+                    tables.checkpoint()?;
+                    let _ = done.send(());
+                }
+                Job::Close(done) => {
+                    tables.checkpoint()?;
+                    drop(tables);
+                    let _ = done.send(());
+                    return Ok(());
+                }
             }
         }
     }
-    Ok(())
+    gathered.write(&mut tables)
 }
 
-/// Writes rows that are waiting, up to a batch of them: so a pass is cut in two only if a single
-/// apply was larger. Returns the job that stood behind them.
-fn write_pass(tables: &mut Tables, first: Rows, jobs: &Receiver<Job>) -> sled::Result<Option<Job>> {
-    let mut pass = Gathered::of(first);
-    let next = loop {
-        match jobs.try_recv() {
-            Ok(Job::Rows(more)) if pass.has_room_for(&more) => pass.add(more),
-            Ok(other) => break Some(other),
-            Err(_) => break None,
-        }
-    };
-    tables.write(pass.newest.into_values(), &pass.mark)?;
-    Ok(next)
-}
-
-/// The newest row of each key, out of several applies.
+/// What the thread holds between two passes.
+#[derive(Default)]
 struct Gathered {
-    newest: BTreeMap<(Table, Vec<u8>), Row>,
-    mark: Mark,
-    /// Weight of all rows that came in, those that were overtaken included.
-    bytes: usize,
-    _rooms: Vec<OwnedSemaphorePermit>,
+    unwritten: Unwritten,
+    newest: Option<(Arc<State>, Mark)>,
+    room: Option<OwnedSemaphorePermit>,
+    /// When it is to be written.
+    at: Option<Instant>,
 }
 
 impl Gathered {
-    fn of(first: Rows) -> Self {
-        let mut gathered = Self {
-            newest: BTreeMap::new(),
-            mark: first.mark.clone(),
-            bytes: 0,
-            _rooms: Vec::new(),
-        };
-        gathered.add(first);
-        gathered
+    fn is_due(&self) -> bool {
+        self.unwritten.bytes() >= GATHER_BYTES || self.at.is_some_and(|at| at <= clock::now())
     }
 
-    /// Whether everything would still be one batch.
-    fn has_room_for(&self, more: &Rows) -> bool {
-        self.newest.len() + more.rows.len() < BATCH_ROWS / 2 && self.bytes + more.room.num_permits() < BATCH_BYTES / 2
-    }
-
-    fn add(&mut self, more: Rows) {
-        self.newest
-            .extend(more.rows.into_iter().map(|row| ((row.table(), row.key()), row)));
-        self.mark = more.mark;
-        self.bytes += more.room.num_permits();
-        self._rooms.push(more.room);
-    }
-}
-
-/// About how much memory a row holds on to while it waits.
-fn weight(row: &Row) -> usize {
-    let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
-    let entry = |entry: &Option<Arc<Entry>>| {
-        entry
-            .as_ref()
-            .map_or(0, |entry| entry.value.len() + text(&entry.session))
-    };
-    OVERHEAD
-        + match row {
-            Row::Counters(_) => 0,
-            Row::Key(key, now) => key.as_str().len() + entry(now),
-            Row::Version(_, key, version) => key.as_str().len() + version.as_ref().map_or(0, entry),
-            Row::Record(_, record) => record
-                .as_ref()
-                .map_or(0, |record| text(&record.author) + text(&record.message)),
-            Row::Tombstone(key, _) => key.as_str().len(),
-            Row::Request(id, answer) => id.0.len() + answer.as_ref().map_or(0, |answer| answer.reply.weight()),
+    /// Takes changes in, and gives back the room of those that were there already.
+    fn add(&mut self, changes: Changes, pages: &Pages) {
+        let Some(more) = changes.room else { return };
+        for row in changes.rows {
+            self.unwritten.add(row, pages);
         }
+        let mut room = merged(self.room.take(), more);
+        drop(room.split(room.num_permits().saturating_sub(self.unwritten.bytes())));
+        self.room = Some(room);
+        self.newest = changes.newest;
+        self.at.get_or_insert_with(|| clock::now() + GATHER_FOR);
+    }
+
+    /// Writes everything that is gathered.
+    fn write(self, tables: &mut Tables) -> sled::Result<()> {
+        let Some((state, mark)) = &self.newest else {
+            return Ok(());
+        };
+        tables.write(self.unwritten, state, mark)
+    }
 }
 
 /// What a panic said.
@@ -251,78 +370,90 @@ mod tests {
     use kvapi::{Key, Revision};
 
     use super::*;
-    use crate::command::{Action, Outcome, Reply, RequestId};
     use crate::raft::StoredMembership;
-    use crate::state::requests::Remembered;
+    use crate::state::Entry;
 
-    fn entry(bytes: usize) -> Arc<Entry> {
-        Arc::new(Entry {
+    fn rows(bytes: usize) -> Vec<Row> {
+        let entry = Arc::new(Entry {
             value: vec![0; bytes].into(),
             flags: 0,
             create: Revision(2),
             modify: Revision(2),
             lock_index: 0,
             session: None,
-        })
+        });
+        vec![Row::Key(Key::new("a").unwrap(), Some(entry))]
     }
 
-    fn rows(bytes: usize) -> Vec<Row> {
-        vec![Row::Key(Key::new("a").unwrap(), Some(entry(bytes)))]
+    async fn write(writer: &Writer, bytes: usize) {
+        let mark = Mark::of(&State::default(), None, StoredMembership::default());
+        writer.write(rows(bytes), &Arc::default(), mark).await.unwrap();
     }
 
-    #[test]
-    fn a_row_weighs_what_it_holds_on_to() {
-        let key = || Key::new("k".repeat(500)).unwrap();
-        let reply = Reply {
-            revision: Revision(2),
-            outcome: Outcome::Shown(vec![(key(), entry(10_000)); 3]),
-        };
-        let answer = Remembered {
-            order: 1,
-            at: 1,
-            action: Action::Delete { key: key(), cas: None }.fingerprint(),
-            reply,
-        };
-        let answered = Row::Request(RequestId("r".into()), Some(Arc::new(answer)));
+    #[tokio::test]
+    async fn room_is_held_for_what_is_different_not_for_how_often_it_changed() {
+        let (writer, inbox) = Writer::new();
+        let mut gathered = Gathered::default();
 
-        assert!(weight(&answered) > 31_500, "{}", weight(&answered));
-        assert_eq!(weight(&Row::Tombstone(key(), None)), OVERHEAD + 500);
-        assert_eq!(weight(&Row::Key(key(), Some(entry(7)))), OVERHEAD + 507);
-        assert_eq!(
-            weight(&Row::Version(Revision(2), key(), Some(Some(entry(7))))),
-            OVERHEAD + 507
-        );
+        for _ in 0..1000 {
+            write(&writer, 100_000).await;
+            gathered.add(inbox.take(None).unwrap().1, &Pages::default());
+        }
+
+        assert!(!gathered.is_due(), "one row is far from what is gathered");
+        let held = LAG_BYTES - writer.room.available_permits();
+        assert_eq!(held, gathered.unwritten.bytes());
+        drop(gathered);
+        assert_eq!(writer.room.available_permits(), LAG_BYTES);
     }
 
     #[tokio::test]
     async fn whoever_applies_waits_while_too_much_is_unwritten() {
-        let (jobs, waiting) = channel();
-        let writer = Writer {
-            jobs,
-            room: Arc::new(Semaphore::new(LAG_BYTES)),
-            leaving: Arc::default(),
-        };
-        let mark = || Mark::of(&State::default(), None, StoredMembership::default());
-        writer.write(rows(LAG_BYTES / 2), mark()).await.unwrap();
+        let (writer, inbox) = Writer::new();
+        write(&writer, LAG_BYTES / 2).await;
 
-        let mut second = Box::pin(writer.write(rows(LAG_BYTES / 2), mark()));
+        let mut second = Box::pin(write(&writer, LAG_BYTES / 2));
 
         assert!((&mut second).now_or_never().is_none());
-        drop(waiting.recv().unwrap());
-        second.await.unwrap();
+        drop(inbox.take(None));
+        second.await;
     }
 
     #[tokio::test]
     async fn a_writer_that_has_ended_says_so() {
-        let (jobs, waiting) = channel();
-        let writer = Writer {
-            jobs,
-            room: Arc::new(Semaphore::new(LAG_BYTES)),
-            leaving: Arc::default(),
-        };
-        drop(waiting);
+        let (writer, inbox) = Writer::new();
+        let waiting = tokio::spawn({
+            let writer = writer.clone();
+            async move { writer.checkpoint().await }
+        });
+        while inbox.lock().jobs.is_empty() {
+            tokio::task::yield_now().await;
+        }
 
+        inbox.end();
+
+        assert!(waiting.await.unwrap().is_err());
         assert!(writer.checkpoint().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_thread_is_woken_for_the_first_change_for_much_and_for_a_job() {
+        let (writer, inbox) = Writer::new();
+        write(&writer, 1).await;
+        assert_eq!(inbox.take(None).unwrap().1.rows.len(), 1);
+
+        // As while the thread waits for its time.
+        inbox.lock().timed = true;
+        for (bytes, looks) in [(1, false), (1, false), (HAND_OVER_BYTES, true)] {
+            write(&writer, bytes).await;
+            assert_eq!(inbox.lock().look, looks);
+        }
+        assert_eq!(inbox.take(None).unwrap().1.rows.len(), 3);
+        inbox.lock().timed = true;
+        inbox.put(Job::Checkpoint(oneshot::channel().0)).unwrap();
+        assert!(inbox.take(None).unwrap().1.newest.is_none());
+        drop(writer);
+        assert!(inbox.take(None).is_none());
     }
 
     #[tokio::test]

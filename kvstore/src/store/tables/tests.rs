@@ -1,43 +1,76 @@
-use kvapi::{Key, Revision};
+use kvapi::Key;
 
 use super::*;
-use crate::state::Entry;
+use crate::command::{Action, Command};
 
-fn row(name: &str, size: Option<usize>) -> Row {
-    let entry = size.map(|size| {
-        let value = vec![7; size].into();
-        Entry {
-            value,
-            flags: 0,
-            create: Revision(2),
-            modify: Revision(2),
-            lock_index: 0,
-            session: None,
+/// Puts values of these sizes, deletes what has none, and writes what that changes.
+fn put(tables: &mut Tables, state: &mut State, values: &[(&str, Option<usize>)]) {
+    let mut changed = Unwritten::default();
+    for (name, size) in values {
+        let key = Key::new(name).unwrap();
+        let action = match size {
+            Some(size) => Action::Put {
+                key,
+                value: vec![7; *size].into(),
+                flags: 0,
+                cas: None,
+            },
+            None => Action::Delete { key, cas: None },
+        };
+        let command = Command {
+            request: None,
+            author: None,
+            message: None,
+            action,
+        };
+        for row in state.apply(1, &command).rows {
+            changed.add(row.id(), tables.pages());
         }
-        .into()
-    });
-    Row::Key(Key::new(name).unwrap(), entry)
+    }
+    tables.write(changed, state, &mark_of(state)).unwrap();
 }
 
-fn pieces(tables: &Tables) -> usize {
-    tables.db.scan_prefix([PIECES]).count()
+fn mark_of(state: &State) -> Mark {
+    Mark::of(state, None, StoredMembership::default())
+}
+
+fn pieces_of(tables: &Tables, table: Table) -> usize {
+    let all = tables.db.scan_prefix([PIECES]).keys();
+    all.filter(|key| key.as_ref().unwrap()[3] == id_of(table)).count()
 }
 
 #[test]
 fn pieces_go_when_their_row_shrinks_or_goes() {
     let dir = tempfile::tempdir().unwrap();
     let mut tables = Tables::open(dir.path()).unwrap();
-    let mark = Mark::of(&State::default(), None, StoredMembership::default());
-    let mut write = |rows: [Row; 2]| {
-        tables.write(rows.into_iter(), &mark).unwrap();
-        pieces(&tables)
+    let mut state = State::default();
+    let mut pieces = |values: [(&str, Option<usize>); 2]| {
+        put(&mut tables, &mut state, &values);
+        pieces_of(&tables, Table::Keys)
     };
 
     // A key that begins with another one has pieces of its own.
-    assert_eq!(write([row("a", Some(200_000)), row("a\0", Some(100_000))]), 4 + 2);
-    assert_eq!(write([row("a", Some(100_000)), row("b", Some(60_000))]), 2 + 2);
-    assert_eq!(write([row("a", Some(10)), row("b", None)]), 2);
-    assert_eq!(write([row("a", None), row("a\0", None)]), 0);
+    assert_eq!(pieces([("a", Some(200_000)), ("a\0", Some(100_000))]), 4 + 2);
+    assert_eq!(pieces([("a", Some(100_000)), ("b", Some(60_000))]), 2 + 2);
+    assert_eq!(pieces([("a", Some(10)), ("b", None)]), 2);
+    assert_eq!(pieces([("a", None), ("a\0", None)]), 0);
+    assert_eq!(tables.load().unwrap(), Some((mark_of(&state), state)));
+}
+
+#[test]
+fn what_is_written_change_by_change_is_read_as_the_state_that_it_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tables = Tables::open(dir.path()).unwrap();
+    let mut state = State::default();
+
+    for round in 0..150 {
+        put(&mut tables, &mut state, &[("a", Some(round * 700)), ("b", Some(round))]);
+    }
+    put(&mut tables, &mut state, &[("a", None)]);
+
+    let pages = tables.pages().clone();
+    assert_eq!(tables.load().unwrap(), Some((mark_of(&state), state)));
+    assert_eq!(*tables.pages(), pages);
 }
 
 #[test]
@@ -56,7 +89,7 @@ fn a_pass_that_was_cut_in_two_is_not_taken_for_whole() {
     pass.apply().unwrap();
 
     assert!(matches!(tables.load(), Err(Unusable::CutInTwo)));
-    tables.write(std::iter::empty(), &mark(4)).unwrap();
+    tables.write(Unwritten::default(), &state, &mark(4)).unwrap();
     assert_eq!(tables.load().unwrap().unwrap().0, mark(4));
 }
 
@@ -64,11 +97,12 @@ fn a_pass_that_was_cut_in_two_is_not_taken_for_whole() {
 fn rows_that_do_not_add_up_to_the_mark_are_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let mut tables = Tables::open(dir.path()).unwrap();
-    let state = State::default();
-    let mark = Mark::of(&state, None, StoredMembership::default());
-    tables.replace(&state, &mark).unwrap();
+    let mut state = State::default();
+    tables.replace(&state, &mark_of(&state)).unwrap();
+    put(&mut tables, &mut state, &[("a", Some(1)), ("b", Some(1))]);
+    let row = [&[id_of(Table::Keys)], &b"a"[..]].concat();
 
-    tables.write(std::iter::once(row("a", Some(1))), &mark).unwrap();
+    tables.db.remove(row).unwrap();
 
     assert!(matches!(tables.load(), Err(Unusable::RowsMissing)));
 }
