@@ -110,8 +110,8 @@ impl History {
     }
 
     /// The kept versions from one on, in the order of revisions and keys.
-    pub fn versions_from(&self, start: &(Revision, Key)) -> impl Iterator<Item = (&(Revision, Key), &Version)> {
-        self.by_revision.range(start.clone()..)
+    pub fn versions_from(&self, start: (Revision, Key)) -> impl Iterator<Item = (&(Revision, Key), &Version)> {
+        self.by_revision.range(start..)
     }
 
     /// What a revision made of a key, while it is kept.

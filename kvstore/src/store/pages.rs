@@ -68,7 +68,7 @@ impl Pages {
         let mut changed = Vec::new();
         let (mut versions, mut bytes, mut has_new) = (0, 0, false);
         let mut first = true;
-        for (id, version) in history.versions_from(&start.clone()) {
+        for (id, version) in history.versions_from(start.clone()) {
             if versions == VERSIONS || bytes >= BYTES {
                 if has_new {
                     changed.push(start);
@@ -98,7 +98,7 @@ impl Pages {
             .next();
         let mut last = None;
         let lines: Vec<Line> = history
-            .versions_from(start)
+            .versions_from(start.clone())
             .take_while(|(id, _)| next.is_none_or(|next| *id < next))
             .map(|((revision, key), version)| {
                 let is_first = last.replace(*revision) != Some(*revision);
