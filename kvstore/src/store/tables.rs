@@ -14,10 +14,12 @@
 //! f0 | length u16 | the above's key | number u32                crc32 | 00 | piece
 //! ```
 //!
-//! One tree, because sled's batches are atomic within a tree: a pass of up to [`BATCH_ROWS`]
+//! One tree, because sled's batches are atomic within a tree: a pass of up to `BATCH_ROWS`
 //! rows is whole or absent. Rows stay below 64 KiB, because sled puts larger pages into files
 //! of their own, which it never syncs. `flush` of sled is no fsync on Linux, so a checkpoint is
 //! its flush and an fdatasync of its file.
+
+mod pass;
 
 use std::collections::HashMap;
 use std::io;
@@ -25,7 +27,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sled::Batch;
 
 use super::pages::{self, Pages, Start};
 use super::unwritten::Unwritten;
@@ -33,13 +34,8 @@ use crate::raft::{LogId, StoredMembership};
 use crate::state::State;
 use crate::state::history::History;
 use crate::state::rows::{BadRow, Row, Table};
-use crate::{clock, disk, failpoint};
-
-/// Rows of one batch; sled needs much memory for larger ones.
-const BATCH_ROWS: usize = 250;
-
-/// Bytes of one batch.
-const BATCH_BYTES: usize = 4 << 20;
+use crate::{clock, disk};
+use pass::{Pass, piece_key, unsealed};
 
 /// Content beyond this is cut into pieces of this.
 const PIECE_BYTES: usize = 60 << 10;
@@ -308,61 +304,6 @@ impl Tables {
     }
 }
 
-/// A pass of writes, cut into batches.
-struct Pass<'a> {
-    db: &'a sled::Db,
-    batch: Batch,
-    rows: usize,
-    bytes: usize,
-}
-
-impl<'a> Pass<'a> {
-    fn begin(db: &'a sled::Db, mark: &Mark) -> sled::Result<Self> {
-        let mut pass = Self {
-            db,
-            batch: Batch::default(),
-            rows: 0,
-            bytes: 0,
-        };
-        pass.insert(WRITING, WHOLE, &packed(&mark.last_log_id))?;
-        Ok(pass)
-    }
-
-    fn insert(&mut self, key: &[u8], kind: u8, content: &[u8]) -> sled::Result<()> {
-        self.make_room(key.len() + content.len())?;
-        self.batch.insert(key, sealed(key, kind, content));
-        Ok(())
-    }
-
-    fn remove(&mut self, key: &[u8]) -> sled::Result<()> {
-        self.make_room(key.len())?;
-        self.batch.remove(key);
-        Ok(())
-    }
-
-    fn make_room(&mut self, bytes: usize) -> sled::Result<()> {
-        if self.rows == BATCH_ROWS || self.bytes + bytes > BATCH_BYTES {
-            self.apply()?;
-            // What is not flushed would die with the process, and with it the cut.
-            failpoint::hit_after("sled-between-batches", || drop(self.db.flush()));
-        }
-        self.rows += 1;
-        self.bytes += bytes;
-        Ok(())
-    }
-
-    fn apply(&mut self) -> sled::Result<()> {
-        self.rows = 0;
-        self.bytes = 0;
-        self.db.apply_batch(std::mem::take(&mut self.batch))
-    }
-
-    fn end(mut self, mark: &Mark) -> sled::Result<()> {
-        self.insert(APPLIED, WHOLE, &packed(mark))?;
-        self.apply()
-    }
-}
-
 /// A file in the folder that says that sled has given up on it.
 const DAMAGED: &str = "damaged";
 
@@ -404,39 +345,6 @@ const fn id_of(table: Table) -> u8 {
         Table::Sessions => 6,
         Table::Requests => 7,
     }
-}
-
-/// Where a piece lies. The length keeps the pieces of one key apart from those of another.
-fn piece_key(key: &[u8], number: u32) -> Vec<u8> {
-    let length = u16::try_from(key.len()).expect("keys and request ids are far shorter than 64 KiB");
-    [&[PIECES], &length.to_be_bytes()[..], key, &number.to_be_bytes()].concat()
-}
-
-fn sealed(key: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
-    let mut row = Vec::with_capacity(content.len() + 5);
-    row.extend_from_slice(&checksum(key, kind, content).to_le_bytes());
-    row.push(kind);
-    row.extend_from_slice(content);
-    row
-}
-
-/// The kind and the content, if the row is as it was written.
-fn unsealed<'a>(key: &[u8], row: &'a [u8]) -> Option<(u8, &'a [u8])> {
-    let (sum, row) = row.split_first_chunk::<4>()?;
-    let (kind, content) = row.split_first()?;
-    (checksum(key, *kind, content) == u32::from_le_bytes(*sum)).then_some((*kind, content))
-}
-
-fn checksum(key: &[u8], kind: u8, content: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(key);
-    hasher.update(&[kind]);
-    hasher.update(content);
-    hasher.finalize()
-}
-
-fn packed(value: &impl Serialize) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).expect("marks are made of numbers, texts and maps")
 }
 
 fn unmarked<T: for<'de> Deserialize<'de>>(row: &[u8]) -> Result<T, Unusable> {

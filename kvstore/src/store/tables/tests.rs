@@ -1,5 +1,6 @@
 use kvapi::Key;
 
+use super::pass::sealed;
 use super::*;
 use crate::command::{Action, Command};
 
