@@ -162,8 +162,9 @@ fn last_short_takes_value(command: &Command, cluster: &str) -> bool {
     false
 }
 
+/// Whether a value follows as a word of its own; `--wait=5s` has its value within.
 fn takes_value(arg: &clap::Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append) && !arg.is_require_equals_set()
 }
 
 #[cfg(test)]

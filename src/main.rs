@@ -7,7 +7,7 @@
 //! | [`argv`] | single-dash flags of `consul kv` |
 //! | [`settings`] | flags over environment over files over defaults |
 //! | [`context`], [`output`], [`paint`], [`progress`], [`failure`] | what a command is given, prints and returns |
-//! | [`value`], [`size`], [`mod@diff`], [`signals`], [`logs`], [`store`], [`spawned`], [`connection`] | small tools |
+//! | [`value`], [`mod@diff`], [`size`], [`signals`], [`logs`], [`store`], [`spawned`], [`connection`] | small tools |
 //! | [`kv`], [`server`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
 
 mod argv;

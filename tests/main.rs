@@ -17,6 +17,10 @@ mod durability;
 mod full_disk;
 mod kv_edit;
 mod kv_import;
+mod kv_read;
+mod kv_txn;
+mod kv_watch;
+mod kv_write;
 mod server;
 mod watch;
 // The agent: one revision at a time, outages, the child.

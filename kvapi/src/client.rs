@@ -181,6 +181,17 @@ impl Client {
             #[serde(rename = "KV")]
             kv: &'a TxnOp,
         }
+        let body = serde_json::to_vec(&ops.iter().map(|kv| Op { kv }).collect::<Vec<_>>())
+            .expect("texts and numbers have a JSON form");
+        self.txn_json(body.into(), options).await
+    }
+
+    /// [`Client::txn`] of operations that are JSON already, sent as they are: the server says what is wrong with them.
+    pub async fn txn_json(
+        &self,
+        body: Bytes,
+        options: &WriteOptions,
+    ) -> Result<Result<Vec<Entry>, Vec<TxnError>>, Error> {
         #[derive(serde::Deserialize)]
         struct Done {
             #[serde(rename = "KV")]
@@ -192,9 +203,7 @@ impl Client {
             results: Option<Vec<Done>>,
             errors: Option<Vec<TxnError>>,
         }
-        let body = serde_json::to_vec(&ops.iter().map(|kv| Op { kv }).collect::<Vec<_>>())
-            .expect("texts and numbers have a JSON form");
-        let reply = self.send_write(Method::PUT, "/v1/txn", body.into(), options).await?;
+        let reply = self.send_write(Method::PUT, "/v1/txn", body, options).await?;
         match reply.status {
             StatusCode::OK | StatusCode::CONFLICT => {
                 let answer: Answer = reply.json()?;
@@ -219,7 +228,7 @@ impl Client {
     }
 
     /// A read whose answer is 200 or 404.
-    async fn read(&self, path: &str) -> Result<Reply, Error> {
+    pub(crate) async fn read(&self, path: &str) -> Result<Reply, Error> {
         let reply = self.send(Method::GET, path, Bytes::new(), HeaderMap::new()).await?;
         match reply.status {
             StatusCode::OK | StatusCode::NOT_FOUND => Ok(reply),
@@ -236,7 +245,7 @@ impl Client {
         }
     }
 
-    async fn send_write(
+    pub(crate) async fn send_write(
         &self,
         method: Method,
         path: &str,
@@ -275,7 +284,7 @@ impl Client {
 
 const HEADER: &AsciiSet = &percent_encoding::CONTROLS.add(b'%');
 
-fn consistency_query(consistency: Consistency) -> &'static str {
+pub(crate) fn consistency_query(consistency: Consistency) -> &'static str {
     match consistency {
         Consistency::Default => "",
         Consistency::Consistent => "consistent",
@@ -283,8 +292,12 @@ fn consistency_query(consistency: Consistency) -> &'static str {
     }
 }
 
-fn kv_path(key: &str, query: &[&str]) -> String {
-    let mut path = format!("/v1/kv/{}", encode_key(key));
+pub(crate) fn kv_path(key: &str, query: &[&str]) -> String {
+    with_query(format!("/v1/kv/{}", encode_key(key)), query)
+}
+
+/// A path and the parts of its query that are not empty.
+pub(crate) fn with_query(mut path: String, query: &[&str]) -> String {
     let mut mark = '?';
     for part in query.iter().filter(|part| !part.is_empty()) {
         path.push(mark);

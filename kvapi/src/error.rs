@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::address::Address;
+use crate::types::Revision;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,14 @@ pub enum Error {
         status: StatusCode,
         /// The body, as text.
         text: String,
+    },
+    /// What was asked for is no longer kept. A later revision can be read.
+    #[error("revision {asked} is no longer kept; the oldest kept is {oldest}")]
+    Compacted {
+        /// The revision asked for.
+        asked: Revision,
+        /// The oldest revision that can be read.
+        oldest: Revision,
     },
     /// The answer is not what the API says. Is it a Keyway server?
     #[error("{address} gave an answer that does not fit: {reason}")]

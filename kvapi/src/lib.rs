@@ -9,6 +9,7 @@
 //! | [`problem`] | what a person is told when something fails, and the exit codes |
 //! | [`sse`] | server-sent events out of a stream of bytes |
 //! | [`client`] | requests over several addresses; says `Unknown` when a write may have happened |
+//! | [`past`] | what the client reads of the past, and lists page by page |
 //! | `transport`, `connect`, [`Error`] | tries, addresses, connections; why there is no answer |
 //! | [`watch`] | one stream of changes, resumed by revision over cuts |
 //!
@@ -21,6 +22,7 @@ mod connect;
 pub mod duration;
 mod error;
 pub mod key;
+pub mod past;
 pub mod problem;
 pub mod sse;
 mod transport;

@@ -101,6 +101,9 @@ impl From<client::Error> for Problem {
                 };
                 Self::new(code, what)
             }
+            Error::Compacted { oldest, .. } => Self::new(exit::NO, what).help(format!(
+                "read at revision {oldest} or later; how much is kept is shown and changed at /v1/history"
+            )),
             Error::BadAnswer { .. } => {
                 Self::new(exit::UNAVAILABLE, what).help("is a Keyway or Consul server listening at this address?")
             }

@@ -214,6 +214,11 @@ impl Reply {
         }
     }
 
+    /// A revision in a header.
+    pub(crate) fn number(&self, name: &str) -> Option<Revision> {
+        self.header(name)?.parse().ok().map(Revision)
+    }
+
     pub(crate) fn refused(&self) -> Error {
         Error::Refused {
             status: self.status,

@@ -30,8 +30,12 @@ pub mod header {
     pub const MESSAGE: &str = "x-keyway-message";
     /// `unknown` on an error means that the write may have happened.
     pub const OUTCOME: &str = "x-keyway-outcome";
-    /// Revision that a write took or found.
+    /// Revision that a write took or found, or that a read of the past or a page is of.
     pub const REVISION: &str = "x-keyway-revision";
+    /// The oldest revision at which everything can still be read.
+    pub const OLDEST: &str = "x-keyway-oldest";
+    /// `true` on a page of a list that has more behind it.
+    pub const MORE: &str = "x-keyway-more";
     /// Where a reconnecting watch left off.
     pub const LAST_EVENT_ID: &str = "last-event-id";
 }
@@ -175,6 +179,50 @@ pub struct KeyChange {
     pub key: String,
     /// What is there now; `None` if it was deleted.
     pub entry: Option<Entry>,
+}
+
+/// How much of the past a store keeps: `GET /v1/history`, and the answer to `PUT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HistoryInfo {
+    /// The newest revision.
+    pub revision: Revision,
+    /// The oldest revision at which everything can still be read.
+    pub oldest: Revision,
+    /// Keys and values kept, in bytes.
+    pub bytes: u64,
+    /// How much may be kept.
+    pub limits: HistoryLimits,
+}
+
+/// How much history is kept, on every server alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HistoryLimits {
+    /// All versions of this many of the newest revisions.
+    pub revisions: u64,
+    /// And this many of the newest versions of each key.
+    pub versions: u64,
+    /// And never more than this, keys and values together.
+    pub bytes: u64,
+}
+
+/// The body of `PUT /v1/history`. What is left out stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct HistoryChange {
+    /// See [`HistoryLimits::revisions`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revisions: Option<u64>,
+    /// See [`HistoryLimits::versions`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<u64>,
+    /// See [`HistoryLimits::bytes`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Forget what stands before this revision; it can be read itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compact_to: Option<Revision>,
 }
 
 /// One event of `GET /v1/watch`. The SSE event name is the variant's, in lower case; the data

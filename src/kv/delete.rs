@@ -10,8 +10,9 @@ use kvapi::problem::exit;
 use kvapi::types::TxnOp;
 use kvapi::{Consistency, Problem};
 
+use super::conflict::{self, Expected};
 use super::folder::Folder;
-use super::put::{author, lost};
+use super::put::author;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 
@@ -23,7 +24,10 @@ const UNASKED: usize = 10;
 Examples:
   keyway kv delete app/greeting                one key; that it is not there is no failure
   keyway kv delete -r app                      app and everything below app/, in one transaction
-  keyway kv delete -r app --dry-run            only print what would go")]
+  keyway kv delete -r app --dry-run            only print what would go
+  keyway kv delete --if-rev 844 app/port       only if nobody changed it since revision 844
+
+Exits with 5 if the condition does not hold.")]
 pub(crate) struct Delete {
     /// Keys, or folders with --recurse
     #[arg(required_unless_present = "all", value_name = "KEY")]
@@ -66,6 +70,14 @@ impl Delete {
             self.delete_trees(&context, &folders, &options).await?;
         } else if !dry_run {
             self.delete_keys(&context, &options).await?;
+        } else if let ([key], Some(expected)) = (self.keys.as_slice(), options.cas) {
+            let key = super::key(key)?;
+            let now = context.client.get(key.as_str(), Consistency::Default).await?.value;
+            if now.is_some_and(|entry| entry.modify_index.0 != expected) {
+                return Err(conflict::lost(&context, &key, Expected::Revision(expected), &[])
+                    .await
+                    .into());
+            }
         }
         self.report(&mut context, &doomed)?;
         Ok(exit::OK)
@@ -129,7 +141,9 @@ impl Delete {
         if let [key] = self.keys.as_slice() {
             let key = super::key(key)?;
             if !context.client.delete(key.as_str(), options).await? {
-                return Err(lost(context, &key, options.cas.unwrap_or_default()).await.into());
+                let retry = ["keyway", "kv", "delete", key.as_str()].map(str::to_owned);
+                let expected = Expected::Revision(options.cas.unwrap_or_default());
+                return Err(conflict::lost(context, &key, expected, &retry).await.into());
             }
             return Ok(());
         }

@@ -70,6 +70,13 @@ impl Folder {
         below.filter(|_| !self.is_everything()).unwrap_or(key)
     }
 
+    /// What a key is called within the folder; the folder's own key by its last segment.
+    pub(super) fn inside<'a>(&self, key: &'a str) -> &'a str {
+        let own = !self.is_everything() && key == self.0;
+        let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
+        if own { name } else { self.relative(key) }
+    }
+
     /// What the store is asked for: one read, so that the answer is of one revision. Keyway's own keys
     /// show only to those who ask with the slash; a user's key `_keyway` is not in their folder.
     pub(super) fn prefix(&self) -> &str {

@@ -1,11 +1,18 @@
 //! `keyway kv get`: a value, an entry, or all below a prefix.
 
+use std::time::Duration;
+
 use agent::nearest;
 use clap::Args;
+use kvapi::client::At;
 use kvapi::problem::exit;
-use kvapi::{Consistency, Entry, Problem};
+use kvapi::{Consistency, Entry, Key, Problem, Revision, duration};
 
+use super::past;
 use super::shown::Shown;
+use super::target::Target;
+use super::wait;
+use super::when::{Time, When};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Format, Out, table};
@@ -20,9 +27,10 @@ const KEYS_TO_SUGGEST_FROM: usize = 10_000;
 Examples:
   keyway kv get app/greeting                   the value; on a pipe, its exact bytes
   keyway kv get -o json app/greeting           with revisions and flags
+  keyway kv get --rev 844 app/greeting         as it was at revision 844; --at 10m: ten minutes ago
   keyway kv get --recurse app/                 every key below app/
 
-Exits with 1 if there is no such key.")]
+Exits with 1 if there is no such key, and with 124 if --wait=DURATION waited in vain.")]
 pub(crate) struct Get {
     /// Key to read; with --recurse or --keys, a prefix
     #[arg(required_unless_present_any = ["recurse", "keys"])]
@@ -42,26 +50,61 @@ pub(crate) struct Get {
     /// Print values as base64
     #[arg(long)]
     base64: bool,
+    /// Print the exact bytes on a terminal too, as -o raw does
+    #[arg(long, conflicts_with_all = ["detailed", "base64", "recurse", "keys"])]
+    raw: bool,
+    /// As it was at this revision
+    #[arg(long, value_name = "REVISION", conflicts_with = "at")]
+    rev: Option<u64>,
+    /// As it was at this time (2026-11-24T08:30:00Z) or so long ago (10m)
+    #[arg(long, value_name = "TIME")]
+    at: Option<Time>,
     /// Print this if there is no such key, and succeed
     #[arg(long, value_name = "VALUE", conflicts_with_all = ["recurse", "keys", "detailed"])]
     default: Option<String>,
+    /// Wait until there is such a key, for ever or for so long
+    ///
+    /// A key that is there is printed at once. To wait for a change of one that is there, use
+    /// `keyway kv watch --once`.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = kvapi::duration::parse,
+        conflicts_with_all = ["recurse", "keys", "rev", "at"]
+    )]
+    wait: Option<Option<Duration>>,
 }
 
 impl Get {
     pub(super) async fn run(mut self, context: Context<'_>) -> Outcome {
         let key = self.key.take().unwrap_or_default();
-        if self.keys {
-            self.keys(context, &key).await
-        } else if self.recurse {
-            self.tree(context, &key).await
+        let target = if self.keys || self.recurse {
+            Target::Below(key.clone())
         } else {
-            self.one(context, &key).await
+            Target::Key(super::key(&key)?)
+        };
+        let when = self.rev.map(|rev| When::Revision(Revision(rev)));
+        let revision = match when.or(self.at.map(When::At)) {
+            Some(when) => Some(past::revision(&context.client, &target, when).await?),
+            None => None,
+        };
+        match target {
+            Target::Key(key) => self.one(context, &key, revision).await,
+            Target::Below(prefix) if self.keys => self.keys(context, &prefix, revision).await,
+            Target::Below(prefix) => self.tree(context, &prefix, revision).await,
         }
     }
 
-    async fn one(self, context: Context<'_>, key: &str) -> Outcome {
-        let key = super::key(key)?;
-        let found = context.client.get(key.as_str(), context.settings.consistency).await?;
+    async fn one(self, context: Context<'_>, key: &Key, revision: Option<Revision>) -> Outcome {
+        let mut found = past::entry(&context.client, key.as_str(), revision, context.settings.consistency).await?;
+        if let (None, Some(limit)) = (&found.value, self.wait) {
+            found.value = wait::for_key(&context.client, key, limit).await?;
+            if found.value.is_none() && self.default.is_none() {
+                return Err(waited_in_vain(key, limit).into());
+            }
+        }
         let Some(entry) = found.value else {
             return match &self.default {
                 Some(default) if context.out.is_json() => {
@@ -73,11 +116,12 @@ impl Get {
                     context.out.value(default.as_bytes())?;
                     Ok(exit::OK)
                 }
-                None => Err(missing(&context, key.as_str()).await.into()),
+                None => Err(missing(&context, key.as_str(), revision).await.into()),
             };
         };
         match context.out.format {
             Format::Json | Format::Jsonl => context.out.json(&Shown::from(&entry))?,
+            _ if self.raw => context.out.bytes(&entry.value)?,
             Format::Text if self.detailed => self.entry(context.out, &entry, true)?,
             Format::Text | Format::Raw if self.base64 => context.out.line(encode_base64(&entry.value))?,
             Format::Text | Format::Raw => context.out.value(&entry.value)?,
@@ -85,8 +129,9 @@ impl Get {
         Ok(exit::OK)
     }
 
-    async fn tree(self, context: Context<'_>, prefix: &str) -> Outcome {
-        let list = context.client.list(prefix, context.settings.consistency).await?;
+    async fn tree(self, context: Context<'_>, prefix: &str, revision: Option<Revision>) -> Outcome {
+        let consistency = context.settings.consistency;
+        let list = context.client.list_at(prefix, revision, consistency).await?;
         match context.out.format {
             Format::Json => {
                 let entries: Vec<Shown<'_>> = list.value.iter().map(Shown::from).collect();
@@ -117,12 +162,19 @@ impl Get {
         out.line(format_args!("{}:{}", entry.key, self.text(entry)))
     }
 
-    async fn keys(self, context: Context<'_>, prefix: &str) -> Outcome {
+    async fn keys(self, context: Context<'_>, prefix: &str, revision: Option<Revision>) -> Outcome {
         let separator = (!self.recurse && !self.separator.is_empty()).then_some(self.separator.as_str());
-        let list = context
-            .client
-            .keys(prefix, separator, context.settings.consistency)
-            .await?;
+        let consistency = context.settings.consistency;
+        let list = match revision {
+            None => context.client.keys(prefix, separator, consistency).await?,
+            Some(_) => {
+                let list = context.client.list_at(prefix, revision, consistency).await?;
+                At {
+                    revision: list.revision,
+                    value: cut(list.value, prefix, separator),
+                }
+            }
+        };
         match context.out.format {
             Format::Json => context
                 .out
@@ -157,8 +209,32 @@ impl Get {
     }
 }
 
+/// The keys, each up to and with the first separator behind the prefix, once.
+fn cut(entries: Vec<Entry>, prefix: &str, separator: Option<&str>) -> Vec<String> {
+    let cut = |key: String| match separator.and_then(|separator| {
+        let at = key.get(prefix.len()..)?.find(separator)?;
+        Some(prefix.len() + at + separator.len())
+    }) {
+        Some(end) => key[..end].to_owned(),
+        None => key,
+    };
+    let mut keys: Vec<String> = entries.into_iter().map(|entry| cut(entry.key)).collect();
+    keys.dedup();
+    keys
+}
+
+fn waited_in_vain(key: &Key, limit: Option<Duration>) -> Problem {
+    let limit = duration::format(limit.unwrap_or_default());
+    Problem::new(exit::TIMEOUT, format!("there is no key `{key}` after {limit}"))
+        .help("wait longer, or for ever with --wait alone; or name a --default")
+}
+
 /// No such key, and which one may have been meant.
-async fn missing(context: &Context<'_>, key: &str) -> Problem {
+async fn missing(context: &Context<'_>, key: &str, revision: Option<Revision>) -> Problem {
+    if let Some(revision) = revision {
+        return Problem::new(exit::NO, format!("there was no key `{key}` at revision {revision}"))
+            .help(format!("see what happened to it with   keyway kv history {key}"));
+    }
     let problem = Problem::new(exit::NO, format!("no such key `{key}`"));
     // Stale: a suggestion is not worth a round of the cluster.
     let known = context.client.keys("", None, Consistency::Stale).await;
@@ -173,5 +249,31 @@ async fn missing(context: &Context<'_>, key: &str) -> Problem {
     match nearest::of(key, known.iter().map(String::as_str)) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help("see what there is with   keyway kv ls"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_the_past_are_cut_as_the_server_cuts_those_of_now() {
+        let entries = |keys: &[&str]| -> Vec<Entry> {
+            let entry = |key: &&str| Entry {
+                lock_index: 0,
+                key: (*key).into(),
+                flags: 0,
+                value: "".into(),
+                session: None,
+                create_index: Revision(2),
+                modify_index: Revision(2),
+            };
+            keys.iter().map(entry).collect()
+        };
+        let keys = ["foo/bar/baz", "foo/bar/zip", "foo/zap"];
+
+        assert_eq!(cut(entries(&keys), "foo/", Some("/")), ["foo/bar/", "foo/zap"]);
+        assert_eq!(cut(entries(&keys), "foo", Some("ba")), ["foo/ba", "foo/zap"]);
+        assert_eq!(cut(entries(&keys), "foo/", None), keys);
     }
 }

@@ -1,6 +1,8 @@
 //! `keyway kv ls`: keys as folders show them.
 
-use clap::Args;
+use std::cmp::Reverse;
+
+use clap::{Args, ValueEnum};
 use kvapi::problem::exit;
 use kvapi::{Entry, Revision};
 use serde::Serialize;
@@ -15,7 +17,10 @@ use crate::output::{Format, Layout, Out};
 Examples:
   keyway kv ls                                 the top: keys, and folders with a / behind
   keyway kv ls app                             what is in app/
-  keyway kv ls -lr app                         everything below app/, with sizes and revisions")]
+  keyway kv ls -lr app                         everything below app/, with sizes and revisions
+  keyway kv ls -lr --sort rev app              what was changed last comes first
+
+Exits with 1 if nothing is there.")]
 pub(crate) struct Ls {
     /// Folder to list; nothing is the top
     #[arg(default_value = "")]
@@ -26,6 +31,21 @@ pub(crate) struct Ls {
     /// Everything below, not only the next level
     #[arg(short, long)]
     recurse: bool,
+    /// Order of the list; by size, revision or time the greatest comes first
+    #[arg(long, value_name = "BY", default_value = "key")]
+    sort: Sort,
+}
+
+/// What a list is ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    Key,
+    /// The revision of the last change
+    Rev,
+    /// Bytes of the value
+    Size,
+    /// When it was changed last: the same order as by revision
+    Time,
 }
 
 /// A line of `-l`, and its JSON.
@@ -47,8 +67,8 @@ impl Ls {
             Layout::Table => true,
             Layout::Names => false,
         };
-        let count = if long {
-            self.long(context, &folder).await?
+        let count = if long || self.sort != Sort::Key {
+            self.long(context, &folder, long).await?
         } else {
             self.short(context, &folder).await?
         };
@@ -74,31 +94,53 @@ impl Ls {
         Ok(keys.len())
     }
 
-    async fn long(&self, context: Context<'_>, folder: &Folder) -> Result<usize, Failure> {
+    /// All that is known of each key, in the order that was asked for.
+    async fn long(&self, context: Context<'_>, folder: &Folder, shows_columns: bool) -> Result<usize, Failure> {
         let found = folder.entries(&context.client, context.settings.consistency).await?;
-        let rows = self.rows(folder, &found.value);
-        match context.out.format {
-            Format::Json => context
-                .out
-                .json(&serde_json::json!({"revision": found.revision, "entries": rows}))?,
-            Format::Jsonl => rows.iter().try_for_each(|row| context.out.json(row))?,
-            Format::Text | Format::Raw => {
-                let cells: Vec<Vec<String>> = rows
-                    .iter()
-                    .map(|row| {
-                        vec![
-                            row.size.to_string(),
-                            row.mod_revision.to_string(),
-                            row.flags.to_string(),
-                            row.key.clone(),
-                        ]
-                    })
-                    .collect();
-                context.out.rows(&["SIZE", "REVISION", "FLAGS", "KEY"], &cells)?;
-            }
+        let mut rows = self.rows(folder, &found.value);
+        self.sort(&mut rows);
+        if context.out.is_json() {
+            self.json(context.out, found.revision, &rows)?;
+        } else if shows_columns {
+            let cells = rows.iter().map(|row| {
+                vec![
+                    row.size.to_string(),
+                    row.mod_revision.to_string(),
+                    row.flags.to_string(),
+                    row.key.clone(),
+                ]
+            });
+            let cells: Vec<Vec<String>> = cells.collect();
+            context.out.rows(&["SIZE", "REVISION", "FLAGS", "KEY"], &cells)?;
+        } else {
+            rows.iter().try_for_each(|row| context.out.line(&row.key))?;
         }
         nothing(context.out, folder, rows.len());
         Ok(rows.len())
+    }
+
+    fn json(&self, out: &mut Out, revision: Revision, rows: &[Row]) -> Result<(), Failure> {
+        let lines = out.format == Format::Jsonl;
+        if !self.long {
+            let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+            return match lines {
+                true => keys.iter().try_for_each(|key| out.json(key)),
+                false => out.json(&serde_json::json!({"revision": revision, "keys": keys})),
+            };
+        }
+        match lines {
+            true => rows.iter().try_for_each(|row| out.json(row)),
+            false => out.json(&serde_json::json!({"revision": revision, "entries": rows})),
+        }
+    }
+
+    /// Equals stay in the order of their keys.
+    fn sort(&self, rows: &mut [Row]) {
+        match self.sort {
+            Sort::Key => {}
+            Sort::Size => rows.sort_by_key(|row| Reverse(row.size)),
+            Sort::Rev | Sort::Time => rows.sort_by_key(|row| Reverse(row.mod_revision)),
+        }
     }
 
     /// The keys; without --recurse each cut behind the next slash, once.
@@ -155,6 +197,7 @@ mod tests {
             folder: folder.into(),
             long: false,
             recurse,
+            sort: Sort::Key,
         };
         ls.cut(&Folder::new(folder), &keys)
     }
@@ -170,5 +213,31 @@ mod tests {
         assert_eq!(ls("a", false, &below), ["a", "a/b", "a/b/", "a/d"]);
         assert_eq!(ls("a/", true, &below), below);
         assert_eq!(ls("é", false, &["é/x/y"]), ["é/x/"]);
+    }
+
+    #[test]
+    fn the_greatest_comes_first() {
+        let row = |key: &str, size, revision| Row {
+            key: key.into(),
+            size,
+            mod_revision: Revision(revision),
+            flags: 0,
+        };
+        let sorted = |sort| {
+            let mut rows = [row("a", 2, 5), row("b", 9, 3), row("c", 2, 7)];
+            let ls = Ls {
+                folder: String::new(),
+                long: true,
+                recurse: true,
+                sort,
+            };
+            ls.sort(&mut rows);
+            rows.map(|row| row.key).concat()
+        };
+
+        assert_eq!(sorted(Sort::Key), "abc");
+        assert_eq!(sorted(Sort::Size), "bac");
+        assert_eq!(sorted(Sort::Rev), "cab");
+        assert_eq!(sorted(Sort::Time), "cab");
     }
 }

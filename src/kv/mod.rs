@@ -1,17 +1,28 @@
 //! `keyway kv`: settings, one file per command.
 
+mod conflict;
 mod delete;
+mod diff;
 mod edit;
 mod export;
 mod files;
 mod folder;
 mod get;
+mod history;
 mod import;
 mod ls;
+mod past;
 mod put;
+mod revert;
 mod shown;
+mod side;
 mod stream;
+mod target;
+mod tree;
+mod txn;
+mod wait;
 mod watch;
+mod when;
 
 use clap::Subcommand;
 use kvapi::problem::exit;
@@ -30,14 +41,24 @@ pub(crate) enum Kv {
     Delete(delete::Delete),
     /// List keys, a folder at a time
     Ls(ls::Ls),
+    /// Show folders and keys as a tree
+    Tree(tree::Tree),
+    /// Print every change as it happens
+    Watch(watch::Watch),
+    /// Show what was done to a key, by whom and why
+    History(history::History),
+    /// Compare keys, folders, moments, or the store and files
+    Diff(diff::Diff),
+    /// Put keys back as they were
+    Revert(revert::Revert),
     /// Change a value, or everything below a prefix, in an editor
     Edit(edit::Edit),
     /// Print settings as a document: Consul's export, JSON, YAML, TOML ...
     Export(export::Export),
     /// Store the settings of a document, in one transaction where it fits
     Import(import::Import),
-    /// Print every change as it happens
-    Watch(watch::Watch),
+    /// Several operations as one, all or none
+    Txn(txn::Txn),
 }
 
 impl Kv {
@@ -47,10 +68,15 @@ impl Kv {
             Self::Put(put) => put.run(context).await,
             Self::Delete(delete) => delete.run(context).await,
             Self::Ls(ls) => ls.run(context).await,
+            Self::Tree(tree) => tree.run(context).await,
+            Self::Watch(watch) => watch.run(context).await,
+            Self::History(history) => history.run(context).await,
+            Self::Diff(diff) => diff.run(context).await,
+            Self::Revert(revert) => revert.run(context).await,
             Self::Edit(edit) => edit.run(context).await,
             Self::Export(export) => export.run(context).await,
             Self::Import(import) => import.run(context).await,
-            Self::Watch(watch) => watch.run(context).await,
+            Self::Txn(txn) => txn.run(context).await,
         }
     }
 }

@@ -1,12 +1,16 @@
 //! `keyway kv put`: stores a value, on a condition if one is given.
 
+use bytes::Bytes;
 use clap::Args;
 use kvapi::client::WriteOptions;
 use kvapi::problem::exit;
-use kvapi::{Consistency, Key, Problem};
+use kvapi::{Consistency, Entry, Key};
 
+use super::conflict::{self, Expected};
+use super::side::{Difference, Side, Version, differences};
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::diff;
+use crate::failure::{Failure, Outcome};
 use crate::value::{Source, decode_base64};
 
 #[derive(Debug, Args)]
@@ -15,6 +19,7 @@ Examples:
   keyway kv put app/greeting hello             a text
   keyway kv put app/cert @cert.pem             a file; - is standard input; @@x is the text @x
   keyway kv put --if-rev 844 app/port 8443     only if nobody changed it since revision 844
+  keyway kv put --dry-run app/port 8443        only show what would change
 
 Exits with 5 if the condition does not hold.")]
 pub(crate) struct Put {
@@ -24,8 +29,11 @@ pub(crate) struct Put {
     #[arg(allow_negative_numbers = true)]
     value: Option<String>,
     /// Write only if the key is at this revision; 0 means only if there is no such key
-    #[arg(long, value_name = "REVISION", conflicts_with_all = ["create", "cas"])]
+    #[arg(long, value_name = "REVISION", conflicts_with_all = ["create", "cas", "if_value"])]
     if_rev: Option<u64>,
+    /// Write only if this is the value now; written as VALUE is
+    #[arg(long, value_name = "VALUE", conflicts_with_all = ["create", "cas"], allow_hyphen_values = true)]
+    if_value: Option<String>,
     /// Write only if there is no such key
     #[arg(long, conflicts_with = "cas")]
     create: bool,
@@ -44,25 +52,50 @@ pub(crate) struct Put {
     /// Why, for the history
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// Who, for the history; USER@HOST if nothing else is said
+    /// Who, for the history; KEYWAY_AUTHOR or USER@HOST if nothing else is said
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
 }
 
 impl Put {
-    pub(super) async fn run(self, context: Context<'_>) -> Outcome {
+    pub(super) async fn run(self, mut context: Context<'_>) -> Outcome {
         let key = super::key(&self.key)?;
-        let mut value = Source::parse(self.value.as_deref()).read()?;
-        if self.base64 {
-            value = decode_base64(&value)?;
+        let retry = self.retry();
+        let value = self.value()?;
+        let now = match (&self.if_value, context.settings.dry_run) {
+            (None, false) => None,
+            _ => Some(context.client.get(key.as_str(), Consistency::Default).await?.value),
+        };
+        let cas = match (&self.if_value, &now) {
+            (Some(text), Some(now)) => {
+                let wanted = Source::parse(Some(text)).read()?;
+                let fits = now.as_ref().filter(|entry| entry.value == wanted);
+                let Some(entry) = fits else {
+                    return Err(conflict::lost(&context, &key, Expected::Value, &retry).await.into());
+                };
+                Some(entry.modify_index.0)
+            }
+            _ => self.cas(),
+        };
+        if context.settings.dry_run {
+            let now = now.flatten();
+            if let Some(expected) = cas.filter(|&cas| cas != now.as_ref().map_or(0, |entry| entry.modify_index.0)) {
+                return Err(conflict::lost(&context, &key, Expected::Revision(expected), &retry)
+                    .await
+                    .into());
+            }
+            return would(&mut context, &key, value, self.flags, now);
         }
         let bytes = value.len();
-        let options = self.options();
-        if context.settings.dry_run {
-            return would(context, &key, bytes, options.cas).await;
-        }
+        let options = WriteOptions {
+            flags: self.flags,
+            cas,
+            author: Some(self.author.unwrap_or_else(author)),
+            message: self.message,
+        };
         if !context.client.put(key.as_str(), value, &options).await? {
-            return Err(lost(&context, &key, options.cas.unwrap_or_default()).await.into());
+            let expected = Expected::Revision(cas.unwrap_or_default());
+            return Err(conflict::lost(&context, &key, expected, &retry).await.into());
         }
         if context.out.is_json() {
             context
@@ -75,69 +108,85 @@ impl Put {
         Ok(exit::OK)
     }
 
-    fn options(self) -> WriteOptions {
-        let cas = match (self.if_rev, self.create || self.cas) {
+    fn value(&self) -> Result<Bytes, Failure> {
+        if self.value.as_deref() == Some("-") && self.if_value.as_deref() == Some("-") {
+            return Err(Failure::new(
+                exit::USAGE,
+                "the value and --if-value cannot both be standard input",
+                "put one of them into a file, and write @FILE",
+            ));
+        }
+        let value = Source::parse(self.value.as_deref()).read()?;
+        Ok(if self.base64 { decode_base64(&value)? } else { value })
+    }
+
+    /// The revision that the key must be at, if one is named.
+    fn cas(&self) -> Option<u64> {
+        match (self.if_rev, self.create || self.cas) {
             (Some(revision), _) => Some(revision),
             (None, true) => Some(self.modify_index.filter(|_| self.cas).unwrap_or(0)),
             (None, false) => None,
-        };
-        WriteOptions {
-            flags: self.flags,
-            cas,
-            author: Some(self.author.unwrap_or_else(author)),
-            message: self.message,
         }
+    }
+
+    /// This command without its condition, to be typed again.
+    fn retry(&self) -> Vec<String> {
+        let mut words: Vec<String> = ["keyway", "kv", "put", &self.key].map(str::to_owned).to_vec();
+        words.extend(self.value.clone());
+        if self.base64 {
+            words.push("--base64".into());
+        }
+        if self.flags != 0 {
+            words.extend(["--flags".into(), self.flags.to_string()]);
+        }
+        if let Some(message) = &self.message {
+            words.extend(["-m".into(), message.clone()]);
+        }
+        words
     }
 }
 
-/// What a put would come to, without doing it.
-async fn would(context: Context<'_>, key: &Key, bytes: usize, cas: Option<u64>) -> Outcome {
-    let now = context.client.get(key.as_str(), Consistency::Default).await?.value;
-    let now = now.map_or(0, |entry| entry.modify_index.0);
-    if let Some(expected) = cas.filter(|&expected| expected != now) {
-        return Err(lost(&context, key, expected).await.into());
-    }
+/// What a put would change, without doing it.
+fn would(context: &mut Context<'_>, key: &Key, value: Bytes, flags: u64, now: Option<Entry>) -> Outcome {
+    let bytes = value.len();
+    let before = Side::of(now.into_iter().collect(), "now".into());
+    let mut after = Side {
+        note: "dry run".into(),
+        ..Side::default()
+    };
+    let version = Version {
+        value,
+        flags: Some(flags),
+        revision: None,
+    };
+    after.versions.insert(key.to_string(), version);
+    let difference = differences(&before, &after);
+    let difference = difference.first();
     if context.out.is_json() {
-        let document = serde_json::json!({"key": key.as_str(), "written": false, "bytes": bytes});
-        context.out.json(&document)?;
+        let shown = difference.map(Difference::shown);
+        context.out.json(&serde_json::json!({
+            "key": key.as_str(), "written": false, "dry_run": true, "bytes": bytes, "difference": shown,
+        }))?;
+    } else if let Some(difference) = difference {
+        let text = diff::painted(context.out.paint, &difference.text());
+        context.out.bytes(text.as_bytes())?;
     } else {
-        context.out.line(format_args!("would write {key} ({bytes} bytes)"))?;
+        context.out.say(format_args!("{key} is just that already"));
     }
     Ok(exit::OK)
 }
 
-/// Who writes, as far as this machine knows: a claim, for people.
+/// Who writes, as far as this machine knows: a claim, for people. `KEYWAY_AUTHOR` names somebody else.
 pub(super) fn author() -> String {
-    let user = std::env::var("USER")
-        .or_else(|_| std::env::var("LOGNAME"))
-        .unwrap_or_else(|_| "someone".into());
+    let set = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    if let Some(author) = set("KEYWAY_AUTHOR") {
+        return author;
+    }
+    let user = set("USER")
+        .or_else(|| set("LOGNAME"))
+        .unwrap_or_else(|| "someone".into());
     match std::fs::read_to_string("/proc/sys/kernel/hostname") {
         Ok(host) if !host.trim().is_empty() => format!("{user}@{}", host.trim()),
         _ => user,
     }
-}
-
-/// What to say when the compare-and-swap lost.
-pub(super) async fn lost(context: &Context<'_>, key: &Key, expected: u64) -> Problem {
-    let now = context.client.get(key.as_str(), Consistency::Default).await;
-    let now = now.ok().map(|found| found.value.map(|entry| entry.modify_index));
-    let (what, help) = match (expected, now) {
-        (0, Some(Some(now))) => (
-            format!("`{key}` is there already, at revision {now}"),
-            format!("to replace just that, use   --if-rev {now}"),
-        ),
-        (_, Some(Some(now))) => (
-            format!("`{key}` was changed: you expected revision {expected}, it is now {now}"),
-            format!("look at it with   keyway kv get -o json {key}   and retry with   --if-rev {now}"),
-        ),
-        (_, Some(None)) => (
-            format!("`{key}` is gone: you expected revision {expected}"),
-            "to create it, use   --create".into(),
-        ),
-        (_, None) => (
-            format!("`{key}` is not at revision {expected}"),
-            format!("look at it with   keyway kv get -o json {key}"),
-        ),
-    };
-    Problem::new(exit::CONFLICT, what).help(help)
 }

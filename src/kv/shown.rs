@@ -1,6 +1,7 @@
 //! An entry as `-o json` shows it: the documented form, to which fields are only ever added.
 
 use bytes::Bytes;
+use kvapi::types::Change;
 use kvapi::{Entry, Revision};
 use serde::Serialize;
 
@@ -55,6 +56,26 @@ impl<'a> From<&'a Entry> for Shown<'a> {
             session: entry.session.as_deref(),
         }
     }
+}
+
+/// One revision and its changes.
+pub(super) fn change_json(change: &Change) -> serde_json::Value {
+    let changes: Vec<serde_json::Value> = change
+        .changes
+        .iter()
+        .map(|one| match &one.entry {
+            Some(entry) => serde_json::json!({"op": "put", "entry": Shown::from(entry)}),
+            None => serde_json::json!({"op": "delete", "key": one.key}),
+        })
+        .collect();
+    serde_json::json!({
+        "event": "change",
+        "revision": change.revision,
+        "time": time(change.at),
+        "author": change.author,
+        "message": change.message,
+        "changes": changes,
+    })
 }
 
 /// Milliseconds since 1970 as RFC 3339 in UTC.

@@ -3,28 +3,48 @@
 //! A gap is never passed over in silence: if the store no longer keeps what was missed, the range
 //! is printed as `compacted`, and after it the state as it is now.
 
+mod handler;
+mod session;
+
+use std::time::Duration;
+
 use clap::Args;
 use kvapi::problem::exit;
 use kvapi::types::{Change, Compacted, Snapshot, WatchEvent, WatchRequest};
-use kvapi::watch::News;
 use kvapi::{Problem, Revision};
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::shown::{Shown, on_one_line, time};
+use self::handler::Handler;
+use self::session::{Next, Session};
+use super::past;
+use super::shown::{Shown, change_json, on_one_line};
+use super::when::When;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Layout, Out};
-use crate::signals::Stop;
+
+/// A batch is handed over at the latest after this many pauses of --debounce.
+const PAUSES: u32 = 10;
+
+/// And at the latest when it is so long, in bytes.
+const BATCH: usize = 8 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   keyway kv watch app/                         every change below app/
   keyway kv watch --since 844 app/port         go on where you left off
+  keyway kv watch --since 10m app/             what happened in the last ten minutes, and on
   keyway kv watch -o jsonl app/ | jq .         one JSON document per revision
+  keyway kv watch app/ -- ./deploy.sh          a command for each batch of changes
 
-Ctrl-C ends it with exit code 0.")]
+CMD is started once for each batch of events, and they stand as JSON lines on its standard input.
+What comes while it runs is the next batch. That it fails is said, and the watch goes on.
+
+Every revision is shown, over every reconnect and restart of the server. If the store no longer
+keeps what was missed, `compacted` says which revisions, and the state as it is now follows.
+Ctrl-C ends the watch with exit code 0; --once ends it with that of CMD.")]
 pub(crate) struct Watch {
     /// Keys; what ends in / is a prefix
     #[arg(required = true, value_name = "TARGET")]
@@ -32,67 +52,75 @@ pub(crate) struct Watch {
     /// Take every target as a prefix, by bytes; "" is everything
     #[arg(long)]
     prefix: bool,
-    /// Print what happened after this revision first
-    #[arg(long, value_name = "REVISION")]
-    since: Option<u64>,
+    /// Begin with what happened after this revision (844), time (2026-11-24T08:30:00Z) or so long ago (10m)
+    #[arg(long, value_name = "REVISION|TIME")]
+    since: Option<When>,
     /// Print the state at the start first
     #[arg(long, conflicts_with = "since")]
     initial: bool,
-    /// End after the first event
+    /// End after the first event, or the first batch
     #[arg(long)]
     once: bool,
+    /// Start CMD when nothing more has come for so long, or after ten times that
+    #[arg(long, value_name = "DURATION", value_parser = kvapi::duration::parse, requires = "command")]
+    debounce: Option<Duration>,
+    /// Program to tell, and its arguments
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
 }
 
 impl Watch {
-    pub(super) async fn run(self, context: Context<'_>) -> Outcome {
-        let mut printer = Printer {
+    pub(super) async fn run(mut self, context: Context<'_>) -> Outcome {
+        let patience = Instant::now() + context.settings.timeout;
+        let since = match self.since {
+            Some(when) => Some(past::since(&context.client, when).await?),
+            None => None,
+        };
+        let mut teller = Teller {
             out: context.out,
             shows_snapshots: self.initial,
             targets: self.targets.join(" "),
         };
-        let once = self.once;
-        let patience = Instant::now() + context.settings.timeout;
-        let mut watch = context.client.watch(self.request()?);
-        let mut stop = Stop::listen()?;
-        let mut connected = false;
-        let mut last_failure = String::new();
+        let handler = Handler::new(std::mem::take(&mut self.command));
+        let (once, pause) = (self.once, self.debounce.unwrap_or_default());
+        let mut session = Session::start(&context.client, self.request(since)?, patience)?;
         loop {
-            // Who is not there at the start is told at once; who goes away later is waited for.
-            let until_connected = async {
-                match connected {
-                    false => timeout_at(patience, watch.next()).await.map_err(|_| ()),
-                    true => Ok(watch.next().await),
-                }
+            let event = match session.next(teller.out, None).await? {
+                Next::Event(event) => event,
+                Next::Quiet => continue,
+                Next::Stop => return Ok(exit::OK),
             };
-            let news = tokio::select! {
-                biased;
-                () = stop.next() => return Ok(exit::OK),
-                news = until_connected => news,
+            let Some(handler) = &handler else {
+                if teller.print(&event)? && once {
+                    return Ok(exit::OK);
+                }
+                continue;
             };
-            match news {
-                Err(()) => return Err(never_connected(&last_failure).into()),
-                Ok(News::Connected { address, .. }) => {
-                    connected = true;
-                    last_failure.clear();
-                    tracing::info!(%address, "connected");
+            let mut batch = Batch::default();
+            batch.take(&mut teller, &event);
+            let latest = Instant::now() + pause * PAUSES;
+            while batch.begun && batch.lines.len() < BATCH {
+                // What was missed is told together with the state that follows it.
+                let until = batch.whole.then(|| (Instant::now() + pause).min(latest));
+                match session.next(teller.out, until).await? {
+                    Next::Event(event) => batch.take(&mut teller, &event),
+                    Next::Quiet => break,
+                    Next::Stop => return Ok(exit::OK),
                 }
-                Ok(News::Lost { reason }) => {
-                    if reason != last_failure {
-                        printer.out.say(format_args!("no connection: {reason}; trying again"));
-                    }
-                    last_failure = reason;
-                }
-                Ok(News::Refused { status, text }) => return Err(kvapi::Error::Refused { status, text }.into()),
-                Ok(News::Event(event)) => {
-                    if printer.event(&event)? && once {
-                        return Ok(exit::OK);
-                    }
-                }
+            }
+            if !batch.begun {
+                continue;
+            }
+            match handler.run(&batch.lines, &mut session.stop).await? {
+                None => return Ok(exit::OK),
+                Some(code) if once => return Ok(code),
+                Some(0) => {}
+                Some(code) => teller.out.say(format_args!("the command ended with {code}")),
             }
         }
     }
 
-    fn request(self) -> Result<WatchRequest, Problem> {
+    fn request(self, since: Option<Revision>) -> Result<WatchRequest, Problem> {
         let (prefixes, keys): (Vec<String>, Vec<String>) = self
             .targets
             .into_iter()
@@ -100,50 +128,96 @@ impl Watch {
         for key in &keys {
             super::key(key)?;
         }
-        Ok(WatchRequest {
-            keys,
-            prefixes,
-            since: self.since.map(Revision),
-        })
+        Ok(WatchRequest { keys, prefixes, since })
     }
 }
 
-fn never_connected(reason: &str) -> Problem {
-    Problem::new(exit::UNAVAILABLE, format!("the watch did not begin: {reason}"))
-        .help("is the server running? Start one with `keyway dev`, or name it with --addr or KEYWAY_ADDR")
+/// What is handed to the command in one go.
+#[derive(Default)]
+struct Batch {
+    lines: String,
+    /// Whether there is something to tell.
+    begun: bool,
+    /// Whether the last event stands for itself.
+    whole: bool,
 }
 
-struct Printer<'a> {
+impl Batch {
+    fn take(&mut self, teller: &mut Teller<'_>, event: &WatchEvent) {
+        if let Some((document, whole)) = teller.document(event) {
+            self.lines.push_str(&format!("{document}\n"));
+            self.begun = true;
+            self.whole = whole;
+        }
+    }
+}
+
+/// Decides what is told, and how.
+struct Teller<'a> {
     out: &'a mut Out,
     /// Whether the next snapshot is wanted: the first one by --initial, one after a gap always.
     shows_snapshots: bool,
     targets: String,
 }
 
-impl Printer<'_> {
-    /// Prints the event; whether there was something to print.
-    fn event(&mut self, event: &WatchEvent) -> Result<bool, Failure> {
-        match event {
-            WatchEvent::Change(change) => self.change(change)?,
-            WatchEvent::Compacted(compacted) => self.compacted(compacted)?,
-            WatchEvent::Snapshot(snapshot) if self.shows_snapshots => self.snapshot(snapshot)?,
+impl Teller<'_> {
+    /// Whether the event is news, and whether it stands for itself: `compacted` does not, the state follows it.
+    fn judge(&mut self, event: &WatchEvent) -> Option<bool> {
+        let whole = match event {
+            WatchEvent::Change(_) => Some(true),
+            WatchEvent::Compacted(_) => Some(false),
+            WatchEvent::Snapshot(_) if self.shows_snapshots => Some(true),
             WatchEvent::Snapshot(snapshot) => {
                 let said = format!("watching {} from revision {}", self.targets, snapshot.revision);
                 self.out.say(said);
-                // From here on a snapshot means that something was missed.
-                self.shows_snapshots = true;
-                return Ok(false);
+                None
             }
-            WatchEvent::Progress(_) | WatchEvent::End(_) => return Ok(false),
-        }
+            WatchEvent::Progress(_) | WatchEvent::End(_) => return None,
+        };
+        // From here on a snapshot means that something was missed.
         self.shows_snapshots = true;
-        Ok(true)
+        whole
+    }
+
+    /// The event as a JSON line, if it is news, and whether it stands for itself.
+    fn document(&mut self, event: &WatchEvent) -> Option<(Value, bool)> {
+        let whole = self.judge(event)?;
+        let document = match event {
+            WatchEvent::Change(change) => change_json(change),
+            WatchEvent::Compacted(gap) => gap_json(gap),
+            WatchEvent::Snapshot(snapshot) => snapshot_json(snapshot),
+            WatchEvent::Progress(_) | WatchEvent::End(_) => return None,
+        };
+        Some((document, whole))
+    }
+
+    /// Prints the event; whether that was all there is to it.
+    fn print(&mut self, event: &WatchEvent) -> Result<bool, Failure> {
+        if self.out.is_json() {
+            let Some((document, whole)) = self.document(event) else {
+                return Ok(false);
+            };
+            self.out.json_line(&document)?;
+            return Ok(whole);
+        }
+        let Some(whole) = self.judge(event) else {
+            return Ok(false);
+        };
+        match event {
+            WatchEvent::Change(change) => self.change(change)?,
+            WatchEvent::Compacted(gap) => {
+                let (first, oldest) = (gap.since.next(), gap.oldest);
+                self.out.line(format_args!(
+                    "compacted: revisions {first} to {oldest} are no longer kept; the state now follows"
+                ))?;
+            }
+            WatchEvent::Snapshot(snapshot) => self.snapshot(snapshot)?,
+            WatchEvent::Progress(_) | WatchEvent::End(_) => {}
+        }
+        Ok(whole)
     }
 
     fn change(&mut self, change: &Change) -> Result<(), Failure> {
-        if self.out.is_json() {
-            return self.out.json_line(&change_json(change));
-        }
         if self.out.layout == Layout::Table {
             return self.table_rows(change);
         }
@@ -176,25 +250,8 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn compacted(&mut self, gap: &Compacted) -> Result<(), Failure> {
-        let first = gap.since.next();
-        if self.out.is_json() {
-            let gap = json!({"event": "compacted", "from_revision": first, "to_revision": gap.oldest});
-            return self.out.json_line(&gap);
-        }
-        self.out.line(format_args!(
-            "compacted: revisions {first} to {} are no longer kept; the state now follows",
-            gap.oldest
-        ))
-    }
-
     fn snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
         let revision = snapshot.revision;
-        if self.out.is_json() {
-            let entries: Vec<Shown<'_>> = snapshot.entries.iter().map(Shown::from).collect();
-            let snapshot = json!({"event": "snapshot", "revision": revision, "entries": entries});
-            return self.out.json_line(&snapshot);
-        }
         for entry in &snapshot.entries {
             let value = on_one_line(&entry.value);
             self.out.line(format_args!("{revision} is {} {value}", entry.key))?;
@@ -203,23 +260,13 @@ impl Printer<'_> {
     }
 }
 
-fn change_json(change: &Change) -> Value {
-    let changes: Vec<Value> = change
-        .changes
-        .iter()
-        .map(|one| match &one.entry {
-            Some(entry) => json!({"op": "put", "entry": Shown::from(entry)}),
-            None => json!({"op": "delete", "key": one.key}),
-        })
-        .collect();
-    json!({
-        "event": "change",
-        "revision": change.revision,
-        "time": time(change.at),
-        "author": change.author,
-        "message": change.message,
-        "changes": changes,
-    })
+fn gap_json(gap: &Compacted) -> Value {
+    json!({"event": "compacted", "from_revision": gap.since.next(), "to_revision": gap.oldest})
+}
+
+fn snapshot_json(snapshot: &Snapshot) -> Value {
+    let entries: Vec<Shown<'_>> = snapshot.entries.iter().map(Shown::from).collect();
+    json!({"event": "snapshot", "revision": snapshot.revision, "entries": entries})
 }
 
 #[cfg(test)]
@@ -231,13 +278,13 @@ mod tests {
 
     fn printed(format: Format, initial: bool, events: &[WatchEvent]) -> String {
         let (mut out, data, _) = remembering(format, false);
-        let mut printer = Printer {
+        let mut teller = Teller {
             out: &mut out,
             shows_snapshots: initial,
             targets: "a".into(),
         };
         for event in events {
-            printer.event(event).unwrap();
+            teller.print(event).unwrap();
         }
         data.text()
     }

@@ -21,8 +21,7 @@ impl Times {
             return at_ms.to_string();
         };
         if self.relative && !self.utc {
-            let now = Timestamp::try_from(SystemTime::now()).unwrap_or(at);
-            return distance(now.as_millisecond() - at.as_millisecond());
+            return since(at);
         }
         if self.utc {
             return utc(at_ms);
@@ -39,6 +38,16 @@ pub(crate) fn utc(at_ms: u64) -> String {
         || at_ms.to_string(),
         |at| at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
     )
+}
+
+/// Milliseconds since 1970 as a distance from now: "12s ago".
+pub(crate) fn ago(at_ms: u64) -> String {
+    timestamp(at_ms).map_or_else(|| at_ms.to_string(), since)
+}
+
+fn since(at: Timestamp) -> String {
+    let now = Timestamp::try_from(SystemTime::now()).unwrap_or(at);
+    distance(now.as_millisecond() - at.as_millisecond())
 }
 
 fn timestamp(at_ms: u64) -> Option<Timestamp> {

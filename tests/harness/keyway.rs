@@ -101,6 +101,16 @@ impl Said {
         String::from_utf8_lossy(&self.out).into_owned()
     }
 
+    /// The output as one JSON document.
+    pub(crate) fn json(&self) -> anyhow::Result<serde_json::Value> {
+        serde_json::from_slice(&self.out).with_context(|| format!("no JSON: {}", self.text()))
+    }
+
+    /// The error as one JSON document.
+    pub(crate) fn error(&self) -> anyhow::Result<serde_json::Value> {
+        serde_json::from_str(&self.err).with_context(|| format!("no JSON: {}", self.err))
+    }
+
     /// Fails unless the exit code is `code`.
     pub(crate) fn expect(self, code: i32) -> anyhow::Result<Self> {
         anyhow::ensure!(

@@ -9,7 +9,7 @@ use kvapi::client::{Reply, WriteOptions};
 use kvapi::{Address, Client};
 
 use super::program::command;
-use super::{Exit, Home, Keyway, Program, binary};
+use super::{Exit, Home, Keyway, Program, Said, binary};
 
 /// How a server differs from the usual.
 #[derive(Default)]
@@ -124,6 +124,17 @@ impl Server {
     /// The command line, pointed here.
     pub(crate) fn keyway(&self, home: &Home) -> Keyway {
         Keyway::new(home).addr(&self.address.to_string())
+    }
+
+    /// `keyway kv ARGUMENTS`, to its end.
+    pub(crate) async fn kv(&self, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
+        self.keyway(home).run(&[&["kv"], arguments].concat()).await
+    }
+
+    /// The revision that a key is at.
+    pub(crate) async fn revision(&self, key: &str) -> anyhow::Result<u64> {
+        let entry = self.client().get(key, Default::default()).await?.value;
+        Ok(entry.with_context(|| format!("there is no {key}"))?.modify_index.0)
     }
 
     /// A request with headers as they stand.

@@ -1,0 +1,89 @@
+//! The command that is told of changes: started once for each batch of events, which stand as JSON lines
+//! on its standard input.
+//!
+//! While it runs the stream is not read: nothing is queued here, and what came meanwhile is the next batch.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+
+use kvapi::Problem;
+use kvapi::problem::exit;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
+
+use crate::signals::Stop;
+use crate::spawned::terminate;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Handler {
+    program: String,
+    arguments: Vec<String>,
+}
+
+impl Handler {
+    /// `None` without a command.
+    pub(super) fn new(command: Vec<String>) -> Option<Self> {
+        let mut words = command.into_iter();
+        Some(Self {
+            program: words.next()?,
+            arguments: words.collect(),
+        })
+    }
+
+    /// Runs it to its end; `None` if a stop came first. It has ended then too.
+    pub(super) async fn run(&self, lines: &str, stop: &mut Stop) -> Result<Option<u8>, Problem> {
+        let mut child = self.start()?;
+        let stdin = child.stdin.take();
+        let told = async {
+            if let Some(mut stdin) = stdin {
+                // A command that does not read all of it is no mistake of ours.
+                let _ = stdin.write_all(lines.as_bytes()).await;
+            }
+        };
+        let finished = async {
+            let ((), ended) = tokio::join!(told, child.wait());
+            ended
+        };
+        let ended = tokio::select! {
+            biased;
+            () = stop.next() => None,
+            ended = finished => Some(ended),
+        };
+        match ended {
+            Some(ended) => ended.map(|status| Some(code(status))).map_err(|e| self.failed(&e)),
+            None => {
+                terminate(&mut child).await;
+                Ok(None)
+            }
+        }
+    }
+
+    fn start(&self) -> Result<Child, Problem> {
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::piped())
+            // Ctrl-C is for us; the command gets TERM.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn();
+        child.map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&self, error: &io::Error) -> Problem {
+        let code = match error.kind() {
+            io::ErrorKind::NotFound => exit::NOT_FOUND,
+            _ => exit::NOT_EXECUTABLE,
+        };
+        Problem::new(code, format!("run `{}`: {error}", self.program))
+            .help("what stands behind -- is a program and its arguments; for a shell line, write   -- sh -c '...'")
+    }
+}
+
+/// As a shell has it: 128+n if signal n ended it.
+fn code(status: ExitStatus) -> u8 {
+    let signal = status.signal().map(|signal| 128 + signal);
+    let code = status.code().or(signal).unwrap_or_default();
+    u8::try_from(code).unwrap_or(u8::MAX)
+}

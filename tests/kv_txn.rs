@@ -1,0 +1,135 @@
+//! `keyway kv txn`: all or none, by flags and by Consul's JSON.
+
+use crate::harness::{Home, Server, test};
+
+async fn keys(server: &Server, home: &Home) -> anyhow::Result<String> {
+    Ok(server.kv(home, &["get", "-recurse"]).await?.expect(0)?.text())
+}
+
+#[test]
+fn a_transaction_of_flags_is_done_as_one_or_not_at_all() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("a", "1").await?;
+        server.put("c", "1").await?;
+        home.write("f", "from a file\n")?;
+        let now = format!("rev(a)={}", server.revision("a").await?);
+
+        let conditions = [
+            "txn",
+            "--if",
+            &now,
+            "--if",
+            "missing(b)",
+            "--if",
+            "exists(c)",
+            "--if",
+            "value(c)=1",
+        ];
+        let writes = ["--put", "a=2", "--put", "b=@f", "--delete", "c", "--put", "d=x=y"];
+        let said = server.kv(home, &[&conditions[..], &writes].concat()).await?.expect(0)?;
+
+        assert_eq!(keys(&server, home).await?, "a:2\nb:from a file\n\nd:x=y\n");
+        let revision = server.revision("a").await?;
+        assert_eq!(server.revision("d").await?, revision, "one transaction is one revision");
+        assert!(
+            said.text().contains(&format!("{revision}         a")),
+            "{}",
+            said.text()
+        );
+        let said = server.kv(home, &[&conditions[..], &writes].concat()).await?.expect(5)?;
+        assert!(said.err.contains("`value(c)=1` does not hold"), "{}", said.err);
+
+        let stale = [
+            "txn",
+            "--put",
+            "z=1",
+            "--if",
+            &now,
+            "--else-get",
+            "a",
+            "--else-get",
+            "nope",
+        ];
+        let said = server.kv(home, &stale).await?.expect(5)?;
+        assert_eq!(said.text(), "a:2\n");
+        assert!(
+            said.err.contains(&format!("nothing was done: `{now}` does not hold")),
+            "{}",
+            said.err
+        );
+        let said = server
+            .kv(home, &[&stale[..], &["-o", "json"]].concat())
+            .await?
+            .expect(5)?;
+        assert_eq!(said.json()?["results"][0]["value"], "2");
+        assert_eq!(said.error()?["exit_code"], 5);
+        server.kv(home, &["get", "z"]).await?.expect(1)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_transaction_in_consuls_form_is_sent_as_it_is() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let ops = r#"[{"KV":{"Verb":"set","Key":"a","Value":"MQ=="}},{"KV":{"Verb":"get","Key":"a"}}]"#;
+        let said = server
+            .keyway(home)
+            .stdin(ops)
+            .run(&["kv", "txn", "-", "-o", "json"])
+            .await?
+            .expect(0)?;
+        assert_eq!(said.json()?["results"][1]["value"], "1");
+
+        home.write(
+            "ops",
+            r#"[{"KV":{"Verb":"cas","Key":"a","Index":1}},{"KV":{"Verb":"get","Key":"b"}}]"#,
+        )?;
+        let said = server.kv(home, &["txn", "@ops"]).await?.expect(5)?;
+        assert!(said.err.contains("operation 0 (cas a): "), "{}", said.err);
+        assert!(said.err.contains("operation 1 (get b): "), "{}", said.err);
+
+        home.write("ops", "[{\"KV\":{\"Verb\":\"set\",\"Kye\":\"a\"}}]")?;
+        let said = server.kv(home, &["txn", "@ops"]).await?.expect(3)?;
+        assert!(said.err.contains("Kye"), "{}", said.err);
+        server.kv(home, &["txn", "[]"]).await?.expect(2)?;
+        server.kv(home, &["txn", "@nowhere"]).await?.expect(3)?;
+        server.kv(home, &["txn"]).await?.expect(2)?;
+        server
+            .kv(home, &["txn", "--if", "sometimes(a)", "--put", "a=1"])
+            .await?
+            .expect(2)?;
+        server.kv(home, &["txn", "-", "--put", "a=1"]).await?.expect(2)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_dry_run_of_a_transaction_says_whether_it_would_go_through() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("a", "1").await?;
+
+        let said = server
+            .kv(home, &["txn", "--dry-run", "--if", "missing(b)", "--put", "a=2"])
+            .await?
+            .expect(0)?;
+        assert!(
+            said.err.contains("every condition holds; nothing was done"),
+            "{}",
+            said.err
+        );
+        server
+            .kv(home, &["txn", "--dry-run", "--if", "missing(a)", "--put", "a=2"])
+            .await?
+            .expect(5)?;
+        home.write("ops", r#"[{"KV":{"Verb":"cas","Key":"a","Index":1}}]"#)?;
+        server.kv(home, &["txn", "--dry-run", "@ops"]).await?.expect(5)?;
+        home.write("ops", r#"[{"kv":{"verb":"set","key":"a"}}]"#)?;
+        server.kv(home, &["txn", "--dry-run", "@ops"]).await?.expect(3)?;
+
+        assert_eq!(keys(&server, home).await?, "a:1\n");
+        Ok(())
+    });
+}

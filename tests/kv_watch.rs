@@ -1,0 +1,166 @@
+//! `keyway kv watch`: every revision over cuts, gaps that are said, and the command that is told.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Exit, Link, Options, Program, Server, holds, test};
+
+/// The lines of a watch, as JSON.
+fn events(watch: &Program) -> Vec<Value> {
+    let output = watch.output();
+    output
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+async fn begun(watch: &Program) -> anyhow::Result<()> {
+    holds("the watch has begun", async || watch.log().contains("watching")).await
+}
+
+#[test]
+fn a_watch_shows_every_revision_over_a_cut_link() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let link = Link::to(&server.address).await?;
+        server.put("app/k", "0").await?;
+        let watch =
+            server
+                .keyway(home)
+                .addr(&link.address)
+                .start(home, "watch", &["kv", "watch", "app/", "-o", "jsonl"])?;
+        begun(&watch).await?;
+        for round in 0..3 {
+            server.put("app/k", format!("before {round}")).await?;
+            link.cut();
+            for value in ["a", "b"] {
+                server.put("app/k", format!("{value} {round}")).await?;
+            }
+            link.mend();
+            server.put("app/k", format!("after {round}")).await?;
+        }
+
+        holds("every change", async || events(&watch).len() >= 12).await?;
+
+        let events = events(&watch);
+        let values = events.iter().map(|event| &event["changes"][0]["entry"]["value"]);
+        let expected =
+            (0..3).flat_map(|round| ["before", "a", "b", "after"].map(|word| json!(format!("{word} {round}"))));
+        assert_eq!(values.cloned().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        let revisions: Vec<u64> = events.iter().filter_map(|event| event["revision"].as_u64()).collect();
+        assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_command_is_told_every_change_once_and_in_order() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("app/k", "start").await?;
+        let arguments = ["kv", "watch", "app/", "--", "sh", "-c", "cat >> told; exit 3"];
+        let mut watch = server.keyway(home).start(home, "watch", &arguments)?;
+        begun(&watch).await?;
+        for n in 0..20 {
+            server.put("app/k", n.to_string()).await?;
+        }
+
+        let told = || home.read("told").unwrap_or_default();
+        holds("everything is told", async || told().lines().count() >= 20).await?;
+
+        let values: Vec<Value> = told()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_default())
+            .collect();
+        let values: Vec<&Value> = values
+            .iter()
+            .map(|event| &event["changes"][0]["entry"]["value"])
+            .collect();
+        let expected: Vec<Value> = (0..20).map(|n| json!(n.to_string())).collect();
+        assert_eq!(values, expected.iter().collect::<Vec<_>>());
+        holds("its failure is said", async || {
+            watch.log().contains("the command ended with 3")
+        })
+        .await?;
+        assert_eq!(watch.output(), "");
+        watch.signal(Signal::SIGINT)?;
+        assert_eq!(watch.exit().await?, Exit::Code(0));
+        Ok(())
+    });
+}
+
+#[test]
+fn changes_that_follow_each_other_closely_are_one_batch() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let arguments = [
+            "kv",
+            "watch",
+            "k",
+            "--debounce",
+            "500ms",
+            "--once",
+            "--",
+            "sh",
+            "-c",
+            "wc -l; exit 7",
+        ];
+        let mut watch = server.keyway(home).start(home, "watch", &arguments)?;
+        begun(&watch).await?;
+        for n in 0..5 {
+            server.put("k", n.to_string()).await?;
+        }
+
+        assert_eq!(watch.exit().await?, Exit::Code(7));
+        assert_eq!(watch.output().trim(), "5");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_command_that_runs_is_ended_with_the_watch() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let script = "trap 'echo ended; exit 0' TERM; echo runs; sleep 60 & wait";
+        let mut watch = server
+            .keyway(home)
+            .start(home, "watch", &["kv", "watch", "k", "--", "sh", "-c", script])?;
+        begun(&watch).await?;
+        server.put("k", "1").await?;
+        holds("it runs", async || watch.output().contains("runs")).await?;
+
+        watch.signal(Signal::SIGTERM)?;
+
+        assert_eq!(watch.exit().await?, Exit::Code(0));
+        assert_eq!(watch.output(), "runs\nended\n");
+        server.put("k", "2").await?;
+        let missing = ["watch", "k", "--initial", "--", "./no-such-program"];
+        let said = server.kv(home, &missing).await?.expect(127)?;
+        assert!(said.err.contains("no-such-program"), "{}", said.err);
+        Ok(())
+    });
+}
+
+#[test]
+fn another_cluster_behind_the_address_ends_the_watch() {
+    test(async |home| {
+        let mut server = Server::start(home).await?;
+        let mut watch = server.keyway(home).start(home, "watch", &["kv", "watch", "k"])?;
+        begun(&watch).await?;
+        server.stop().await?;
+        let (address, data) = (Some(server.address.to_string()), Some(home.path("other")));
+        let _other = Server::with(
+            home,
+            Options {
+                address,
+                data,
+                ..Options::default()
+            },
+        )
+        .await?;
+
+        assert_eq!(watch.exit().await?, Exit::Code(5));
+        assert!(watch.log().contains("another cluster"), "{}", watch.log());
+        Ok(())
+    });
+}
