@@ -168,6 +168,10 @@ impl Command {
 
     /// Whether log lines below a warning would only disturb.
     fn is_calm(&self) -> bool {
-        !matches!(self, Self::Server(_) | Self::Agent(AgentCommand::Run(_)))
+        match self {
+            Self::Server(server) => !server.serves(),
+            Self::Agent(command) => !matches!(command, AgentCommand::Run(_)),
+            _ => true,
+        }
     }
 }

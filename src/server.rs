@@ -1,8 +1,10 @@
 //! `keyway server`: one server of the store.
 
+mod check;
+
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use kvapi::Address;
 use kvapi::problem::exit;
 use kvstore::config::{Config, SNAPSHOT_EVERY};
@@ -14,18 +16,20 @@ use crate::signals::Stop;
 use crate::store;
 
 #[derive(Debug, Args)]
+#[command(subcommand_negates_reqs = true)]
 #[command(after_help = "\
 Examples:
   keyway server --data-dir /var/lib/keyway --node-id 1 --bootstrap
   keyway server --data-dir d --http-addr 127.0.0.1:0          a free port; the first line names it
+  keyway server check --data-dir d                            is the folder good?
   keyway server --data-dir d --http-addr unix:/run/keyway.sock --agent-socket /run/keyway-agent.sock
 
 TERM or Ctrl-C stops it in order in under two seconds, a second one at once.
 Exits with 6 if the port or the data folder is taken.")]
 pub(crate) struct Server {
     /// Folder that keeps everything
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    data_dir: Option<PathBuf>,
     /// This server's number in the cluster, from 1
     #[arg(long, value_name = "N", default_value_t = 1)]
     node_id: u64,
@@ -56,12 +60,35 @@ pub(crate) struct Server {
     /// Host name, beside localhost, under which clients on this machine may ask; may be repeated
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a data folder that no server uses
+    Check(check::Check),
 }
 
 impl Server {
-    pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
+    /// Whether it serves, and is not one of the commands below it.
+    pub(crate) const fn serves(&self) -> bool {
+        self.command.is_none()
+    }
+
+    pub(crate) async fn run(mut self, context: Context<'_>) -> Outcome {
+        if let Some(Command::Check(check)) = self.command.take() {
+            return check.run(self.data_dir, context).await;
+        }
+        let Some(data_dir) = self.data_dir.take() else {
+            return Err(Failure::new(
+                exit::USAGE,
+                "no data folder is named",
+                "name one with --data-dir",
+            ));
+        };
         let mut stop = Stop::listen()?;
-        let config = self.config();
+        let config = self.config(data_dir);
         let (node_id, raft_addr) = (config.node_id, config.raft_addr.clone());
         let Some(server) = store::start_until_stopped(config, &mut stop).await? else {
             return Ok(exit::OK);
@@ -78,7 +105,7 @@ impl Server {
         store::run_until_stopped(server, stop).await
     }
 
-    fn config(self) -> Config {
+    fn config(self, data_dir: PathBuf) -> Config {
         Config {
             node_id: self.node_id,
             http_addrs: self.http_addr,
@@ -90,7 +117,7 @@ impl Server {
             allowed_hosts: self.allowed_host,
             min_free: self.min_free,
             snapshot_every: self.snapshot_every,
-            ..Config::new(self.data_dir)
+            ..Config::new(data_dir)
         }
     }
 }

@@ -12,6 +12,7 @@ mod readme;
 mod commands;
 mod consul;
 mod crashes;
+mod damage;
 mod doors;
 mod durability;
 mod full_disk;

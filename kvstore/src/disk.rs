@@ -72,6 +72,43 @@ pub fn lock(path: &Path) -> io::Result<Option<Lock>> {
     }
 }
 
+/// A lock whose file may or may not be there.
+#[derive(Debug)]
+pub enum Existing {
+    Taken(Lock),
+    /// Somebody else has it.
+    Held,
+    Missing,
+}
+
+/// Takes a lock, but makes no file for it.
+pub fn lock_existing(path: &Path) -> io::Result<Existing> {
+    let file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Existing::Missing),
+        opened => opened?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Existing::Taken(Lock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(Existing::Held),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// Copies a folder and all that is in it; nothing of the copy is durable.
+pub fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
 /// How many bytes of the file system that holds `path` can still be written by anybody.
 pub fn free(path: &Path) -> io::Result<u64> {
     let found = nix::sys::statvfs::statvfs(path)?;
@@ -110,6 +147,11 @@ pub fn create_empty(path: &Path) -> io::Result<()> {
 /// left out.
 pub fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries(dir)?.into_iter().filter(|path| !is_unfinished(path)).collect())
+}
+
+/// What a crash left half written in a folder.
+pub fn unfinished(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(entries(dir)?.into_iter().filter(|path| is_unfinished(path)).collect())
 }
 
 /// Removes what a crash left half written in a folder.

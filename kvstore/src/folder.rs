@@ -29,7 +29,7 @@ const SNAPSHOTS: &str = "snapshots";
 pub struct Folder {
     dir: PathBuf,
     identity: Identity,
-    _lock: disk::Lock,
+    _lock: Option<disk::Lock>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ pub enum FolderError {
         .path.display()
     )]
     BadIdentity { path: PathBuf, reason: String },
+    #[error("{} is not a data folder of keyway; name the folder that a server was given with --data-dir", .0.display())]
+    Missing(PathBuf),
     #[error("cannot {what} {}: {source}", .path.display())]
     Io {
         what: &'static str,
@@ -96,7 +98,7 @@ impl Folder {
         let folder = Self {
             dir: dir.to_owned(),
             identity,
-            _lock: lock,
+            _lock: Some(lock),
         };
         for part in [folder.log(), folder.snapshots()] {
             disk::create_dir(&part).map_err(failed("make the folder", &part))?;
@@ -111,6 +113,34 @@ impl Folder {
             Some(text) => Self::open(dir, Identity::parse(dir, &path, &text)?.node_id).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Opens a folder whatever its node, and writes nothing in it, not even an empty file.
+    pub fn open_to_look(dir: &Path) -> Result<Self, FolderError> {
+        if !disk::exists(dir) {
+            return Err(FolderError::Missing(dir.to_owned()));
+        }
+        let path = dir.join(LOCK);
+        let lock = match disk::lock_existing(&path).map_err(failed("lock", &path))? {
+            disk::Existing::Held => return Err(FolderError::InUse(dir.to_owned())),
+            disk::Existing::Taken(lock) => Some(lock),
+            disk::Existing::Missing => None,
+        };
+        let path = dir.join(IDENTITY);
+        let identity = match disk::read(&path).map_err(failed("read", &path))? {
+            Some(text) => Identity::parse(dir, &path, &text)?,
+            None if Self::has_data(dir) => return Err(FolderError::NoIdentity(dir.to_owned())),
+            None => return Err(FolderError::Missing(dir.to_owned())),
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            identity,
+            _lock: lock,
+        })
+    }
+
+    fn has_data(dir: &Path) -> bool {
+        [LOG, STATE, SNAPSHOTS].iter().any(|part| disk::exists(&dir.join(part)))
     }
 
     /// The id that the cluster got when it was made.
@@ -166,7 +196,7 @@ impl Identity {
     }
 
     fn create(dir: &Path, path: &Path, node_id: u64) -> Result<Self, FolderError> {
-        if [LOG, STATE, SNAPSHOTS].iter().any(|part| disk::exists(&dir.join(part))) {
+        if Folder::has_data(dir) {
             return Err(FolderError::NoIdentity(dir.to_owned()));
         }
         let identity = Self {

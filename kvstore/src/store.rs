@@ -9,8 +9,9 @@
 //! | `tables`, `pages`, `unwritten`, `writer` | the state on disk, one thread behind; never the promise |
 //! | [`snapshot`], `snapshots` | the whole state as a file; the newest two |
 //! | [`recovery`] | which of these a start goes on from |
-//! | [`inspect`] | looks at a folder that no server uses |
+//! | [`inspect`], [`check`], `scan` | look at a folder that no server uses; the last two change nothing in it |
 
+pub mod check;
 mod codec;
 mod fatal;
 pub mod inspect;
@@ -18,6 +19,7 @@ pub mod log;
 pub mod machine;
 mod pages;
 pub mod recovery;
+mod scan;
 mod size;
 pub mod snapshot;
 mod snapshots;

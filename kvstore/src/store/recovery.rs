@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::log::LogStore;
 use super::machine::Replica;
+use super::snapshot::BadSnapshot;
 use super::snapshots::{NewestGood, Snapshots};
 use super::tables::{Tables, Unusable, is_locked};
 use super::writer::panic_text;
@@ -35,6 +36,8 @@ pub enum OpenError {
         reason: String,
         remedy: &'static str,
     },
+    #[error("{0}; put the `keyway.json` of the folder back from a copy, or the snapshots")]
+    Foreign(BadSnapshot),
     #[error("cannot {what} {}: {source}", .path.display())]
     Io {
         what: &'static str,
@@ -60,6 +63,7 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
         dir: dir.to_owned(),
         source,
     })?;
+    refuse_foreign(snapshots)?;
     let was_there = disk::exists(dir);
     let mut is_full = false;
     let why = match look(dir) {
@@ -175,6 +179,14 @@ fn go_on(replica: Replica, tables: Tables, last: Option<LogId>, snapshots: &Snap
         tables,
         rewrite,
     })
+}
+
+/// Snapshots of another cluster say that parts of two folders were put together: whose the log and
+/// the state are, they do not say themselves.
+fn refuse_foreign(snapshots: &Snapshots) -> Result<(), OpenError> {
+    let foreign = snapshots.foreign();
+    let foreign = foreign.map_err(|source| cannot("list the snapshots in", snapshots.dir(), source))?;
+    foreign.map_or(Ok(()), |source| Err(OpenError::Foreign(source)))
 }
 
 /// A wrong owner or another process is no damage: setting the state aside would not help.

@@ -130,16 +130,29 @@ impl Snapshots {
         Ok(NewestGood { good: None, bad })
     }
 
-    fn load_own(&self, file: &SnapshotFile) -> Result<(Header, State), BadSnapshot> {
-        let (header, state) = file.load()?;
-        if header.cluster_id != *self.cluster_id {
-            let own = self.cluster_id.to_string();
-            return Err(BadSnapshot::OtherCluster {
-                path: file.path.clone(),
-                found: header.cluster_id,
-                own,
-            });
+    /// What is wrong with one that says that it is of another cluster, if there is one.
+    pub(super) fn foreign(&self) -> io::Result<Option<BadSnapshot>> {
+        Ok(self.list()?.into_iter().find_map(|file| {
+            let header = file.header().ok()?;
+            self.own(&file, &header).err()
+        }))
+    }
+
+    fn own(&self, file: &SnapshotFile, header: &Header) -> Result<(), BadSnapshot> {
+        if header.cluster_id == *self.cluster_id {
+            return Ok(());
         }
+        Err(BadSnapshot::OtherCluster {
+            path: file.path.clone(),
+            found: header.cluster_id.clone(),
+            own: self.cluster_id.to_string(),
+        })
+    }
+
+    /// Loads one that must be of this cluster.
+    pub(super) fn load_own(&self, file: &SnapshotFile) -> Result<(Header, State), BadSnapshot> {
+        let (header, state) = file.load()?;
+        self.own(file, &header)?;
         Ok((header, state))
     }
 

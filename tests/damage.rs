@@ -1,0 +1,402 @@
+//! Damaged and foreign data folders: each is refused or mended, and says which and what to do, at a
+//! start and by `keyway server check`, which changes nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kvapi::Consistency;
+use kvapi::client::WriteOptions;
+
+use crate::harness::{Exit, Home, Keyway, Options, Server, alone, holds, write_file};
+
+/// What becomes of a folder that something was done to.
+struct Row {
+    name: &'static str,
+    harm: fn(&Path) -> anyhow::Result<()>,
+    /// The exit code of `server check`, and words of it.
+    check: (i32, &'static [&'static str]),
+    /// What a start does.
+    start: Start,
+}
+
+enum Start {
+    /// It comes up, shows all there was, and has said this.
+    Shows(&'static [&'static str]),
+    /// It exits with 3 and says this.
+    Refuses(&'static [&'static str]),
+}
+use Start::{Refuses, Shows};
+
+const ROWS: &[Row] = &[
+    Row {
+        name: "untouched",
+        harm: |_| Ok(()),
+        check: (
+            0,
+            &[
+                "every checksum matches",
+                "every row's checksum matches",
+                "makes what snapshot and log make",
+            ],
+        ),
+        start: Shows(&[]),
+    },
+    Row {
+        name: "keyway.json missing",
+        harm: |dir| Ok(fs::remove_file(dir.join("keyway.json"))?),
+        check: (3, &["no keyway.json", "put that file back from a copy"]),
+        start: Refuses(&["no keyway.json", "put that file back from a copy"]),
+    },
+    Row {
+        name: "keyway.json garbage",
+        harm: |dir| Ok(write_file(&dir.join("keyway.json"), "{\"format\": ")?),
+        check: (3, &["keyway.json cannot be read", "put the file back from a copy"]),
+        start: Refuses(&["keyway.json cannot be read", "put the file back from a copy"]),
+    },
+    Row {
+        name: "keyway.json of a newer format",
+        harm: |dir| replace(&dir.join("keyway.json"), "\"format\": 1", "\"format\": 1001"),
+        check: (3, &["format 1001", "start a newer version"]),
+        start: Refuses(&["format 1001", "start a newer version"]),
+    },
+    Row {
+        name: "keyway.json of another node",
+        harm: |dir| replace(&dir.join("keyway.json"), "\"node_id\": 1", "\"node_id\": 2"),
+        check: (0, &["node 2 of cluster"]),
+        start: Refuses(&["belongs to node 2, not 1", "--node-id 2"]),
+    },
+    Row {
+        name: "keyway.json of another cluster",
+        harm: |dir| {
+            replace(
+                &dir.join("keyway.json"),
+                "\"cluster_id\": \"",
+                "\"cluster_id\": \"other-",
+            )
+        },
+        check: (3, &["is of cluster", "not other-"]),
+        start: Refuses(&["is of cluster", "not other-", "keyway.json"]),
+    },
+    Row {
+        name: "log damaged in the middle",
+        harm: |dir| flip(&first(&dir.join("log"), ".wal")?, |length| length / 2),
+        check: (3, &["is damaged at byte", "put the data folder back from a copy"]),
+        start: Refuses(&["is damaged at byte", "put the data folder back from a copy"]),
+    },
+    Row {
+        name: "log cut off at its end",
+        harm: |dir| cut(&last(&dir.join("log"), ".wal")?, |length| length - 3),
+        check: (
+            1,
+            &["the last record is incomplete", "the next start removes that record"],
+        ),
+        start: Shows(&["the log's last record was incomplete"]),
+    },
+    Row {
+        name: "log with zeros after its end",
+        harm: |dir| {
+            let file = last(&dir.join("log"), ".wal")?;
+            let bytes = [fs::read(&file)?, vec![0; 5_000]].concat();
+            Ok(write_file(&file, bytes)?)
+        },
+        check: (1, &["the last record is incomplete"]),
+        start: Shows(&["the log's last record was incomplete"]),
+    },
+    Row {
+        name: "newest snapshot damaged",
+        harm: |dir| flip(&last(&dir.join("snapshots"), ".snapshot")?, |length| length / 2),
+        check: (1, &["a checksum does not match", "a start passes it over"]),
+        start: Shows(&[]),
+    },
+    Row {
+        name: "newest snapshot and state damaged",
+        harm: |dir| {
+            flip(&last(&dir.join("snapshots"), ".snapshot")?, |length| length / 2)?;
+            Ok(fs::remove_dir_all(dir.join("state"))?)
+        },
+        check: (1, &["a checksum does not match", "rebuilds it from snapshot and log"]),
+        start: Shows(&["a snapshot is passed over", "it is rebuilt"]),
+    },
+    Row {
+        name: "both snapshots damaged",
+        harm: |dir| each(&dir.join("snapshots"), |file| cut(file, |length| length - 1)),
+        check: (1, &["it ends too early", "the next snapshot mends it"]),
+        start: Shows(&[]),
+    },
+    Row {
+        name: "both snapshots and state damaged",
+        harm: |dir| {
+            each(&dir.join("snapshots"), |file| cut(file, |length| length - 1))?;
+            Ok(write_file(&dir.join("state/db"), [7; 9_000])?)
+        },
+        check: (3, &["it cannot be rebuilt", "put the data folder back from a copy"]),
+        start: Refuses(&[
+            "the state cannot be rebuilt",
+            "it ends too early",
+            "put the data folder back from a copy",
+        ]),
+    },
+    Row {
+        name: "both snapshots of a newer format, no state",
+        harm: |dir| {
+            each(&dir.join("snapshots"), |file| {
+                let mut bytes = fs::read(file)?;
+                bytes[8] = 9;
+                Ok(write_file(file, bytes)?)
+            })?;
+            Ok(fs::remove_dir_all(dir.join("state"))?)
+        },
+        check: (3, &["made by a newer version of keyway (format 9)", "use that version"]),
+        start: Refuses(&["made by a newer version of keyway (format 9)", "use that version"]),
+    },
+    Row {
+        name: "a snapshot half written",
+        harm: |dir| Ok(write_file(&dir.join("snapshots/9.snapshot.unfinished"), "half")?),
+        check: (1, &["a crash left it half written", "the next start removes it"]),
+        start: Shows(&[]),
+    },
+    Row {
+        name: "state missing",
+        harm: |dir| Ok(fs::remove_dir_all(dir.join("state"))?),
+        check: (1, &["it is not there", "rebuilds it from snapshot and log"]),
+        start: Shows(&["the state on disk is gone; it is rebuilt"]),
+    },
+    Row {
+        name: "state of garbage",
+        harm: |dir| Ok(write_file(&dir.join("state/db"), vec![0xA5; 100_000])?),
+        check: (1, &["rebuilds it from snapshot and log"]),
+        start: Shows(&["the state on disk cannot be used; it is set aside and rebuilt"]),
+    },
+    Row {
+        name: "state emptied",
+        harm: |dir| Ok(write_file(&dir.join("state/db"), [])?),
+        check: (1, &["rebuilds it from snapshot and log"]),
+        start: Shows(&["the state on disk cannot be used; it is set aside and rebuilt"]),
+    },
+    Row {
+        name: "state with damaged settings",
+        harm: |dir| {
+            let file = dir.join("state/conf");
+            let bytes: Vec<u8> = fs::read(&file)?.iter().map(|byte| byte ^ 0x55).collect();
+            Ok(write_file(&file, bytes)?)
+        },
+        check: (1, &["rebuilds it from snapshot and log"]),
+        start: Shows(&["the state on disk cannot be used; it is set aside and rebuilt"]),
+    },
+    Row {
+        name: "a file too many beside the state",
+        harm: |dir| Ok(write_file(&dir.join("state/blobs/12345"), "garbage")?),
+        check: (0, &["every row's checksum matches"]),
+        start: Shows(&[]),
+    },
+];
+
+#[test]
+fn a_damaged_or_foreign_folder_is_refused_or_mended_and_says_which() {
+    alone(Duration::from_secs(300), async |home| {
+        let good = lived_in(home).await?;
+        for (number, row) in ROWS.iter().enumerate() {
+            let dir = home.path(&format!("d{number}"));
+            copy(&good.dir, &dir)?;
+            (row.harm)(&dir).with_context(|| format!("harm: {}", row.name))?;
+            judged(home, &dir, row, &good)
+                .await
+                .with_context(|| format!("folder {number}: {}", row.name))?;
+            fs::remove_dir_all(&dir)?;
+        }
+        Ok(())
+    });
+}
+
+async fn judged(home: &Home, dir: &Path, row: &Row, good: &Good) -> anyhow::Result<()> {
+    let before = contents(dir)?;
+    let path = dir.display().to_string();
+    let (code, words) = row.check;
+    let said = Keyway::new(home)
+        .run(&["server", "check", "--data-dir", &path])
+        .await?
+        .expect(code)?;
+    has(&format!("{}{}", said.text(), said.err), words)?;
+    let json = Keyway::new(home)
+        .run(&["server", "check", "--data-dir", &path, "-o", "json"])
+        .await?
+        .expect(code)?;
+    let json: serde_json::Value = serde_json::from_str(&json.text())?;
+    let grade = ["good", "mended", "", "refused"][usize::try_from(code)?];
+    anyhow::ensure!(json["grade"] == grade, "{json}");
+    anyhow::ensure!(contents(dir)? == before, "the check has changed the folder");
+
+    let options = Options {
+        data: Some(dir.to_owned()),
+        ..Options::default()
+    };
+    match row.start {
+        Refuses(words) => {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let mut program = Server::spawn(home, &name, &options)?;
+            let exit = program.exit().await?;
+            anyhow::ensure!(exit == Exit::Code(3), "{exit:?}: {}", program.log());
+            has(&program.log(), words)
+        }
+        Shows(words) => {
+            let server = Server::with(home, options).await?;
+            let shown = server.client().list("", Consistency::Default).await?;
+            anyhow::ensure!(shown.value == good.entries, "other entries than before");
+            has(&server.program.log(), words)
+        }
+    }
+}
+
+fn has(said: &str, words: &[&str]) -> anyhow::Result<()> {
+    for word in words {
+        anyhow::ensure!(said.contains(word), "not said: `{word}`\n{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_folder_that_a_server_uses_or_that_is_none_is_not_checked() {
+    alone(Duration::from_secs(60), async |home| {
+        let server = Server::start(home).await?;
+        let data = server.data.display().to_string();
+
+        let said = Keyway::new(home)
+            .run(&["server", "check", "--data-dir", &data])
+            .await?
+            .expect(6)?;
+        has(&said.err, &["in use by another server", &data])?;
+        let said = server
+            .keyway(home)
+            .run(&["server", "--data-dir", "nowhere", "check"])
+            .await?
+            .expect(3)?;
+        has(&said.err, &["nowhere is not a data folder of keyway"])?;
+        Keyway::new(home).run(&["server", "check"]).await?.expect(2)?;
+        Keyway::new(home).run(&["server"]).await?.expect(2)?;
+        Ok(())
+    });
+}
+
+/// A folder as a server leaves it, with two snapshots and a log that begins behind the older one.
+struct Good {
+    dir: PathBuf,
+    entries: Vec<kvapi::Entry>,
+}
+
+async fn lived_in(home: &Home) -> anyhow::Result<Good> {
+    let often = Options {
+        flags: vec!["--snapshot-every".into(), "40".into()],
+        ..Options::default()
+    };
+    let mut server = Server::with(home, often).await?;
+    let client = server.client();
+    let options = WriteOptions::default();
+    let snapshots = server.data.join("snapshots");
+    let mut n = 0;
+    // Three, so that the log was purged at the first of them.
+    for _ in 0..3 {
+        let before = names(&snapshots)?;
+        holds("another snapshot", async || {
+            for _ in 0..20 {
+                n += 1;
+                if client
+                    .put(&format!("app/{}", n % 30), format!("value {n}"), &options)
+                    .await
+                    .is_err()
+                {
+                    return false;
+                }
+            }
+            names(&snapshots).is_ok_and(|now| now.last() > before.last())
+        })
+        .await?;
+    }
+    client.put("big", vec![0xA5; 300_000], &options).await?;
+    client.delete("app/7", &options).await?;
+    let entries = client.list("", Consistency::Default).await?.value;
+    assert_eq!(server.stop().await?, Exit::Code(0));
+    Ok(Good {
+        dir: server.data.clone(),
+        entries,
+    })
+}
+
+fn names(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut names = fs::read_dir(dir)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    names.retain(|path| !path.to_string_lossy().ends_with(".unfinished"));
+    names.sort();
+    Ok(names)
+}
+
+fn last(dir: &Path, end: &str) -> anyhow::Result<PathBuf> {
+    let found = names(dir)?
+        .into_iter()
+        .rfind(|path| path.to_string_lossy().ends_with(end));
+    found.with_context(|| format!("a {end} in {}", dir.display()))
+}
+
+fn first(dir: &Path, end: &str) -> anyhow::Result<PathBuf> {
+    let found = names(dir)?
+        .into_iter()
+        .find(|path| path.to_string_lossy().ends_with(end));
+    found.with_context(|| format!("a {end} in {}", dir.display()))
+}
+
+fn each(dir: &Path, harm: impl Fn(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let files = names(dir)?;
+    anyhow::ensure!(files.len() == 2, "{files:?}");
+    files.iter().try_for_each(|file| harm(file))
+}
+
+fn flip(file: &Path, at: fn(usize) -> usize) -> anyhow::Result<()> {
+    let mut bytes = fs::read(file)?;
+    let at = at(bytes.len());
+    bytes[at] ^= 0x55;
+    Ok(write_file(file, bytes)?)
+}
+
+fn cut(file: &Path, to: fn(usize) -> usize) -> anyhow::Result<()> {
+    let mut bytes = fs::read(file)?;
+    bytes.truncate(to(bytes.len()));
+    Ok(write_file(file, bytes)?)
+}
+
+fn replace(file: &Path, from: &str, to: &str) -> anyhow::Result<()> {
+    let text = fs::read_to_string(file)?;
+    anyhow::ensure!(text.contains(from), "{text}");
+    Ok(write_file(file, text.replacen(from, to, 1))?)
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Every file with its contents and the time of its last change.
+fn contents(dir: &Path) -> anyhow::Result<BTreeMap<PathBuf, (std::time::SystemTime, Vec<u8>)>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(contents(&path)?);
+        }
+        let modified = fs::metadata(&path)?.modified()?;
+        let bytes = if path.is_dir() { Vec::new() } else { fs::read(&path)? };
+        found.insert(path, (modified, bytes));
+    }
+    Ok(found)
+}
