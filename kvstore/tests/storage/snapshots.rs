@@ -94,6 +94,9 @@ async fn the_newest_two_snapshots_are_kept_and_the_newest_is_current() {
 async fn a_snapshot_of_another_server_takes_the_place_of_the_state() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (leader, snapshot) = with_snapshot(there.path()).await;
+    // Servers of one cluster have one id.
+    let identity = disk::read(&there.path().join("keyway.json")).unwrap().unwrap();
+    disk::replace(&here.path().join("keyway.json"), &identity).unwrap();
     let mut follower = Store::open(here.path()).await;
     follower
         .propose(vec![vec![fill("old/", 400, "1"), put("old", vec![1; 200 << 10])]])
