@@ -9,11 +9,13 @@
 //! | `tables`, `pages`, `unwritten`, `writer` | the state on disk, one thread behind; never the promise |
 //! | [`snapshot`], `snapshots` | the whole state as a file; the newest two |
 //! | [`recovery`] | which of these a start goes on from |
+//! | [`fuzzing`] | what damaged files are tried against |
 //! | [`inspect`], [`check`], `scan` | look at a folder that no server uses; the last two change nothing in it |
 
 pub mod check;
 mod codec;
 mod fatal;
+pub mod fuzzing;
 pub mod inspect;
 pub mod log;
 pub mod machine;

@@ -77,7 +77,8 @@ impl Scanned {
         self.entries.len()
     }
 
-    fn read_file(&mut self, file: &Path, content: &[u8]) -> io::Result<()> {
+    /// Takes the whole records of one file.
+    pub(super) fn read_file(&mut self, file: &Path, content: &[u8]) -> io::Result<()> {
         self.files.push(file.to_owned());
         let number = self.files.len() - 1;
         let mut rest = content;

@@ -86,7 +86,7 @@ pub enum BadSnapshot {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Kind {
+pub(super) enum Kind {
     Header = 1,
     Section = 2,
     Rows = 3,
@@ -125,25 +125,30 @@ impl SnapshotFile {
 
     /// Reads the whole file and builds the state again.
     pub fn load(&self) -> Result<(Header, State), BadSnapshot> {
-        let mut reader = Reader::open(&self.path)?;
-        let state = State::load(reader.by_ref().map(Ok));
-        // What was wrong with the file comes before what was wrong with the rows that were read.
-        let header = reader.finish()?;
-        let state = state.map_err(|e| damaged(&self.path, e.to_string()))?;
-        if state.revision().0 != header.revision {
-            return Err(damaged(
-                &self.path,
-                format!("it is at revision {}, not {}", state.revision(), header.revision),
-            ));
-        }
-        Ok((header, state))
+        load(Reader::open(&self.path)?)
     }
 }
 
-fn write_all(out: &mut impl Write, header: &Header, state: &State) -> io::Result<()> {
-    out.write_all(MAGIC)?;
-    out.write_all(&FORMAT.to_le_bytes())?;
-    write_block(out, Kind::Header, &packed(header)?)?;
+/// Builds the state of a snapshot's bytes, wherever they are from.
+pub(super) fn read(bytes: &[u8]) -> Result<(Header, State), BadSnapshot> {
+    load(Reader::begin(Path::new("in memory"), bytes)?)
+}
+
+fn load(mut reader: Reader<impl Read>) -> Result<(Header, State), BadSnapshot> {
+    let path = reader.path.clone();
+    let state = State::load(reader.by_ref().map(Ok));
+    // What was wrong with the file comes before what was wrong with the rows that were read.
+    let header = reader.finish()?;
+    let state = state.map_err(|e| damaged(&path, e.to_string()))?;
+    if state.revision().0 != header.revision {
+        let reason = format!("it is at revision {}, not {}", state.revision(), header.revision);
+        return Err(damaged(&path, reason));
+    }
+    Ok((header, state))
+}
+
+pub(super) fn write_all(out: &mut impl Write, header: &Header, state: &State) -> io::Result<()> {
+    begin(out, header)?;
     let mut section = None;
     let mut block = Vec::with_capacity(BLOCK_BYTES * 2);
     let mut count: u64 = 0;
@@ -167,6 +172,13 @@ fn write_all(out: &mut impl Write, header: &Header, state: &State) -> io::Result
     write_block(out, Kind::End, &count.to_le_bytes())
 }
 
+/// What comes before the rows.
+pub(super) fn begin(out: &mut impl Write, header: &Header) -> io::Result<()> {
+    out.write_all(MAGIC)?;
+    out.write_all(&FORMAT.to_le_bytes())?;
+    write_block(out, Kind::Header, &packed(header)?)
+}
+
 fn packed(value: &impl Serialize) -> io::Result<Vec<u8>> {
     rmp_serde::to_vec_named(value).map_err(io::Error::other)
 }
@@ -187,7 +199,7 @@ fn put_row(block: &mut Vec<u8>, row: &Row) -> io::Result<()> {
     Ok(())
 }
 
-fn write_block(out: &mut impl Write, kind: Kind, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_block(out: &mut impl Write, kind: Kind, bytes: &[u8]) -> io::Result<()> {
     let length = length(bytes)?;
     out.write_all(&[kind as u8])?;
     out.write_all(&length.to_le_bytes())?;
@@ -209,9 +221,9 @@ fn checksum(kind: u8, length: u32, bytes: &[u8]) -> u32 {
 
 /// Gives the rows of a file one after the other, a block of them in memory. It ends at the first
 /// thing wrong; [`Reader::finish`] says whether it was the end mark.
-struct Reader {
+struct Reader<R> {
     path: PathBuf,
-    file: disk::Reading,
+    file: R,
     header: Header,
     table: Option<Table>,
     rows: std::vec::IntoIter<Row>,
@@ -219,13 +231,19 @@ struct Reader {
     end: Option<Result<(), BadSnapshot>>,
 }
 
-impl Reader {
+impl Reader<disk::Reading> {
     fn open(path: &Path) -> Result<Self, BadSnapshot> {
-        let mut file = disk::open(path).map_err(|source| BadSnapshot::Io {
+        let file = disk::open(path).map_err(|source| BadSnapshot::Io {
             what: "open",
             path: path.to_owned(),
             source,
         })?;
+        Self::begin(path, file)
+    }
+}
+
+impl<R: Read> Reader<R> {
+    fn begin(path: &Path, mut file: R) -> Result<Self, BadSnapshot> {
         let mut start = [0; 10];
         read_exact(path, &mut file, &mut start)?;
         let (magic, format) = start.split_at(MAGIC.len());
@@ -284,11 +302,7 @@ impl Reader {
         match self.file.read(&mut [0]) {
             Ok(0) => Ok(()),
             Ok(_) => Err(damaged(&self.path, "something follows its end")),
-            Err(source) => Err(BadSnapshot::Io {
-                what: "read",
-                path: self.path.clone(),
-                source,
-            }),
+            Err(source) => Err(unread(&self.path, source)),
         }
     }
 
@@ -302,7 +316,7 @@ impl Reader {
     }
 }
 
-impl Iterator for Reader {
+impl<R: Read> Iterator for Reader<R> {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
@@ -328,8 +342,13 @@ fn read_block(path: &Path, file: &mut impl Read) -> Result<(Kind, Vec<u8>), BadS
     if length > MAX_BLOCK_BYTES {
         return Err(damaged(path, "a block is too long"));
     }
-    let mut bytes = vec![0; length as usize];
-    read_exact(path, file, &mut bytes)?;
+    // As it comes: what a damaged length asks for is not there.
+    let mut bytes = Vec::new();
+    let read = file.by_ref().take(u64::from(length)).read_to_end(&mut bytes);
+    read.map_err(|e| unread(path, e))?;
+    if bytes.len() < length as usize {
+        return Err(damaged(path, "it ends too early"));
+    }
     if checksum(kind, length, &bytes) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(damaged(path, "a checksum does not match"));
     }
@@ -372,12 +391,16 @@ fn unpacked<T: for<'de> Deserialize<'de>>(path: &Path, bytes: &[u8]) -> Result<T
 fn read_exact(path: &Path, file: &mut impl Read, buf: &mut [u8]) -> Result<(), BadSnapshot> {
     file.read_exact(buf).map_err(|source| match source.kind() {
         ErrorKind::UnexpectedEof => damaged(path, "it ends too early"),
-        _ => BadSnapshot::Io {
-            what: "read",
-            path: path.to_owned(),
-            source,
-        },
+        _ => unread(path, source),
     })
+}
+
+fn unread(path: &Path, source: io::Error) -> BadSnapshot {
+    BadSnapshot::Io {
+        what: "read",
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn damaged(path: &Path, reason: impl Into<String>) -> BadSnapshot {

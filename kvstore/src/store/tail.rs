@@ -34,11 +34,7 @@ pub(super) fn look(dir: &Path) -> io::Result<Option<Torn>> {
     let files = disk::list(dir)?.into_iter().rev();
     for file in files.filter(|file| file.extension().is_some_and(|end| end == "wal")) {
         let content = disk::read(&file)?.unwrap_or_default();
-        let mut newest = Newest::default();
-        let at = newest.take_whole(&content);
-        if let Some(later) = newest.find_later(&content, at) {
-            return Err(damaged(&file, at, later));
-        }
+        let at = whole(&content).map_err(|(at, later)| damaged(&file, at, later))?;
         if at < content.len() {
             let bytes = content.len() - at;
             torn = Some(Torn { file, at, bytes });
@@ -49,6 +45,14 @@ pub(super) fn look(dir: &Path) -> io::Result<Option<Torn>> {
         }
     }
     Ok(torn)
+}
+
+/// How much of a file's content is whole records, if nothing but a torn one follows; else where the
+/// damage is, and where a later record.
+pub(super) fn whole(content: &[u8]) -> Result<usize, (usize, usize)> {
+    let mut newest = Newest::default();
+    let at = newest.take_whole(content);
+    newest.find_later(content, at).map_or(Ok(at), |later| Err((at, later)))
 }
 
 /// The newest entry and vote that were read.
