@@ -42,6 +42,12 @@ pub(crate) enum Command {
     /// Measure a server
     #[command(subcommand)]
     Bench(crate::bench::Bench),
+    /// Show the settings of keyway itself, and where each is from
+    #[command(subcommand)]
+    Config(crate::config::Config),
+    /// Name addresses and tokens, and choose between them
+    #[command(subcommand)]
+    Context(crate::contexts::ContextCommand),
     /// Print the completions of a shell
     Completions(crate::completions::Completions),
     /// Print the version

@@ -14,8 +14,10 @@ mod argv;
 mod bench;
 mod cli;
 mod completions;
+mod config;
 mod connection;
 mod context;
+mod contexts;
 mod demo;
 mod demo_app;
 mod dev;
@@ -51,7 +53,7 @@ use crate::cli::{Cli, Command};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Out, Style};
-use crate::settings::Settings;
+use crate::settings::{Given, Settings};
 
 fn main() -> ExitCode {
     let (settings, command) = match parse() {
@@ -78,17 +80,10 @@ fn main() -> ExitCode {
 fn parse() -> Result<(Settings, Command), ExitCode> {
     let tree = cli::command();
     let args = argv::normalise(&tree, std::env::args_os());
-    let parsed = tree.try_get_matches_from(&args).and_then(|matches| {
-        let mut cli = Cli::from_arg_matches(&matches)?;
-        // A flag outranks the environment, and so --token-file outranks KEYWAY_TOKEN.
-        if matches.value_source("token") == Some(ValueSource::EnvVariable)
-            && matches.value_source("token_file") == Some(ValueSource::CommandLine)
-        {
-            cli.globals.token = None;
-        }
-        Ok(cli)
-    });
-    let cli = parsed.map_err(|mut e| {
+    let parsed = tree
+        .try_get_matches_from(&args)
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = parsed.map_err(|mut e| {
         argv::explain(&mut e, &args);
         let _ = e.print();
         ExitCode::from(if e.use_stderr() { exit::USAGE } else { exit::OK })
@@ -98,7 +93,17 @@ fn parse() -> Result<(Settings, Command), ExitCode> {
         color: cli.globals.color.unwrap_or_default(),
         ..Style::default()
     };
-    let settings = Settings::load(cli.globals).and_then(|settings| {
+    let given = |id: &str| match matches.value_source(id) {
+        Some(ValueSource::CommandLine) => Given::ByFlag,
+        Some(ValueSource::EnvVariable) => Given::ByEnvironment,
+        Some(_) | None => Given::Not,
+    };
+    let settings = match Settings::load(&cli.globals, given) {
+        // Whoever reads the help may be about to repair that file.
+        Err(_) if cli.command.is_help() => Settings::without_files(&cli.globals, given),
+        settings => settings,
+    };
+    let settings = settings.and_then(|settings| {
         cli.command.refuse_dry_run(&settings)?;
         Ok(settings)
     });
@@ -143,6 +148,8 @@ impl Command {
             Self::Kv(kv) => kv.run(context).await,
             Self::Agent(command) => Ok(agent::cli::run(command, context.settings.connection()).await?),
             Self::Bench(bench) => bench.run(context).await,
+            Self::Config(config) => config.run(context),
+            Self::Context(command) => command.run(context),
             Self::Completions(completions) => completions.run(context.out),
             Self::Version => version::run(context.out),
             Self::Help(help) => help.run(context.out),
@@ -155,7 +162,9 @@ impl Command {
             Self::Server(_) | Self::Dev(_) | Self::Demo(_) | Self::DemoApp(_) | Self::Agent(_) | Self::Bench(_) => {
                 false
             }
-            Self::Kv(_) | Self::Completions(_) | Self::Version | Self::Help(_) => true,
+            Self::Kv(_) | Self::Config(_) | Self::Context(_) | Self::Completions(_) | Self::Version | Self::Help(_) => {
+                true
+            }
         };
         if settings.dry_run && !writes_settings_only {
             return Err(
@@ -164,6 +173,11 @@ impl Command {
             );
         }
         Ok(())
+    }
+
+    /// Whether it only says what is in the program itself.
+    fn is_help(&self) -> bool {
+        matches!(self, Self::Completions(_) | Self::Version | Self::Help(_))
     }
 
     /// Whether log lines below a warning would only disturb.

@@ -1,40 +1,33 @@
-//! The settings of `keyway` itself: flag over environment over `./keyway.toml` over
-//! `$XDG_CONFIG_HOME/keyway/config.toml` over `/etc/keyway/config.toml` over default.
+//! The settings of `keyway` itself, in layers: flags over environment over `./keyway.toml` over
+//! `$XDG_CONFIG_HOME/keyway/config.toml` over `/etc/keyway/config.toml` over default. Each value
+//! knows the layer that it came from.
 //!
-//! Flags and environment come merged out of clap as [`Globals`]; files come as [`File`], parsed, not
-//! validated: a key that is not known is an error that names the nearest good one.
-//! `CONSUL_HTTP_ADDR` is not read: to write into somebody's real Consul by surprise is worse than
-//! to need `--addr`.
+//! A context ranks just below the layer that names it; one chosen with `keyway context use`, just above
+//! the user's own file. Its token goes along with its address alone: a project's file that names
+//! another address must not get it. `CONSUL_HTTP_ADDR` and `CONSUL_HTTP_TOKEN` are read by `--consul-env`
+//! only, or when the program is called `consul`: to write into somebody's real Consul by surprise
+//! is worse than to need a flag.
 
+pub(crate) mod contexts;
+pub(crate) mod file;
+mod token;
+
+use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use agent::nearest;
 use kvapi::problem::exit;
 use kvapi::{Address, Client, Consistency, Problem};
-use serde::Deserialize;
 
+use self::contexts::Contexts;
+use self::file::File;
 use crate::globals::{Globals, LogFormat, ProgressStyle, ReadMode};
-use crate::output::{OutputFormat, Style};
-use crate::paint::ColorChoice;
+use crate::output::Style;
 
 /// How long a request may take by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The keys that a file may have.
-const KEYS: [&str; 9] = [
-    "addr",
-    "token_file",
-    "output",
-    "color",
-    "progress",
-    "utc",
-    "timeout",
-    "consistency",
-    "log_format",
-];
 
 /// What holds for this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,59 +47,147 @@ pub(crate) struct Settings {
     pub(crate) dry_run: bool,
     pub(crate) yes: bool,
     pub(crate) no_input: bool,
+    /// What the flags alone say, for `keyway context add`.
+    pub(crate) flags: File,
+    /// Each value, and where it is from, for `keyway config show`.
+    pub(crate) effective: Vec<Effective>,
+}
+
+/// One value that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Effective {
+    pub(crate) key: &'static str,
+    /// As a file would say it; a token is not shown.
+    pub(crate) value: Option<String>,
+    pub(crate) origin: Origin,
+}
+
+/// Where a value is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag,
+    Environment,
+    Consul,
+    /// A file, and whether it is the project's.
+    File(PathBuf, bool),
+    Context(String),
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("flag"),
+            Self::Environment => f.write_str("environment"),
+            Self::Consul => f.write_str("environment of consul"),
+            Self::File(path, _) => write!(f, "{}", path.display()),
+            Self::Context(name) => write!(f, "context {name}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// What one place says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Layer {
+    origin: Origin,
+    file: File,
+}
+
+/// Who gave a flag its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    ByFlag,
+    ByEnvironment,
+    Not,
 }
 
 impl Settings {
     /// Reads the files and decides.
-    pub(crate) fn load(globals: Globals) -> Result<Self, Problem> {
-        let mut files = Vec::new();
+    pub(crate) fn load(globals: &Globals, given: impl Fn(&str) -> Given) -> Result<Self, Problem> {
+        let mut layers = asked(globals, &given);
         for (path, of_project) in places() {
             match fs::read_to_string(&path) {
-                Ok(text) => files.push(File::parse(&text, &path, of_project)?),
+                Ok(text) => layers.push(Layer {
+                    file: File::parse(&text, &path, of_project)?,
+                    origin: Origin::File(path, of_project),
+                }),
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
                 Err(e) => return Err(Problem::new(exit::INVALID, format!("read {}: {e}", path.display()))),
             }
         }
-        Self::decide(globals, files)
+        let contexts =
+            user_file("contexts.toml").map_or_else(|| Ok(Contexts::default()), |path| Contexts::load(&path))?;
+        Self::decide(globals, layers, &contexts)
     }
 
-    /// Flags and environment over the files in their order over the defaults.
-    fn decide(globals: Globals, files: Vec<File>) -> Result<Self, Problem> {
-        let file = files.into_iter().reduce(File::over).unwrap_or_default();
-        let addr = globals.addr.or(file.addr);
-        let addresses = Address::parse_list(addr.as_deref().unwrap_or(kvapi::address::DEFAULT))
-            .map_err(|e| Problem::new(exit::USAGE, e))?;
-        let token = match (globals.token, globals.token_file.or(file.token_file)) {
-            (Some(token), _) => Some(token),
-            (None, Some(path)) => Some(read_token(&path)?),
-            (None, None) => None,
+    /// Without any file, for what must work whatever stands in them.
+    pub(crate) fn without_files(globals: &Globals, given: impl Fn(&str) -> Given) -> Result<Self, Problem> {
+        let mut layers = asked(globals, &given);
+        layers.iter_mut().for_each(|layer| layer.file.context = None);
+        Self::decide(globals, layers, &Contexts::default())
+    }
+
+    /// The first layer that says something about a key has it.
+    fn decide(globals: &Globals, layers: Vec<Layer>, contexts: &Contexts) -> Result<Self, Problem> {
+        let flags = layers.first().map(|layer| layer.file.clone()).unwrap_or_default();
+        let (layers, context) = with_context(layers, contexts)?;
+        let mut picked = Picked {
+            layers: &layers,
+            effective: Vec::new(),
         };
-        let mode = match (globals.stale, globals.consistent) {
-            (true, _) => Some(ReadMode::Stale),
-            (_, true) => Some(ReadMode::Consistent),
-            _ => globals.consistency.or(file.consistency),
+        let addr = picked.pick(
+            "addr",
+            |file| file.addr.clone(),
+            String::clone,
+            || kvapi::address::DEFAULT.into(),
+        );
+        let addresses = Address::parse_list(&addr).map_err(|e| Problem::new(exit::USAGE, e))?;
+        let addr_from = picked.effective[0].origin.clone();
+        let token = picked.token(&addr_from, globals.no_input)?;
+        picked.effective.push(context);
+        let name = |value: &dyn fmt::Debug| format!("{value:?}").to_lowercase();
+        let style = Style {
+            output: picked.pick("output", |file| file.output, |value| name(value), Default::default),
+            template: globals.format.clone(),
+            color: picked.pick("color", |file| file.color, |value| name(value), Default::default),
+            no_headers: globals.no_headers,
+            utc: picked.pick("utc", |file| file.utc, bool::to_string, Default::default),
+            quiet: globals.quiet,
         };
+        let timeout = picked.pick(
+            "timeout",
+            |file| file.timeout.map(|timeout| timeout.0),
+            |value| kvapi::duration::format(*value),
+            || TIMEOUT,
+        );
+        let mode = picked.pick(
+            "consistency",
+            |file| file.consistency,
+            |value| name(value),
+            || ReadMode::Default,
+        );
         Ok(Self {
             addresses,
-            addresses_named: addr.is_some(),
+            addresses_named: addr_from != Origin::Default,
             token,
-            style: Style {
-                output: globals.output.or(file.output).unwrap_or_default(),
-                template: globals.format,
-                color: globals.color.or(file.color).unwrap_or_default(),
-                no_headers: globals.no_headers,
-                utc: globals.utc || file.utc.unwrap_or_default(),
-                quiet: globals.quiet,
-            },
-            progress: globals.progress.or(file.progress).unwrap_or_default(),
-            timeout: globals.timeout.or(file.timeout.map(|t| t.0)).unwrap_or(TIMEOUT),
-            consistency: mode.map_or(Consistency::Default, Consistency::from),
+            style,
+            progress: picked.pick("progress", |file| file.progress, |value| name(value), Default::default),
+            timeout,
+            consistency: mode.into(),
             quiet: globals.quiet,
             verbose: globals.verbose,
-            log_format: globals.log_format.or(file.log_format).unwrap_or_default(),
+            log_format: picked.pick(
+                "log_format",
+                |file| file.log_format,
+                |value| name(value),
+                Default::default,
+            ),
             dry_run: globals.dry_run,
             yes: globals.yes,
             no_input: globals.no_input,
+            flags,
+            effective: picked.effective,
         })
     }
 
@@ -125,147 +206,225 @@ impl Settings {
     }
 }
 
-/// The files, strongest first, and whether each is the project's.
-fn places() -> Vec<(PathBuf, bool)> {
+/// The layers, and what is picked from them.
+struct Picked<'a> {
+    layers: &'a [Layer],
+    effective: Vec<Effective>,
+}
+
+impl Picked<'_> {
+    fn pick<T>(
+        &mut self,
+        key: &'static str,
+        of: impl Fn(&File) -> Option<T>,
+        shown: impl Fn(&T) -> String,
+        default: impl Fn() -> T,
+    ) -> T {
+        let found = self
+            .layers
+            .iter()
+            .find_map(|layer| Some((of(&layer.file)?, layer.origin.clone())));
+        let (value, origin) = found.unwrap_or_else(|| (default(), Origin::Default));
+        self.effective.push(Effective {
+            key,
+            value: Some(shown(&value)),
+            origin,
+        });
+        value
+    }
+
+    /// The token of the first layer that has one, but for that of a context whose address is not used.
+    fn token(&mut self, addr_from: &Origin, no_input: bool) -> Result<Option<String>, Problem> {
+        let layer = self.layers.iter().find(|layer| {
+            let is_strange = matches!(layer.origin, Origin::Context(_)) && layer.origin != *addr_from;
+            (layer.file.token.is_some() || layer.file.token_file.is_some()) && !is_strange
+        });
+        let origin = layer.map_or(Origin::Default, |layer| layer.origin.clone());
+        let token = match layer.map(|layer| (&layer.file.token, &layer.file.token_file)) {
+            Some((Some(token), _)) if token == "-" => Some(token::ask(no_input)?),
+            Some((Some(token), _)) => Some(token.clone()),
+            Some((None, Some(path))) => Some(token::read(path)?),
+            Some((None, None)) | None => None,
+        };
+        self.effective.push(Effective {
+            key: "token",
+            value: token.as_ref().map(|_| "(not shown)".into()),
+            origin,
+        });
+        Ok(token)
+    }
+}
+
+/// Flags, environment, and Consul's environment if that is wanted.
+fn asked(globals: &Globals, given: &impl Fn(&str) -> Given) -> Vec<Layer> {
+    let layer = |by, origin| Layer {
+        origin,
+        file: File::of(globals, |id| given(id) == by),
+    };
+    let mut layers = vec![
+        layer(Given::ByFlag, Origin::Flag),
+        layer(Given::ByEnvironment, Origin::Environment),
+    ];
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let is_consul = called.is_some_and(|path| path.file_name().is_some_and(|name| name == "consul"));
+    if globals.consul_env || is_consul {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        layers.push(Layer {
+            origin: Origin::Consul,
+            file: File {
+                addr: set("CONSUL_HTTP_ADDR"),
+                token: set("CONSUL_HTTP_TOKEN"),
+                token_file: set("CONSUL_HTTP_TOKEN_FILE").map(PathBuf::from),
+                ..File::default()
+            },
+        });
+    }
+    layers
+}
+
+/// The layers with that of the context that holds, and what is to be told of it.
+fn with_context(mut layers: Vec<Layer>, contexts: &Contexts) -> Result<(Vec<Layer>, Effective), Problem> {
+    let named = layers
+        .iter()
+        .position(|layer| layer.file.context.is_some())
+        .map(|at| (at + 1, layers[at].file.context.clone(), layers[at].origin.clone()));
+    let chosen = || {
+        // Above the user's own file and the machine's.
+        let at = layers
+            .iter()
+            .position(|layer| matches!(layer.origin, Origin::File(_, false)));
+        let origin = user_file("contexts.toml").map_or(Origin::Default, |path| Origin::File(path, false));
+        let origin = if contexts.current.is_some() {
+            origin
+        } else {
+            Origin::Default
+        };
+        (at.unwrap_or(layers.len()), contexts.current.clone(), origin)
+    };
+    let (at, name, origin) = named.unwrap_or_else(chosen);
+    // The empty name is that of no context.
+    let name = name.filter(|name| !name.is_empty());
+    if let Some(name) = &name {
+        let layer = Layer {
+            origin: Origin::Context(name.clone()),
+            file: contexts.layer(name)?,
+        };
+        layers.insert(at, layer);
+    }
+    let effective = Effective {
+        key: "context",
+        value: name,
+        origin,
+    };
+    Ok((layers, effective))
+}
+
+/// A file of the user's own.
+pub(crate) fn user_file(name: &str) -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let home = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+    home.map(|home| home.join("keyway").join(name))
+}
+
+/// The files, strongest first, and whether each is the project's.
+fn places() -> Vec<(PathBuf, bool)> {
     let mut places = vec![("keyway.toml".into(), true)];
-    places.extend(home.map(|home| (home.join("keyway/config.toml"), false)));
+    places.extend(user_file("config.toml").map(|path| (path, false)));
     places.push(("/etc/keyway/config.toml".into(), false));
     places
-}
-
-fn read_token(path: &Path) -> Result<String, Problem> {
-    let text = fs::read_to_string(path)
-        .map_err(|e| Problem::new(exit::USAGE, format!("read the token from {}: {e}", path.display())))?;
-    Ok(text.trim().to_owned())
-}
-
-/// One file.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-struct File {
-    addr: Option<String>,
-    token_file: Option<PathBuf>,
-    output: Option<OutputFormat>,
-    color: Option<ColorChoice>,
-    progress: Option<ProgressStyle>,
-    utc: Option<bool>,
-    timeout: Option<Timeout>,
-    consistency: Option<ReadMode>,
-    log_format: Option<LogFormat>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct Timeout(Duration);
-
-impl TryFrom<String> for Timeout {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        kvapi::duration::parse(&text).map(Self)
-    }
-}
-
-impl File {
-    fn parse(text: &str, path: &Path, of_project: bool) -> Result<Self, Problem> {
-        let invalid = |what: String| Problem::new(exit::INVALID, format!("{}: {what}", path.display()));
-        let at = |span: Option<std::ops::Range<usize>>, what: &str| {
-            let line = span.map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            invalid(format!("line {line}: {what}"))
-        };
-        let table: toml::Table = toml::from_str(text).map_err(|e| at(e.span(), e.message()))?;
-        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            let problem = invalid(format!("unknown key `{key}`"));
-            return Err(match nearest::of(key, KEYS.into_iter()) {
-                Some(good) => problem.help(format!("did you mean `{good}`?")),
-                None => problem.help(format!("the keys are {}", KEYS.join(", "))),
-            });
-        }
-        // A folder that was cloned must not make us send a token.
-        if of_project && table.contains_key("token_file") {
-            return Err(invalid("`token_file` is not taken from a project's file".into())
-                .help("put it into ~/.config/keyway/config.toml, or set KEYWAY_TOKEN_FILE"));
-        }
-        toml::from_str(text).map_err(|e| at(e.span(), e.message()))
-    }
-
-    /// This file's word, else the other's.
-    fn over(self, other: Self) -> Self {
-        Self {
-            addr: self.addr.or(other.addr),
-            token_file: self.token_file.or(other.token_file),
-            output: self.output.or(other.output),
-            color: self.color.or(other.color),
-            progress: self.progress.or(other.progress),
-            utc: self.utc.or(other.utc),
-            timeout: self.timeout.or(other.timeout),
-            consistency: self.consistency.or(other.consistency),
-            log_format: self.log_format.or(other.log_format),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::OutputFormat;
+    use crate::settings::contexts::Named;
+    use std::path::Path;
 
-    fn file(text: &str) -> Result<File, Problem> {
-        File::parse(text, Path::new("config.toml"), false)
+    fn layer(origin: Origin, text: &str) -> Layer {
+        let file = File::parse(text, Path::new("config.toml"), false).unwrap();
+        Layer { origin, file }
+    }
+
+    fn user() -> Origin {
+        Origin::File("user".into(), false)
+    }
+
+    fn project() -> Origin {
+        Origin::File("keyway.toml".into(), true)
+    }
+
+    fn contexts(current: Option<&str>) -> Contexts {
+        let named = Named {
+            addr: "http://prod".into(),
+            token: Some("secret".into()),
+            token_file: None,
+        };
+        Contexts {
+            current: current.map(str::to_owned),
+            contexts: [("prod".to_owned(), named)].into(),
+        }
+    }
+
+    /// Address, token and where the address is from.
+    fn decided(layers: Vec<Layer>, contexts: &Contexts) -> (String, Option<String>, String) {
+        let settings = Settings::decide(&Globals::default(), layers, contexts).unwrap();
+        let origin = settings.effective[0].origin.to_string();
+        (settings.addresses[0].to_string(), settings.token, origin)
     }
 
     #[test]
     fn a_flag_beats_a_file_and_a_nearer_file_beats_a_farther_one() {
-        let files = || {
-            vec![
-                file("addr = \"http://near\"").unwrap(),
-                file("addr = \"http://far\"\ntimeout = \"3s\"\noutput = \"json\"").unwrap(),
-            ]
-        };
         let flags = Globals {
             output: Some(OutputFormat::Raw),
             ..Globals::default()
         };
+        let mut layers = asked(&flags, &|_| Given::ByFlag);
+        layers.push(layer(project(), "addr = \"http://near\""));
+        layers.push(layer(
+            user(),
+            "addr = \"http://far\"\ntimeout = \"3s\"\noutput = \"json\"",
+        ));
 
-        let settings = Settings::decide(flags, files()).unwrap();
+        let settings = Settings::decide(&flags, layers, &Contexts::default()).unwrap();
 
         assert_eq!(settings.addresses, Address::parse_list("http://near").unwrap());
         assert_eq!(settings.timeout, Duration::from_secs(3));
         assert_eq!(settings.style.output, OutputFormat::Raw);
-        let plain = Settings::decide(Globals::default(), Vec::new()).unwrap();
+        let plain = Settings::decide(&Globals::default(), Vec::new(), &Contexts::default()).unwrap();
         assert_eq!(plain.addresses, Address::parse_list(kvapi::address::DEFAULT).unwrap());
         assert_eq!(plain.timeout, TIMEOUT);
     }
 
     #[test]
-    fn an_unknown_key_is_an_error_that_names_the_nearest() {
-        let problem = file("adr = \"x\"").unwrap_err();
-
-        assert_eq!(
-            problem.to_string(),
-            "error: config.toml: unknown key `adr`\n  help: did you mean `addr`?"
+    fn a_context_ranks_just_below_what_names_it() {
+        let named = |origin, addr: &str| layer(origin, &format!("context = \"prod\"\n{addr}"));
+        let near = "addr = \"http://near\"";
+        let prod = (
+            "http://prod:8500".to_owned(),
+            Some("secret".to_owned()),
+            "context prod".to_owned(),
         );
-        assert_eq!(problem.code, exit::INVALID);
+
+        let by_flag = vec![named(Origin::Flag, ""), layer(Origin::Environment, near)];
+        assert_eq!(decided(by_flag, &contexts(None)), prod);
+        let by_user = vec![layer(project(), near), named(user(), "")];
+        assert_eq!(decided(by_user, &contexts(None)).0, "http://near:8500");
+        let chosen = vec![layer(user(), near)];
+        assert_eq!(decided(chosen, &contexts(Some("prod"))), prod);
+        let none = vec![layer(Origin::Flag, "context = \"\""), layer(user(), near)];
+        assert_eq!(decided(none, &contexts(Some("prod"))).0, "http://near:8500");
+        let unknown = vec![layer(Origin::Flag, "context = \"prd\"")];
+        let problem = Settings::decide(&Globals::default(), unknown, &contexts(None)).unwrap_err();
+        assert_eq!(problem.help, ["did you mean `prod`?"]);
     }
 
     #[test]
-    fn what_cannot_be_read_is_named_with_its_line() {
-        assert!(
-            file("addr = \"a\"\ntimeout = \"10\"")
-                .unwrap_err()
-                .what
-                .starts_with("config.toml: line 2: `10` is not")
-        );
-        assert!(file("\n= 1").unwrap_err().what.starts_with("config.toml: line 2: "));
-        assert!(
-            file("output = \"xml\"")
-                .unwrap_err()
-                .what
-                .contains("unknown variant `xml`")
-        );
-    }
+    fn the_token_of_a_context_goes_to_its_address_alone() {
+        let elsewhere = vec![layer(project(), "addr = \"http://elsewhere\"")];
 
-    #[test]
-    fn a_project_cannot_name_a_token() {
-        assert!(File::parse("token_file = \"/etc/shadow\"", Path::new("keyway.toml"), true).is_err());
+        let (addr, token, _) = decided(elsewhere, &contexts(Some("prod")));
+
+        assert_eq!((addr.as_str(), token), ("http://elsewhere:8500", None));
     }
 }
