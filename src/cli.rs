@@ -40,7 +40,15 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Agent(AgentCommand),
     /// Measure a server
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  keyway bench put --clients 1,64,256          durable writes; starts a server of its own
+  keyway bench get --addr http://10.0.0.1:8500   reads, from a server that runs
+  keyway bench watch                           from a put to the last of many streams
+  keyway bench render                          from a put to a file that is rendered"
+    )]
     Bench(crate::bench::Bench),
     /// Show the settings of keyway itself, and where each is from
     #[command(subcommand)]
@@ -50,9 +58,13 @@ pub(crate) enum Command {
     Context(crate::contexts::ContextCommand),
     /// Print the completions of a shell
     Completions(crate::completions::Completions),
+    /// Print manual pages
+    Man(crate::man::Man),
+    /// Explain an error code
+    Explain(crate::explain::Explain),
     /// Print the version
     Version,
-    /// Explain a command, `exit-codes` or `environment`
+    /// Explain a command, or exit-codes, environment, formats, templates
     Help(crate::help::Help),
 }
 
@@ -118,6 +130,68 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    /// Every command that can be run, by its words.
+    fn leaves(command: &ClapCommand, words: &str, found: &mut Vec<(String, ClapCommand)>) {
+        if command.is_hide_set() {
+            return;
+        }
+        if !command.has_subcommands() {
+            found.push((words.to_owned(), command.clone()));
+        }
+        for sub in command.get_subcommands() {
+            leaves(sub, &format!("{words} {}", sub.get_name()), found);
+        }
+    }
+
+    fn every_command() -> Vec<(String, ClapCommand)> {
+        let mut found = Vec::new();
+        leaves(&command(), "keyway", &mut found);
+        found
+    }
+
+    #[test]
+    fn the_short_help_of_every_command_is_one_screen_with_examples() {
+        let tree = command();
+        for (words, mut command) in every_command() {
+            let text = command.render_help().to_string();
+            assert!(
+                text.lines().count() <= 50,
+                "{words} has {} lines:\n{text}",
+                text.lines().count()
+            );
+            // What takes no arguments needs none; some are shown together by the command above.
+            let is_simple = command.get_positionals().next().is_none() && matches!(words.as_str(), "keyway version");
+            let above = words.rsplit_once(' ').map_or("", |(above, _)| above);
+            let above = above
+                .split(' ')
+                .skip(1)
+                .try_fold(&tree, |at, word| at.find_subcommand(word));
+            let above = above
+                .map(|above| above.clone().render_help().to_string())
+                .unwrap_or_default();
+            let example = format!("\n  {words}");
+            let has_examples = is_simple || text.contains(&example) || above.contains(&example);
+            assert!(has_examples, "{words}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn no_flag_of_any_command_is_without_a_variable() {
+        for (words, command) in every_command() {
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+                    continue;
+                };
+                let name = arg.get_env().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+                let ending = long.replace('-', "_").to_uppercase();
+                assert!(
+                    name.starts_with("KEYWAY_") && name.ends_with(&ending),
+                    "{words} --{long}: `{name}`"
+                );
+            }
+        }
     }
 
     #[test]

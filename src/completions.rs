@@ -1,7 +1,8 @@
 //! `keyway completions`: what a shell needs to complete commands and flags.
 
-use clap::Args;
-use clap_complete::Shell;
+use clap::{Args, ValueEnum};
+use clap_complete::shells::{Bash, Elvish, Fish, PowerShell, Zsh};
+use clap_complete_nushell::Nushell;
 use kvapi::problem::exit;
 
 use crate::failure::Outcome;
@@ -15,13 +16,32 @@ Examples:
   keyway completions fish > ~/.config/fish/completions/keyway.fish")]
 pub(crate) struct Completions {
     /// Shell to write for
-    shell: Shell,
+    shell: For,
+}
+
+/// The shells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum For {
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
+    Powershell,
+    Nushell,
 }
 
 impl Completions {
     pub(crate) fn run(self, out: &mut Out) -> Outcome {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut crate::cli::command(), "keyway", &mut script);
+        let tree = &mut crate::cli::command();
+        match self.shell {
+            For::Bash => clap_complete::generate(Bash, tree, "keyway", &mut script),
+            For::Zsh => clap_complete::generate(Zsh, tree, "keyway", &mut script),
+            For::Fish => clap_complete::generate(Fish, tree, "keyway", &mut script),
+            For::Elvish => clap_complete::generate(Elvish, tree, "keyway", &mut script),
+            For::Powershell => clap_complete::generate(PowerShell, tree, "keyway", &mut script),
+            For::Nushell => clap_complete::generate(Nushell, tree, "keyway", &mut script),
+        }
         out.bytes(&script)?;
         Ok(exit::OK)
     }

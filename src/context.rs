@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use kvapi::Client;
+use kvapi::codes;
 use kvapi::problem::exit;
+use kvapi::{Client, Problem};
 
 use crate::failure::Failure;
 use crate::output::Out;
@@ -24,11 +25,10 @@ impl Context<'_> {
             return Ok(());
         }
         if self.settings.no_input || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            return Err(Failure::new(
-                exit::USAGE,
-                format!("{question} Nobody can be asked here; nothing was done"),
-                "answer with --yes",
-            ));
+            let what = format!("{question} Nobody can be asked here; nothing was done");
+            return Err(Problem::of(&codes::NOBODY_TO_ASK, what)
+                .help("answer with --yes")
+                .into());
         }
         let mut answer = String::new();
         let _ = write!(io::stderr(), "{question} [y/N] ");

@@ -23,11 +23,13 @@ mod demo_app;
 mod dev;
 mod diff;
 mod document;
+mod explain;
 mod failure;
 mod globals;
 mod help;
 mod kv;
 mod logs;
+mod man;
 mod output;
 mod paint;
 mod progress;
@@ -151,6 +153,8 @@ impl Command {
             Self::Config(config) => config.run(context),
             Self::Context(command) => command.run(context),
             Self::Completions(completions) => completions.run(context.out),
+            Self::Man(man) => man.run(context.out),
+            Self::Explain(explain) => explain.run(context.out),
             Self::Version => version::run(context.out),
             Self::Help(help) => help.run(context.out),
         }
@@ -162,9 +166,8 @@ impl Command {
             Self::Server(_) | Self::Dev(_) | Self::Demo(_) | Self::DemoApp(_) | Self::Agent(_) | Self::Bench(_) => {
                 false
             }
-            Self::Kv(_) | Self::Config(_) | Self::Context(_) | Self::Completions(_) | Self::Version | Self::Help(_) => {
-                true
-            }
+            Self::Kv(_) | Self::Config(_) | Self::Context(_) | Self::Completions(_) | Self::Man(_) => true,
+            Self::Explain(_) | Self::Version | Self::Help(_) => true,
         };
         if settings.dry_run && !writes_settings_only {
             return Err(
@@ -177,7 +180,10 @@ impl Command {
 
     /// Whether it only says what is in the program itself.
     fn is_help(&self) -> bool {
-        matches!(self, Self::Completions(_) | Self::Version | Self::Help(_))
+        matches!(
+            self,
+            Self::Completions(_) | Self::Man(_) | Self::Explain(_) | Self::Version | Self::Help(_)
+        )
     }
 
     /// Whether log lines below a warning would only disturb.

@@ -246,19 +246,25 @@ impl Out {
         struct Told<'a> {
             error: &'a str,
             help: &'a [String],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            code: Option<&'static str>,
             exit_code: u8,
         }
         if self.is_json() {
             let told = Told {
                 error: &problem.what,
                 help: &problem.help,
+                code: problem.id,
                 exit_code: problem.code,
             };
             let _ = writeln!(self.words, "{}", serde_json::json!(told));
             return;
         }
         let paint = self.paint_words;
-        let _ = writeln!(self.words, "{} {}", paint.red("error:"), problem.what);
+        let head = problem
+            .id
+            .map_or_else(|| "error:".to_owned(), |id| format!("error[{id}]:"));
+        let _ = writeln!(self.words, "{} {}", paint.red(head), problem.what);
         for help in &problem.help {
             let _ = writeln!(self.words, "  {} {help}", paint.cyan("help:"));
         }

@@ -2,6 +2,7 @@
 //! one of these fails.
 
 use kvapi::Problem;
+use kvapi::codes;
 use kvapi::problem::exit;
 use kvstore::config::{BadConfig, Config};
 use kvstore::folder::FolderError;
@@ -38,11 +39,10 @@ pub(crate) async fn run_until_stopped(server: Server, mut stop: Stop) -> Outcome
         biased;
         () = stop.next() => {}
         failure = server.failed() => {
-            return Err(Failure::new(
-                exit::LEFT,
-                format!("the server cannot go on: {failure:#}"),
+            let problem = Problem::of(&codes::CANNOT_GO_ON, format!("the server cannot go on: {failure:#}"));
+            return Err(problem.help(
                 "what was acknowledged is in the data folder; repair the cause, such as a full or failing disk, and start again",
-            ));
+            ).into());
         }
     }
     tokio::select! {
@@ -62,14 +62,14 @@ pub(crate) async fn stop_server(server: Server) -> Result<(), Problem> {
 
 /// Why a server did not start. Its errors name the remedy; here they get their exit code.
 fn problem(error: &anyhow::Error) -> Problem {
-    let code = if error.is::<BadConfig>() {
-        exit::USAGE
+    let kind = if error.is::<BadConfig>() {
+        &codes::BAD_SERVER_SETTINGS
     } else if error.is::<BindError>() || matches!(error.downcast_ref(), Some(FolderError::InUse(_))) {
-        exit::UNAVAILABLE
+        &codes::TAKEN
     } else {
-        exit::INVALID
+        &codes::BAD_DATA
     };
-    Problem::new(code, format!("{error:#}"))
+    Problem::of(kind, format!("{error:#}"))
 }
 
 #[cfg(test)]

@@ -66,7 +66,11 @@ fn what_is_not_there_is_exit_code_1_and_a_hint() {
         let said = kv(&server, home, &["get", "app/prot"]).await?.expect(1)?;
 
         assert!(said.out.is_empty(), "{said:?}");
-        assert!(said.err.starts_with("error: no such key `app/prot`"), "{}", said.err);
+        assert!(
+            said.err.starts_with("error[E0201]: no such key `app/prot`"),
+            "{}",
+            said.err
+        );
         assert!(said.err.contains("app/port"), "{}", said.err);
         Ok(())
     });

@@ -16,6 +16,7 @@ mod damage;
 mod doors;
 mod durability;
 mod full_disk;
+mod globals;
 mod kv_edit;
 mod kv_import;
 mod kv_read;

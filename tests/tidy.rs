@@ -9,6 +9,7 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What decides. A folder stands for all files in it.
 const PURE: &[&str] = &[
+    "kvapi/src/codes.rs",
     "kvapi/src/key.rs",
     "kvapi/src/duration.rs",
     "kvapi/src/sse.rs",
@@ -281,6 +282,34 @@ fn no_file_is_long() {
         let lines = text.split(TESTS).next().unwrap_or_default().lines().count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
     }
+}
+
+/// Codes are constants, so one that is used is explained; this is the other direction.
+#[test]
+fn every_code_that_is_explained_is_used() {
+    let codes = read("kvapi/src/codes.rs");
+    let names = codes
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ")?.split_once(" = \"E0"));
+    let names: Vec<&str> = names.map(|(name, _)| name).collect();
+    assert!(names.len() > 10, "{names:?}");
+    let sources: Vec<String> = files(".rs")
+        .iter()
+        .filter(|path| !is_test(path) && !path.starts_with("tests"))
+        .map(|path| code(&read(path)).map(|(_, line)| line.to_owned() + "\n").collect())
+        .collect();
+    for name in names {
+        let word = format!("codes::{name}");
+        let used = |text: &String| text.lines().any(|line| names_whole(line, &word));
+        assert!(sources.iter().any(used), "{name} is explained and never used");
+    }
+}
+
+/// Whether a line has the word, and not only as the beginning of a longer one.
+fn names_whole(line: &str, word: &str) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word)
+        .any(|(at, _)| !line[at + word.len()..].starts_with(goes_on))
 }
 
 /// Where a type may be `Serialize`, which makes its form a promise, and who it is promised to.

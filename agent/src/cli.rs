@@ -34,8 +34,16 @@ pub enum AgentCommand {
         keyway agent run -c agent.toml")]
     Run(Run),
     /// Render and write all files once, then end.
+    #[command(after_help = "Examples:\n  \
+        keyway agent once -t app.env.hbs:/run/app.env\n  \
+        keyway agent once -t app.conf.hbs:app.conf --missing fail --check 'app -t -c {}'\n  \
+        keyway agent once -c agent.toml")]
     Once(Once),
     /// Print what would be written, and write nothing.
+    #[command(after_help = "Examples:\n  \
+        keyway agent render -t app.conf.hbs\n  \
+        keyway agent render -t app.conf.hbs --values sample.json\n  \
+        keyway agent render -c agent.toml")]
     Render(Render),
 }
 

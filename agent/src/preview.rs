@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kvapi::Client;
+use kvapi::codes;
 use kvapi::problem::{Problem, exit};
 use kvapi::types::WatchEvent;
 use kvapi::watch::News;
@@ -84,7 +85,10 @@ fn lacking(lacks: &[Lack], near: Option<String>) -> Problem {
         .iter()
         .map(|lack| format!("`{}` ({})", lack.key, lack.place))
         .collect();
-    let problem = Problem::new(exit::INVALID, format!("no such key: {}", told.join(", ")));
+    let problem = Problem::of(
+        &codes::NO_VALUE_FOR_TEMPLATE,
+        format!("no such key: {}", told.join(", ")),
+    );
     match near {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help("put the key, or give the template a default=, or use --missing default"),
@@ -105,7 +109,10 @@ fn print(program: &Program, rendered: Vec<Rendered>, out: &mut impl Write) -> Re
             Ok(text) => texts.push((one.id, text)),
             Err(Held::Missing(more)) => lacks.extend(more),
             Err(Held::Broken(told)) => {
-                return Err(Failed::Problem(Problem::new(exit::INVALID, format!("template {told}"))));
+                return Err(Failed::Problem(Problem::of(
+                    &codes::BAD_TEMPLATE,
+                    format!("template {told}"),
+                )));
             }
             Err(Held::Outside) => {}
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use kvapi::problem::{Problem, exit};
 use kvapi::types::WatchEvent;
 use kvapi::watch::{News, Watch};
-use kvapi::{Client, Consistency};
+use kvapi::{Client, Consistency, codes};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::oneshot;
@@ -370,7 +370,8 @@ impl Agent {
                 }
             }
             let keys = if told.len() == 1 { "the key" } else { "the keys" };
-            let mut problem = Problem::new(exit::INVALID, format!("no such key: {}", told.join(", ")));
+            let what = format!("no such key: {}", told.join(", "));
+            let mut problem = Problem::of(&codes::NO_VALUE_FOR_TEMPLATE, what);
             help.dedup();
             problem.help.clone_from(&help);
             if fatal {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use handlebars::{Handlebars, TemplateErrorReason, no_escape};
 use kvapi::Problem;
+use kvapi::codes;
 use kvapi::problem::exit;
 
 use crate::syntax::{self, Fault};
@@ -104,8 +105,8 @@ fn problem(name: &str, texts: &BTreeMap<String, String>, fault: &Fault) -> Probl
     let shown = line
         .map(|line| format!("\n  {} | {}", fault.line, line.trim_end()))
         .unwrap_or_default();
-    Problem::new(
-        exit::INVALID,
+    Problem::of(
+        &codes::BAD_TEMPLATE,
         format!("template {name}:{}: {}{shown}", fault.line, fault.reason),
     )
 }

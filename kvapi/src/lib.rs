@@ -6,6 +6,7 @@
 //! | [`duration`] | durations as Go writes them, which is how the API and our configuration write them |
 //! | [`types`] | **the wire contract**: entries, transactions, watch events, header names |
 //! | [`address`] | where a server is: TCP or a unix socket |
+//! | [`codes`] | the codes of failures, and what they mean |
 //! | [`problem`] | what a person is told when something fails, and the exit codes |
 //! | [`sse`] | server-sent events out of a stream of bytes |
 //! | [`client`] | requests over several addresses; says `Unknown` when a write may have happened |
@@ -18,6 +19,7 @@
 
 pub mod address;
 pub mod client;
+pub mod codes;
 mod connect;
 pub mod duration;
 mod error;

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::client;
+use crate::codes::{self, Code};
 
 /// Exit codes of both programs. A child's own code and 128+n are passed through beside these.
 pub mod exit {
@@ -40,13 +41,15 @@ pub mod exit {
 /// A failure as it is told: what happened and what to do. Shown as
 ///
 /// ```text
-/// error: no such key `app/prot`
+/// error[E0201]: no such key `app/prot`
 ///   help: did you mean `app/port`?
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The exit code, from [`exit`].
     pub code: u8,
+    /// The kind of failure, if it is one that is explained.
+    pub id: Option<&'static str>,
     /// What happened, with the place and the value in it; lower case, no full stop.
     pub what: String,
     /// What to do, best first.
@@ -58,8 +61,17 @@ impl Problem {
     pub fn new(code: u8, what: impl Into<String>) -> Self {
         Self {
             code,
+            id: None,
             what: what.into(),
             help: Vec::new(),
+        }
+    }
+
+    /// A problem of a kind that is explained.
+    pub fn of(kind: &Code, what: impl Into<String>) -> Self {
+        Self {
+            id: Some(kind.id),
+            ..Self::new(kind.exit, what)
         }
     }
 
@@ -73,7 +85,10 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.what)?;
+        match self.id {
+            Some(id) => write!(f, "error[{id}]: {}", self.what)?,
+            None => write!(f, "error: {}", self.what)?,
+        }
         for help in &self.help {
             write!(f, "\n  help: {help}")?;
         }
@@ -88,24 +103,25 @@ impl From<client::Error> for Problem {
         use client::Error;
         let what = error.to_string();
         match error {
-            Error::Unavailable { .. } => Self::new(exit::UNAVAILABLE, what)
+            Error::Unavailable { .. } => Self::of(&codes::UNAVAILABLE, what)
                 .help("nothing was done; is the server running? Start one with `keyway dev`, or name it with --addr or KEYWAY_ADDR"),
-            Error::Unknown(_) => Self::new(exit::LEFT, what).help("read the key before you repeat the write"),
-            Error::Timeout { .. } => Self::new(exit::TIMEOUT, what).help("give it longer with --timeout"),
+            Error::Unknown(_) => Self::of(&codes::UNKNOWN_OUTCOME, what).help("read the key before you repeat the write"),
+            Error::Timeout { .. } => Self::of(&codes::TIMED_OUT, what).help("give it longer with --timeout"),
             Error::Refused { status, .. } => {
-                let code = match status.as_u16() {
-                    401 | 403 => exit::DENIED,
-                    409 => exit::CONFLICT,
-                    429 | 500.. => exit::UNAVAILABLE,
-                    _ => exit::INVALID,
+                let kind = match status.as_u16() {
+                    401 | 403 => &codes::DENIED,
+                    409 => &codes::CHANGED,
+                    413 => &codes::TOO_LARGE,
+                    429 | 500.. => &codes::UNAVAILABLE,
+                    _ => &codes::REFUSED,
                 };
-                Self::new(code, what)
+                Self::of(kind, what)
             }
-            Error::Compacted { oldest, .. } => Self::new(exit::NO, what).help(format!(
+            Error::Compacted { oldest, .. } => Self::of(&codes::COMPACTED, what).help(format!(
                 "read at revision {oldest} or later; how much is kept is shown and changed at /v1/history"
             )),
             Error::BadAnswer { .. } => {
-                Self::new(exit::UNAVAILABLE, what).help("is a Keyway or Consul server listening at this address?")
+                Self::of(&codes::BAD_ANSWER, what).help("is a Keyway or Consul server listening at this address?")
             }
         }
     }

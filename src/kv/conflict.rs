@@ -1,7 +1,7 @@
 //! What to say to someone who expected something else: what is there now, who put it there, and the
 //! commands to see it and to go on.
 
-use kvapi::problem::exit;
+use kvapi::codes;
 use kvapi::types::Change;
 use kvapi::{Consistency, Key, Problem, Revision};
 
@@ -23,7 +23,7 @@ pub(super) enum Expected {
 pub(super) async fn lost(context: &Context<'_>, key: &Key, expected: Expected, retry: &[String]) -> Problem {
     let now = context.client.get(key.as_str(), Consistency::Default).await;
     let Ok(now) = now else {
-        return Problem::new(exit::CONFLICT, format!("`{key}` is not what you expected"))
+        return Problem::of(&codes::CHANGED, format!("`{key}` is not what you expected"))
             .help(format!("look at it with   keyway kv get -o json {key}"));
     };
     let now = now.value.map(|entry| entry.modify_index);
@@ -72,7 +72,11 @@ fn told(key: &Key, expected: Expected, now: Option<Revision>, last: Option<&Chan
             again("--create"),
         ),
     };
-    let problem = Problem::new(exit::CONFLICT, what).help(format!("see it with     {see}"));
+    let kind = match (expected, now) {
+        (Expected::Revision(0), Some(_)) => &codes::EXISTS,
+        _ => &codes::CHANGED,
+    };
+    let problem = Problem::of(kind, what).help(format!("see it with     {see}"));
     match again {
         Some(again) => problem.help(format!("go on with      {again}")),
         None => problem,

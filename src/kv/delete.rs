@@ -190,7 +190,11 @@ async fn transact(context: &Context<'_>, ops: &[TxnOp], options: &WriteOptions) 
         Ok(_) => Ok(()),
         Err(reasons) => {
             let reasons: Vec<String> = reasons.into_iter().map(|reason| reason.what).collect();
-            Err(Problem::new(exit::CONFLICT, format!("nothing was deleted: {}", reasons.join("; "))).into())
+            Err(Problem::of(
+                &kvapi::codes::CHANGED,
+                format!("nothing was deleted: {}", reasons.join("; ")),
+            )
+            .into())
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kvapi::codes;
 use kvapi::problem::exit;
 use kvapi::{Entry, Problem};
 
@@ -118,7 +119,7 @@ impl Export {
             return Ok(count);
         }
         let text = document::write(&items, self.form).map_err(|bad| {
-            Problem::new(exit::INVALID, bad.to_string())
+            Problem::of(&codes::NOT_IN_THIS_FORM, bad.to_string())
                 .help("--as consul holds every value; so do json, yaml and toml")
         })?;
         match &self.out {

@@ -235,7 +235,7 @@ async fn missing(context: &Context<'_>, key: &str, revision: Option<Revision>) -
         return Problem::new(exit::NO, format!("there was no key `{key}` at revision {revision}"))
             .help(format!("see what happened to it with   keyway kv history {key}"));
     }
-    let problem = Problem::new(exit::NO, format!("no such key `{key}`"));
+    let problem = Problem::of(&kvapi::codes::NO_SUCH_KEY, format!("no such key `{key}`"));
     // Stale: a suggestion is not worth a round of the cluster.
     let known = context.client.keys("", None, Consistency::Stale).await;
     let known = known.map(|keys| keys.value).unwrap_or_default();

@@ -100,7 +100,7 @@ impl Revert {
         };
         let lost = errors.first().and_then(|error| ops.get(error.op_index));
         let Some(lost) = lost else {
-            return Err(Problem::new(exit::CONFLICT, "nothing was set back").into());
+            return Err(Problem::of(&kvapi::codes::CHANGED, "nothing was set back").into());
         };
         let key = super::key(&lost.key)?;
         let mut problem = conflict::lost(context, &key, Expected::Revision(lost.index), &[]).await;

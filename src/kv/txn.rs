@@ -147,7 +147,10 @@ impl Txn {
                 }
             }
         }
-        let problem = Problem::new(exit::CONFLICT, format!("nothing was done: {}", reasons.join("; ")));
+        let problem = Problem::of(
+            &kvapi::codes::CHANGED,
+            format!("nothing was done: {}", reasons.join("; ")),
+        );
         Err(problem
             .help("see a key with its revision with   keyway kv get -o json KEY   and try again")
             .into())

@@ -16,6 +16,7 @@ impl Template {
         templates.set_strict_mode(true);
         // The output is no HTML.
         templates.register_escape_fn(no_escape);
+        agent::helpers::register(&mut templates);
         templates.register_helper("json", Box::new(json));
         templates
             .register_template_string(NAME, text)

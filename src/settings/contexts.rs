@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use agent::nearest;
 use kvapi::Problem;
+use kvapi::codes;
 use kvapi::problem::exit;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +65,7 @@ impl Contexts {
 
     pub(crate) fn get(&self, name: &str) -> Result<&Named, Problem> {
         self.contexts.get(name).ok_or_else(|| {
-            let problem = Problem::new(exit::USAGE, format!("no context `{name}`"));
+            let problem = Problem::of(&codes::NO_CONTEXT, format!("no context `{name}`"));
             match nearest::of(name, self.contexts.keys().map(String::as_str)) {
                 Some(near) => problem.help(format!("did you mean `{near}`?")),
                 None => problem.help("see them with   keyway context ls   and add one with   keyway context add"),

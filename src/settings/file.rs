@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent::nearest;
 use kvapi::Problem;
-use kvapi::problem::exit;
+use kvapi::codes;
 use serde::Deserialize;
 
 use crate::globals::{Globals, LogFormat, ProgressStyle, ReadMode};
@@ -60,7 +60,7 @@ impl File {
     /// What a file says: parsed, not validated. A key that is not known is an error that names the
     /// nearest good one.
     pub(crate) fn parse(text: &str, path: &Path, of_project: bool) -> Result<Self, Problem> {
-        let invalid = |what: String| Problem::new(exit::INVALID, format!("{}: {what}", path.display()));
+        let invalid = |what: String| Problem::of(&codes::BAD_SETTINGS, format!("{}: {what}", path.display()));
         let at = |span: Option<std::ops::Range<usize>>, what: &str| {
             let line = span.map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             invalid(format!("line {line}: {what}"))
@@ -121,7 +121,7 @@ mod tests {
 
         assert_eq!(problem.what, "config.toml: unknown key `adr`");
         assert_eq!(problem.help, ["did you mean `addr`?"]);
-        assert_eq!(problem.code, exit::INVALID);
+        assert_eq!(problem.id, Some("E0101"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kvapi::codes;
 use kvapi::problem::{Problem, exit};
 use nix::sys::signal::Signal;
 
@@ -88,7 +89,7 @@ impl Core {
             .map(|reason| format!("the old files could not be put back: {reason}"));
         if let Some(told) = end {
             out.push(Action::Fail(match failed {
-                None => Problem::new(exit::ROLLED_BACK, format!("{told}; the old files are back")),
+                None => Problem::of(&codes::ROLLED_BACK, format!("{told}; the old files are back")),
                 Some(worse) => Problem::new(exit::LEFT, format!("{told}; and {worse}")),
             }));
             return;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use kvapi::codes;
 use kvapi::problem::{Problem, exit};
 
 use super::{Action, Before, Core, FileSet, Level, Phase, RETRY, Unfit};
@@ -46,7 +47,10 @@ impl Core {
     pub(super) fn held(&mut self, mut lacks: Vec<Lack>, broken: Vec<String>, out: &mut Vec<Action>) {
         let fail = self.first && self.policy().missing == Missing::Fail;
         if let Some(told) = broken.first().filter(|_| fail || (self.first && self.policy().once)) {
-            out.push(Action::Fail(Problem::new(exit::INVALID, format!("template {told}"))));
+            out.push(Action::Fail(Problem::of(
+                &codes::BAD_TEMPLATE,
+                format!("template {told}"),
+            )));
             return;
         }
         for told in broken {
@@ -102,7 +106,7 @@ impl Core {
             Err(Unfit::Refused(reason)) => {
                 self.due.extend(set.rendered);
                 if self.first && self.policy().once {
-                    out.push(Action::Fail(Problem::new(exit::INVALID, reason)));
+                    out.push(Action::Fail(Problem::of(&codes::CHECK_REFUSED, reason)));
                 } else {
                     let told = format!("{} is refused, the old files stay: {reason}", set.revisions);
                     out.push(Action::Say(Level::Error, told));

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kvapi::client::WriteOptions;
+use kvapi::codes;
 use kvapi::problem::exit;
 use kvapi::types::TxnOp;
 use kvapi::{Consistency, Entry, Error, Problem};
@@ -78,9 +79,9 @@ impl Edit {
             Some(path) => Desk::take_up(path)?,
             None => {
                 let sheet = self.sheet(&now);
-                let text = sheet
-                    .write(&self.cut(&now), &self.title())
-                    .map_err(|bad| Problem::new(exit::INVALID, bad.to_string()).help("use another form with --as"))?;
+                let text = sheet.write(&self.cut(&now), &self.title()).map_err(|bad| {
+                    Problem::of(&codes::NOT_IN_THIS_FORM, bad.to_string()).help("use another form with --as")
+                })?;
                 Desk::lay(&self.file_name(sheet), &text)?
             }
         };
@@ -114,7 +115,7 @@ impl Edit {
         let items = self
             .sheet(base)
             .read(&typed, flags)
-            .map_err(|bad| Problem::new(exit::INVALID, bad.to_string()))?;
+            .map_err(|bad| Problem::of(&codes::BAD_DOCUMENT, bad.to_string()))?;
         let items = self.whole(items)?;
         // With a base of an earlier run, others may have written since.
         let now = match self.from {
@@ -266,7 +267,10 @@ impl Edit {
                     return Err(faster(&keys).into());
                 }
                 Err(Error::Refused { status, text }) if status == http::StatusCode::PAYLOAD_TOO_LARGE => {
-                    let problem = Problem::new(exit::INVALID, format!("this is too much for one transaction: {text}"));
+                    let problem = Problem::of(
+                        &codes::TOO_LARGE,
+                        format!("this is too much for one transaction: {text}"),
+                    );
                     return Err(problem
                         .help("change less at a time, or take   keyway kv import   which goes in several")
                         .into());
@@ -348,8 +352,8 @@ fn keys(count: usize) -> &'static str {
 
 fn faster(keys: &[&str]) -> Problem {
     let keys: Vec<String> = keys.iter().take(5).map(|key| format!("`{key}`")).collect();
-    Problem::new(
-        exit::CONFLICT,
+    Problem::of(
+        &codes::CHANGED,
         format!("somebody else was faster, nothing was written: {}", keys.join(", ")),
     )
 }

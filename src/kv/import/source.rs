@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek as _, Write as _};
 use std::path::Path;
 
 use kvapi::Problem;
+use kvapi::codes;
 use kvapi::problem::exit;
 
 use crate::document::consul::{Pieces, parse};
@@ -118,7 +119,7 @@ impl Source {
 }
 
 fn invalid(name: &str, bad: &Bad, form: As) -> Problem {
-    let problem = Problem::new(exit::INVALID, format!("{name}: {bad}"));
+    let problem = Problem::of(&codes::BAD_DOCUMENT, format!("{name}: {bad}"));
     if form == As::Consul {
         problem.help("nothing was written; another form is said with --as json, yaml, toml, env or dir")
     } else {

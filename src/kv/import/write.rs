@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use http::{HeaderMap, Method, StatusCode};
 use kvapi::client::WriteOptions;
+use kvapi::codes;
 use kvapi::problem::exit;
 use kvapi::types::{TxnError, TxnOp};
 use kvapi::{Client, Error, Problem};
@@ -200,7 +201,7 @@ impl Writer<'_, '_> {
             return help.fold(told, Problem::help);
         }
         let (done, total) = (self.done.ops(), self.total);
-        Problem::new(exit::LEFT, format!("stopped after {done} of {total} keys: {what}")).help(
+        Problem::of(&codes::STOPPED_MIDWAY, format!("stopped after {done} of {total} keys: {what}")).help(
             "these are written and stay; the same command again goes on: what is equal by then is not written a second time",
         )
     }
@@ -247,12 +248,12 @@ pub(super) fn conflict(batch: &[TxnOp], reasons: &[TxnError]) -> Problem {
         String::new()
     };
     if ops.iter().any(|op| op.verb == "delete-cas") {
-        return Problem::new(
-            exit::CONFLICT,
+        return Problem::of(
+            &codes::CHANGED,
             format!("changed while it was imported: {}{more}", keys.join(", ")),
         )
         .help("run the same command again");
     }
-    Problem::new(exit::CONFLICT, format!("there already: {}{more}", keys.join(", ")))
+    Problem::of(&codes::EXISTS, format!("there already: {}{more}", keys.join(", ")))
         .help("to leave what is there use --on-conflict skip, to replace it --on-conflict overwrite")
 }
