@@ -49,14 +49,16 @@ cases! {
     answers_as_consul_paths = "06-kv-paths-cleaned";
     answers_as_consul_bad_queries = "07-bad-queries";
     answers_as_consul_bad_writes = "08-bad-writes";
+    answers_as_consul_methods_and_paths = "09-methods-and-paths";
     answers_as_consul_sizes = "10-sizes";
     answers_as_consul_lists = "11-lists";
     answers_as_consul_the_root = "12-root";
     answers_as_consul_cas = "13-cas";
     answers_as_consul_indexes = "14-index-rules";
+    answers_as_consul_verbs_of_transactions = "25-txn-verbs";
     answers_as_consul_transactions = "26-txn-atomic";
     answers_as_consul_transactions_refused = "27-txn-refused";
-    answers_as_consul_status = "28-status";
+    answers_as_consul_status_and_agent = "28-status-and-agent";
 }
 
 /// These bound how long an answer may take, so nothing else runs meanwhile.

@@ -61,8 +61,8 @@ pub struct Status {
     pub is_leader: bool,
     /// Milliseconds since the leader was heard of; 0 on the leader.
     pub last_contact_ms: u64,
-    /// The voting servers.
-    pub peers: Vec<raft::Node>,
+    /// The voting servers, this one included, by their numbers.
+    pub peers: Vec<(u64, raft::Node)>,
     /// Why the server takes no traffic, if it does not.
     pub not_ready: Option<String>,
 }
@@ -196,7 +196,7 @@ impl Node {
             peers: metrics
                 .membership_config
                 .voter_ids()
-                .filter_map(|id| members.get(&id).cloned())
+                .filter_map(|id| Some((id, members.get(&id)?.clone())))
                 .collect(),
             leader,
             not_ready,

@@ -2,17 +2,20 @@
 //!
 //! A router of our own, because Consul's rules come before any router's: paths are cleaned
 //! without a redirect, and what cannot be decoded, printed or found is refused in its words. The
-//! routes are in `Route`, and each has a file:
+//! routes are in `route`, and each has a file:
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `kv`, `txn`, `status`, `watch`, `health` | the handlers |
+//! | `route` | paths and methods |
+//! | `kv`, `txn`, `status`, `agent`, `acl`, `watch`, `health` | the handlers |
 //! | `blocking` | reads that wait for a change |
 //! | [`caller`] | who asks, and what that allows |
 //! | `params`, `ops`, `path` | what requests say, checked in Consul's order; pure |
 //! | `golang`, `go_json`, `json` | Go's ways of reading and writing; pure |
 //! | `answer`, [`body`], `error` | what goes out |
 
+mod acl;
+mod agent;
 mod answer;
 mod blocking;
 pub mod body;
@@ -27,6 +30,7 @@ mod kv;
 mod ops;
 mod params;
 mod path;
+mod route;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -51,6 +55,7 @@ use caller::{Caller, Door, refuse_pages};
 use error::{Error, Kind};
 use golang::Query;
 use path::BadPath;
+use route::Route;
 
 /// What every door leads to.
 pub struct Doors {
@@ -76,86 +81,6 @@ pub async fn serve(listener: Listener, door: Door, doors: Arc<Doors>, close: Can
         })
     };
     net::serve(listener, service_for, stopping, close).await;
-}
-
-/// What can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route<'a> {
-    /// `/v1/kv/KEY`
-    Kv(&'a [u8]),
-    /// `/v1/txn`
-    Txn,
-    /// `/v1/watch`
-    Watch,
-    /// `/v1/status/leader`
-    Leader,
-    /// `/v1/status/peers`
-    Peers,
-    /// `/livez`
-    Livez,
-    /// `/readyz`
-    Readyz,
-    /// `/`
-    Root,
-}
-
-impl<'a> Route<'a> {
-    /// The route of a decoded path.
-    fn of(path: &'a [u8]) -> Result<Self, Error> {
-        if let Some(key) = path.strip_prefix(path::KV) {
-            return Ok(Self::Kv(key));
-        }
-        Ok(match path {
-            b"/v1/txn" => Self::Txn,
-            b"/v1/watch" => Self::Watch,
-            b"/v1/status/leader" => Self::Leader,
-            b"/v1/status/peers" => Self::Peers,
-            b"/livez" => Self::Livez,
-            b"/readyz" => Self::Readyz,
-            b"/" => Self::Root,
-            path if path.starts_with(b"/v1/") => {
-                return Err(not_found("Invalid URL path: not a recognized HTTP API endpoint\n"));
-            }
-            _ => {
-                return Err(not_found(
-                    "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n",
-                ));
-            }
-        })
-    }
-
-    /// The methods it takes, as they stand in `Allow`.
-    const fn allow(self) -> &'static str {
-        match self {
-            Self::Kv(_) => "OPTIONS,GET,PUT,DELETE",
-            Self::Txn => "OPTIONS,PUT",
-            Self::Watch => "OPTIONS,GET,POST",
-            Self::Leader | Self::Peers | Self::Livez | Self::Readyz | Self::Root => "OPTIONS,GET",
-        }
-    }
-
-    async fn handle(self, method: &Method, call: Call, body: Incoming) -> Result<Answer, Error> {
-        match self {
-            Self::Kv(key) if *method == Method::PUT => kv::put(&call, key, body).await,
-            Self::Kv(key) if *method == Method::DELETE => kv::delete(&call, key).await,
-            Self::Kv(key) => kv::get(&call, key).await,
-            Self::Txn => txn::put(&call, body).await,
-            Self::Watch if *method == Method::POST => watch::post(call, body).await,
-            Self::Watch => watch::get(call).await,
-            Self::Leader => Ok(status::leader(&call)),
-            Self::Peers => Ok(status::peers(&call)),
-            Self::Livez => Ok(health::livez()),
-            Self::Readyz => Ok(health::readyz(&call)),
-            Self::Root => Ok(Answer::text(
-                StatusCode::OK,
-                "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.",
-            )),
-        }
-    }
-}
-
-fn not_found(text: &'static str) -> Error {
-    Error::new(StatusCode::NOT_FOUND, text)
 }
 
 /// One request, from any door. `local` is our end of a TCP connection.
@@ -209,8 +134,5 @@ async fn answer(doors: &Doors, door: Door, route: Route<'_>, parts: http::reques
         route.handle(&parts.method, call, body).await
     };
     let answer = answer.await.unwrap_or_else(Answer::from);
-    match route {
-        Route::Kv(_) | Route::Txn | Route::Leader | Route::Peers => answer.consul(),
-        Route::Watch | Route::Livez | Route::Readyz | Route::Root => answer,
-    }
+    if route.is_consuls() { answer.consul() } else { answer }
 }

@@ -13,7 +13,7 @@ use super::golang::{Query, parse_uint, quote};
 use super::path;
 
 /// The only datacenter there is.
-const DATACENTER: &str = "dc1";
+pub(super) const DATACENTER: &str = "dc1";
 
 /// How fresh a read has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,7 @@ pub(super) fn peers(call: &Call) -> Answer {
         .status()
         .peers
         .into_iter()
-        .map(|node| node.raft_addr)
+        .map(|(_, node)| node.raft_addr)
         .collect();
     Answer::json(&peers, call.pretty())
 }

@@ -423,3 +423,63 @@ async fn whoever_goes_away_stops_waiting() {
     store.doors.node.stopping().cancel();
     server.await.unwrap();
 }
+
+#[tokio::test]
+async fn who_this_server_is_is_said_in_objects() {
+    let store = Fixture::new().await;
+    // Answered once somebody leads.
+    store.ask("GET", "/v1/kv/a", "").await;
+
+    let about = store.ask("GET", "/v1/agent/self", "").await;
+    let members = store.ask("GET", "/v1/agent/members", "").await;
+
+    let about: serde_json::Value = serde_json::from_slice(&about.body).unwrap();
+    for (name, value) in about.as_object().unwrap() {
+        assert!(value.is_object() || value.is_null(), "{name}: {value}");
+    }
+    assert_eq!(about["Config"]["SessionTTLMin"], 10_000_000_000_u64);
+    assert_eq!(about["Config"]["Server"], true);
+    assert_eq!(about["Stats"]["raft"]["state"], "Leader");
+    let members: serde_json::Value = serde_json::from_slice(&members.body).unwrap();
+    assert_eq!(members[0], about["Member"]);
+    assert_eq!(members[0]["Addr"], "127.0.0.1");
+    for nothing in ["/v1/agent/checks", "/v1/agent/services"] {
+        assert_eq!(store.ask("GET", nothing, "").await.text(), "{}");
+    }
+    let version = store.ask("GET", "/v1/agent/version", "").await;
+    assert!(version.text().contains(r#""HumanVersion":"0."#), "{}", version.text());
+}
+
+#[tokio::test]
+async fn acls_are_off_and_say_so_and_any_token_will_do() {
+    let store = Fixture::new().await;
+    for (method, path, status) in [
+        ("GET", "/v1/acl/tokens", 401),
+        ("PUT", "/v1/acl/token", 401),
+        ("DELETE", "/v1/acl/policy/x", 401),
+        ("POST", "/v1/acl/login", 401),
+        ("POST", "/v1/acl/token", 405),
+        ("OPTIONS", "/v1/acl/token/x", 200),
+        ("GET", "/v1/acl/nope", 404),
+    ] {
+        let got = store.ask(method, path, "").await;
+        assert_eq!(got.status, status, "{method} {path}");
+        assert_eq!(
+            got.status == 401,
+            got.text() == "ACL support disabled",
+            "{}",
+            got.text()
+        );
+    }
+    for (name, value) in [
+        ("x-consul-token", "unknown"),
+        ("authorization", "Bearer unknown"),
+        ("authorization", "bEARER "),
+        ("authorization", "Basic dTpw"),
+        ("authorization", "unknown"),
+    ] {
+        let mut put = request("PUT", "/v1/kv/a?token=unknown", value);
+        put.headers_mut().insert(name, value.parse().unwrap());
+        assert_eq!(store.ask_with(Door::Tcp, put).await.text(), "true", "{name}: {value}");
+    }
+}

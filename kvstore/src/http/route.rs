@@ -1,0 +1,134 @@
+//! What can be asked for: the paths, and the methods of each.
+
+use http::{Method, StatusCode};
+
+use super::answer::Answer;
+use super::body::Incoming;
+use super::call::Call;
+use super::error::Error;
+use super::{acl, agent, health, kv, path, status, txn, watch};
+
+/// A path that is served, with what it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    /// `/v1/kv/KEY`
+    Kv(&'a [u8]),
+    /// `/v1/txn`
+    Txn,
+    /// `/v1/watch`
+    Watch,
+    /// `/v1/status/leader`
+    Leader,
+    /// `/v1/status/peers`
+    Peers,
+    /// `/v1/agent/self`
+    AgentSelf,
+    /// `/v1/agent/members`
+    AgentMembers,
+    /// `/v1/agent/checks` and `/v1/agent/services`
+    AgentEmpty,
+    /// `/v1/agent/version`
+    AgentVersion,
+    /// A path of `/v1/acl/`, and its methods.
+    Acl(&'static str),
+    /// `/livez`
+    Livez,
+    /// `/readyz`
+    Readyz,
+    /// `/`
+    Root,
+}
+
+impl<'a> Route<'a> {
+    /// The route of a decoded path.
+    pub(super) fn of(path: &'a [u8]) -> Result<Self, Error> {
+        if let Some(key) = path.strip_prefix(path::KV) {
+            return Ok(Self::Kv(key));
+        }
+        Ok(match path {
+            b"/v1/txn" => Self::Txn,
+            b"/v1/watch" => Self::Watch,
+            b"/v1/status/leader" => Self::Leader,
+            b"/v1/status/peers" => Self::Peers,
+            b"/v1/agent/self" => Self::AgentSelf,
+            b"/v1/agent/members" => Self::AgentMembers,
+            b"/v1/agent/checks" | b"/v1/agent/services" => Self::AgentEmpty,
+            b"/v1/agent/version" => Self::AgentVersion,
+            b"/livez" => Self::Livez,
+            b"/readyz" => Self::Readyz,
+            b"/" => Self::Root,
+            path if path.starts_with(b"/v1/") => {
+                let unknown = || not_found("Invalid URL path: not a recognized HTTP API endpoint\n");
+                Self::Acl(acl::allow(path).ok_or_else(unknown)?)
+            }
+            _ => {
+                return Err(not_found(
+                    "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n",
+                ));
+            }
+        })
+    }
+
+    /// The methods it takes, as they stand in `Allow`.
+    pub(super) const fn allow(self) -> &'static str {
+        match self {
+            Self::Kv(_) => "OPTIONS,GET,PUT,DELETE",
+            Self::Txn => "OPTIONS,PUT",
+            Self::Watch => "OPTIONS,GET,POST",
+            Self::Acl(allow) => allow,
+            Self::Leader
+            | Self::Peers
+            | Self::AgentSelf
+            | Self::AgentMembers
+            | Self::AgentEmpty
+            | Self::AgentVersion
+            | Self::Livez
+            | Self::Readyz
+            | Self::Root => "OPTIONS,GET",
+        }
+    }
+
+    /// Whether it is one of Consul's, whose answers carry what all of Consul's carry.
+    pub(super) const fn is_consuls(self) -> bool {
+        match self {
+            Self::Kv(_)
+            | Self::Txn
+            | Self::Leader
+            | Self::Peers
+            | Self::AgentSelf
+            | Self::AgentMembers
+            | Self::AgentEmpty
+            | Self::AgentVersion
+            | Self::Acl(_) => true,
+            Self::Watch | Self::Livez | Self::Readyz | Self::Root => false,
+        }
+    }
+
+    pub(super) async fn handle(self, method: &Method, call: Call, body: Incoming) -> Result<Answer, Error> {
+        match self {
+            Self::Kv(key) if *method == Method::PUT => kv::put(&call, key, body).await,
+            Self::Kv(key) if *method == Method::DELETE => kv::delete(&call, key).await,
+            Self::Kv(key) => kv::get(&call, key).await,
+            Self::Txn => txn::put(&call, body).await,
+            Self::Watch if *method == Method::POST => watch::post(call, body).await,
+            Self::Watch => watch::get(call).await,
+            Self::Leader => Ok(status::leader(&call)),
+            Self::Peers => Ok(status::peers(&call)),
+            Self::AgentSelf => Ok(agent::this(&call)),
+            Self::AgentMembers => Ok(agent::members(&call)),
+            Self::AgentEmpty => Ok(agent::nothing(&call)),
+            Self::AgentVersion => Ok(agent::version(&call)),
+            Self::Acl(_) => Ok(acl::disabled()),
+            Self::Livez => Ok(health::livez()),
+            Self::Readyz => Ok(health::readyz(&call)),
+            Self::Root => Ok(Answer::text(
+                StatusCode::OK,
+                "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.",
+            )),
+        }
+    }
+}
+
+fn not_found(text: &'static str) -> Error {
+    Error::new(StatusCode::NOT_FOUND, text)
+}
