@@ -40,6 +40,24 @@ fn the_form_of_the_data_can_be_chosen() {
         assert_eq!(table.lines().count(), 2, "{table}");
         let names = kv(&server, home, &["ls", "-o", "name", "-r"]).await?.expect(0)?.text();
         assert_eq!(names, "app/a\napp/b\n");
+        let table = kv(&server, home, &["get", "-r", "-o", "table", "app/"])
+            .await?
+            .expect(0)?
+            .text();
+        assert!(
+            table.starts_with("KEY    REVISION  VALUE\n") && table.contains("\"two\\nlines\\n\""),
+            "{table}"
+        );
+        for (arguments, names) in [
+            (["get", "-r", "app/"], "app/a\napp/b\n"),
+            (["put", "app/c", "1"], "app/c\n"),
+            (["delete", "app/c", "app/d"], "app/c\n"),
+        ] {
+            let said = kv(&server, home, &[&arguments[..], &["-o", "name"]].concat())
+                .await?
+                .expect(0)?;
+            assert_eq!(said.text(), names);
+        }
         let rows = ["ls", "-l", "-o", "jsonl", "app", "--format", "{{key}} has {{size}}"];
         assert_eq!(
             kv(&server, home, &rows).await?.expect(0)?.text(),

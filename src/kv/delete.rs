@@ -15,6 +15,7 @@ use super::folder::Folder;
 use super::put::author;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
+use crate::output::Layout;
 
 /// Up to this many keys go without a question.
 const UNASKED: usize = 10;
@@ -172,7 +173,7 @@ impl Delete {
         for name in absent {
             context.out.say(format_args!("{what} `{name}`"));
         }
-        if context.settings.dry_run {
+        if context.settings.dry_run || context.out.layout == Layout::Names {
             return keys.iter().try_for_each(|key| context.out.line(key));
         }
         match (keys.len(), keys.first()) {

@@ -9,13 +9,13 @@ use kvapi::problem::exit;
 use kvapi::{Consistency, Entry, Key, Problem, Revision, duration};
 
 use super::past;
-use super::shown::Shown;
+use super::shown::{Shown, on_one_line};
 use super::target::Target;
 use super::wait;
 use super::when::{Time, When};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Format, Out, table};
+use crate::output::{Format, Layout, Out, table};
 use crate::value::encode_base64;
 
 /// Of a store with more keys than this no near one is suggested: to look for it would cost more
@@ -121,6 +121,7 @@ impl Get {
         };
         match context.out.format {
             Format::Json | Format::Jsonl => context.out.json(&Shown::from(&entry))?,
+            Format::Text if context.out.layout == Layout::Names => context.out.line(&entry.key)?,
             _ if self.raw => context.out.bytes(&entry.value)?,
             Format::Text if self.detailed => self.entry(context.out, &entry, true)?,
             Format::Text | Format::Raw if self.base64 => context.out.line(encode_base64(&entry.value))?,
@@ -143,6 +144,17 @@ impl Get {
                 .value
                 .iter()
                 .try_for_each(|entry| context.out.json(&Shown::from(entry)))?,
+            Format::Text if context.out.layout == Layout::Names => {
+                list.value.iter().try_for_each(|entry| context.out.line(&entry.key))?;
+            }
+            Format::Text if context.out.layout == Layout::Table => {
+                let row = |entry: &Entry| {
+                    let (key, revision) = (entry.key.clone(), entry.modify_index.to_string());
+                    vec![key, revision, on_one_line(&entry.value)]
+                };
+                let rows: Vec<Vec<String>> = list.value.iter().map(row).collect();
+                context.out.rows(&["KEY", "REVISION", "VALUE"], &rows)?;
+            }
             Format::Text | Format::Raw => {
                 for (i, entry) in list.value.iter().enumerate() {
                     self.entry(context.out, entry, i == 0)?;

@@ -11,6 +11,7 @@ use super::side::{Difference, Side, Version, differences};
 use crate::context::Context;
 use crate::diff;
 use crate::failure::{Failure, Outcome};
+use crate::output::Layout;
 use crate::value::{Source, decode_base64};
 
 #[derive(Debug, Args)]
@@ -104,6 +105,9 @@ impl Put {
         } else {
             let unit = if bytes == 1 { "byte" } else { "bytes" };
             context.out.say(format_args!("wrote {key} ({bytes} {unit})"));
+            if context.out.layout == Layout::Names {
+                context.out.line(&key)?;
+            }
         }
         Ok(exit::OK)
     }
