@@ -82,6 +82,13 @@ impl Batcher {
         }
     }
 
+    /// Writes that wait for a batch, and the bytes of those that have no answer yet.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        let writes = self.queue.max_capacity() - self.queue.capacity();
+        (writes, QUEUE_BYTES.saturating_sub(self.room.available_permits()))
+    }
+
     /// Waits until the command is applied, or is known not to be, or cannot be known.
     pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
         let bytes = command.weight();

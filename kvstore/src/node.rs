@@ -17,12 +17,13 @@ use crate::clock;
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::folder::Folder;
+use crate::http::traffic::Traffic;
 use crate::network::Network;
 use crate::raft::{self, Raft};
 use crate::read::{ReadError, ReadMode, Reads};
 use crate::room::{Room, RoomStatus};
 use crate::state::State;
-use crate::store::{self, Closing, Fatal};
+use crate::store::{self, Closing, Fatal, LogSize};
 use crate::upkeep::Upkeep;
 use crate::view::Views;
 use crate::watch::hub::Hub;
@@ -44,6 +45,9 @@ struct Inner {
     views: Views,
     hub: Arc<Hub>,
     room: Room,
+    traffic: Traffic,
+    log_size: LogSize,
+    started_ms: u64,
     stopping: CancellationToken,
     fatal: Fatal,
     closing: Closing,
@@ -71,6 +75,7 @@ impl Node {
     /// Opens the data folder and starts the server: recovery, then Raft.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let folder = Folder::open(&config.data_dir, config.node_id)?;
+        let started_ms = clock::wall_ms();
         let upkeep = Upkeep::begin(folder.dir(), config.min_free)
             .with_context(|| format!("tell how much is free on the disk of {}", folder.dir().display()))?;
         let cluster_id = folder.cluster_id().to_owned();
@@ -89,6 +94,7 @@ impl Node {
         bootstrap(&raft, config).await?;
         let stopping = CancellationToken::new();
         let room = upkeep.room.clone();
+        let log_size = opened.log_size.clone();
         tokio::spawn(upkeep.run(raft.clone(), opened.log_size, config.snapshot_every, stopping.clone()));
         let inner = Inner {
             batcher: Batcher::start(raft.clone()),
@@ -97,6 +103,9 @@ impl Node {
             views,
             hub,
             room,
+            traffic: Traffic::default(),
+            log_size,
+            started_ms,
             stopping,
             fatal: opened.fatal,
             closing: opened.closing,
@@ -139,6 +148,30 @@ impl Node {
     #[must_use]
     pub fn room(&self) -> RoomStatus {
         self.inner.room.status()
+    }
+
+    /// Counts the requests of all doors.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.inner.traffic
+    }
+
+    /// See [`Batcher::waiting`].
+    #[must_use]
+    pub fn waiting_writes(&self) -> (usize, usize) {
+        self.inner.batcher.waiting()
+    }
+
+    /// Bytes of log after the newest snapshot.
+    #[must_use]
+    pub fn log_since_snapshot(&self) -> u64 {
+        self.inner.log_size.since_snapshot()
+    }
+
+    /// When the server was started, milliseconds since 1970.
+    #[must_use]
+    pub fn started_ms(&self) -> u64 {
+        self.inner.started_ms
     }
 
     /// Cancelled when the server begins to stop: no new writes, streams end.

@@ -7,6 +7,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `route` | paths and methods |
+//! | [`traffic`], `metrics` | requests counted, and all numbers shown |
 //! | `kv`, `txn`, `status`, `agent`, `acl`, `watch`, `health` | the handlers |
 //! | `blocking` | reads that wait for a change |
 //! | [`caller`] | who asks, and what that allows |
@@ -27,6 +28,7 @@ mod golang;
 mod health;
 mod json;
 mod kv;
+mod metrics;
 mod ops;
 mod params;
 mod path;
@@ -34,6 +36,7 @@ mod route;
 mod status;
 #[cfg(test)]
 mod tests;
+pub mod traffic;
 mod txn;
 mod watch;
 
@@ -46,6 +49,7 @@ use http_body_util::BodyExt as _;
 use hyper::service::service_fn;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::net::{self, Listener};
 use crate::node::Node;
 use answer::Answer;
@@ -88,14 +92,23 @@ async fn handle(doors: &Doors, door: Door, local: Option<IpAddr>, request: Reque
     let (parts, body) = request.into_parts();
     let gzip = answer::takes_gzip(&parts.headers);
     let (method, uri) = (parts.method.clone(), parts.uri.clone());
+    let begun = clock::now();
+    let mut number = traffic::ROUTES.len() - 1;
     let answer = match enter(doors, local, &parts) {
         Ok(path) => match Route::of(&path) {
-            Ok(route) => answer(doors, door, route, parts, body).await,
+            Ok(route) => {
+                number = route.number();
+                answer(doors, door, route, parts, body).await
+            }
             Err(error) => error.into(),
         },
         Err(error) => error.into(),
     };
     let response = answer.into_response(gzip, &cluster_header(&doors.node));
+    // What is asked to wait says nothing of how fast we are.
+    let waits = uri.path() == "/v1/watch" || uri.query().is_some_and(|query| query.contains("index="));
+    let took = (!waits).then(|| begun.elapsed());
+    doors.node.traffic().count(number, &method, response.status(), took);
     // Without the query: a token may be in it.
     tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "answered");
     response

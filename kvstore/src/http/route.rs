@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::body::Incoming;
 use super::call::Call;
 use super::error::Error;
-use super::{acl, agent, health, kv, path, status, txn, watch};
+use super::{acl, agent, health, kv, metrics, path, status, txn, watch};
 
 /// A path that is served, with what it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(super) enum Route<'a> {
     Livez,
     /// `/readyz`
     Readyz,
+    /// `/metrics`
+    Metrics,
     /// `/`
     Root,
 }
@@ -56,6 +58,7 @@ impl<'a> Route<'a> {
             b"/v1/agent/version" => Self::AgentVersion,
             b"/livez" => Self::Livez,
             b"/readyz" => Self::Readyz,
+            b"/metrics" => Self::Metrics,
             b"/" => Self::Root,
             path if path.starts_with(b"/v1/") => {
                 let unknown = || not_found("Invalid URL path: not a recognized HTTP API endpoint\n");
@@ -84,6 +87,7 @@ impl<'a> Route<'a> {
             | Self::AgentVersion
             | Self::Livez
             | Self::Readyz
+            | Self::Metrics
             | Self::Root => "OPTIONS,GET",
         }
     }
@@ -100,7 +104,27 @@ impl<'a> Route<'a> {
             | Self::AgentEmpty
             | Self::AgentVersion
             | Self::Acl(_) => true,
-            Self::Watch | Self::Livez | Self::Readyz | Self::Root => false,
+            Self::Watch | Self::Livez | Self::Readyz | Self::Metrics | Self::Root => false,
+        }
+    }
+
+    /// Its place in [`super::traffic::ROUTES`].
+    pub(super) const fn number(self) -> usize {
+        match self {
+            Self::Kv(_) => 0,
+            Self::Txn => 1,
+            Self::Watch => 2,
+            Self::Leader => 3,
+            Self::Peers => 4,
+            Self::AgentSelf => 5,
+            Self::AgentMembers => 6,
+            Self::AgentEmpty => 7,
+            Self::AgentVersion => 8,
+            Self::Acl(_) => 9,
+            Self::Livez => 10,
+            Self::Readyz => 11,
+            Self::Metrics => 12,
+            Self::Root => 13,
         }
     }
 
@@ -121,6 +145,7 @@ impl<'a> Route<'a> {
             Self::Acl(_) => Ok(acl::disabled()),
             Self::Livez => Ok(health::livez()),
             Self::Readyz => Ok(health::readyz(&call)),
+            Self::Metrics => Ok(metrics::get(&call)),
             Self::Root => Ok(Answer::text(
                 StatusCode::OK,
                 "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.",
@@ -131,4 +156,25 @@ impl<'a> Route<'a> {
 
 fn not_found(text: &'static str) -> Error {
     Error::new(StatusCode::NOT_FOUND, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::traffic;
+    use super::*;
+
+    #[test]
+    fn every_route_is_counted_under_its_own_name() {
+        for (number, name) in traffic::ROUTES.iter().enumerate() {
+            let path = match *name {
+                "/v1/acl" => "/v1/acl/tokens".to_owned(),
+                name => name.replace("{key}", "a"),
+            };
+            // The last name is what is no route.
+            match Route::of(path.as_bytes()) {
+                Ok(route) => assert_eq!(route.number(), number, "{name}"),
+                Err(_) => assert_eq!(number, traffic::ROUTES.len() - 1, "{name}"),
+            }
+        }
+    }
 }

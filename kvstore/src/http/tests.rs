@@ -483,3 +483,40 @@ async fn acls_are_off_and_say_so_and_any_token_will_do() {
         assert_eq!(store.ask_with(Door::Tcp, put).await.text(), "true", "{name}: {value}");
     }
 }
+
+#[tokio::test]
+async fn the_metrics_are_those_that_the_documentation_explains() {
+    let store = Fixture::new().await;
+    store.ask("PUT", "/v1/kv/a", "1").await;
+    store.ask("GET", "/v1/kv/a?index=1", "").await;
+    store.ask("GET", "/nope", "").await;
+
+    let got = store.ask("GET", "/metrics", "").await;
+
+    assert_eq!(got.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let rows = include_str!("../../../docs/metrics.md").lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        Some(format!("{} {}", cells.next()?.trim_end_matches('`'), cells.next()?))
+    });
+    let mut explained: Vec<String> = rows.collect();
+    let types = got.text().lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut shown: Vec<String> = types.map(str::to_owned).collect();
+    explained.sort();
+    shown.sort();
+    assert_eq!(shown, explained);
+    for sample in [
+        r#"keyway_http_requests_total{route="/v1/kv/{key}",method="PUT",code="200"} 1"#,
+        r#"keyway_http_requests_total{route="none",method="GET",code="404"} 1"#,
+        r#"keyway_http_request_duration_seconds_count{route="/v1/kv/{key}"} 1"#,
+        "keyway_revision 2",
+        "keyway_keys 1",
+        "keyway_leader_known 1",
+        "keyway_ready 1",
+    ] {
+        assert!(
+            got.text().lines().any(|line| line == sample),
+            "{sample}\n{}",
+            got.text()
+        );
+    }
+}
