@@ -371,7 +371,13 @@ fn the_size_of_a_store_is_not_the_memory_of_its_export_and_import() {
         home.write("one.json", "[{\"key\":\"k/0000000\"}]")?;
         let one = run_and_weigh(&server, home, "one", &["kv", "import", "one.json"]).await?;
         let import = run_and_weigh(&server, home, "import", &["kv", "import", "all.json"]).await?;
-        let export = run_and_weigh(&server, home, "export", &["kv", "export", "--out", "back.json"]).await?;
+        let export = run_and_weigh(
+            &server,
+            home,
+            "export",
+            &["kv", "export", "--out", "back.json", "--timeout", "2m"],
+        )
+        .await?;
 
         let same = std::process::Command::new("cmp")
             .args(["all.json", "back.json"])
