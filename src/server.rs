@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use kvapi::Address;
 use kvapi::problem::exit;
-use kvstore::config::{Config, SNAPSHOT_EVERY};
+use kvstore::config::{Config, Limits, SNAPSHOT_EVERY};
 
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -57,6 +57,15 @@ pub(crate) struct Server {
     /// Log entries after which a snapshot is made
     #[arg(long, value_name = "N", default_value_t = SNAPSHOT_EVERY, hide = true)]
     snapshot_every: u64,
+    /// The longest value
+    #[arg(long, value_name = "SIZE", default_value = "512KiB", value_parser = size)]
+    max_value_size: usize,
+    /// The most operations of a transaction
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_txn_ops: usize,
+    /// The longest body of a transaction; as long as a value may be if that is more
+    #[arg(long, value_name = "SIZE", default_value = "512KiB", value_parser = size)]
+    max_txn_size: usize,
     /// Host name, beside localhost, under which clients on this machine may ask; may be repeated
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
@@ -115,11 +124,21 @@ impl Server {
             join: self.join,
             insecure_listen: self.insecure_listen,
             allowed_hosts: self.allowed_host,
+            limits: Limits {
+                value_bytes: self.max_value_size,
+                txn_ops: self.max_txn_ops,
+                txn_bytes: self.max_txn_size,
+            },
             min_free: self.min_free,
             snapshot_every: self.snapshot_every,
             ..Config::new(data_dir)
         }
     }
+}
+
+/// A size that fits into memory's numbers.
+fn size(text: &str) -> Result<usize, String> {
+    usize::try_from(crate::size::parse(text)?).map_err(|e| e.to_string())
 }
 
 /// What the first line on stdout says, for programs that start a server and must find it.

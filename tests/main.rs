@@ -23,6 +23,7 @@ mod kv_read;
 mod kv_txn;
 mod kv_watch;
 mod kv_write;
+mod limits;
 mod server;
 mod watch;
 // The agent: one revision at a time, outages, the child.

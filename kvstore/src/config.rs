@@ -4,12 +4,68 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use kvapi::Address;
+use kvapi::types::MAX_VALUE_BYTES;
 
 /// See [`Config::min_free`]: four files of the log, or a good part of a snapshot.
 pub const MIN_FREE: u64 = 64 << 20;
 
 /// See [`Config::snapshot_every`].
 pub const SNAPSHOT_EVERY: u64 = 20_000;
+
+/// How much one write may bring.
+///
+/// A body is in memory whole, a transaction is one log entry, and a value is in memory for as long
+/// as it is the newest: so none of these may be raised beyond [`Limits::MOST`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest value, in bytes (Consul's `kv_max_value_size`).
+    pub value_bytes: usize,
+    /// The most operations of a transaction.
+    pub txn_ops: usize,
+    /// The longest body of a transaction, in bytes (Consul's `txn_max_req_len`). If a value may be
+    /// longer than this, a transaction may be as long.
+    pub txn_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            value_bytes: MAX_VALUE_BYTES,
+            txn_ops: 128,
+            txn_bytes: MAX_VALUE_BYTES,
+        }
+    }
+}
+
+impl Limits {
+    /// How far they can be raised: some of it must go into the room for waiting writes, and a
+    /// snapshot's block holds any row.
+    pub const MOST: Self = Self {
+        value_bytes: 16 << 20,
+        txn_ops: 16_384,
+        txn_bytes: 16 << 20,
+    };
+
+    /// The longest body of a transaction that is read.
+    #[must_use]
+    pub fn txn_body(&self) -> usize {
+        self.txn_bytes.max(self.value_bytes)
+    }
+
+    fn check(&self) -> Result<(), BadConfig> {
+        let most = Self::MOST;
+        for (flag, given, most) in [
+            ("--max-value-size", self.value_bytes, most.value_bytes),
+            ("--max-txn-ops", self.txn_ops, most.txn_ops),
+            ("--max-txn-size", self.txn_bytes, most.txn_bytes),
+        ] {
+            if given == 0 || given > most {
+                return Err(BadConfig::Limit { flag, given, most });
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Settings of a server. [`Config::check`] says what is wrong with them.
 #[derive(Debug, Clone)]
@@ -37,6 +93,7 @@ pub struct Config {
     pub min_free: u64,
     /// Log entries after which a snapshot is made.
     pub snapshot_every: u64,
+    pub limits: Limits,
 }
 
 /// What is wrong with the settings, and what to do.
@@ -56,6 +113,12 @@ pub enum BadConfig {
         "joining another server is not possible in this version, which runs one server a cluster; leave --join away"
     )]
     Join,
+    #[error("{flag} is {given}, and it can be from 1 to {most}; give less, or split what is written")]
+    Limit {
+        flag: &'static str,
+        given: usize,
+        most: usize,
+    },
 }
 
 impl Config {
@@ -74,6 +137,7 @@ impl Config {
             allowed_hosts: Vec::new(),
             min_free: MIN_FREE,
             snapshot_every: SNAPSHOT_EVERY,
+            limits: Limits::default(),
         }
     }
 
@@ -82,6 +146,7 @@ impl Config {
         if self.node_id == 0 {
             return Err(BadConfig::NodeZero);
         }
+        self.limits.check()?;
         if self.join.is_some() {
             return Err(BadConfig::Join);
         }
@@ -144,6 +209,27 @@ mod tests {
             listening_on("example.org:8500").check(),
             Err(BadConfig::NoAddress(_))
         ));
+    }
+
+    #[test]
+    fn limits_can_be_raised_so_far_and_no_further() {
+        let with = |limits| Config {
+            limits,
+            ..Config::new("/nowhere")
+        };
+        with(Limits::MOST).check().unwrap();
+        for limits in [
+            Limits {
+                value_bytes: Limits::MOST.value_bytes + 1,
+                ..Limits::default()
+            },
+            Limits {
+                txn_ops: 0,
+                ..Limits::default()
+            },
+        ] {
+            assert!(matches!(with(limits).check(), Err(BadConfig::Limit { .. })));
+        }
     }
 
     #[test]

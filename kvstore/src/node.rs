@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::{Batcher, ProposeError};
 use crate::clock;
 use crate::command::{Command, Reply};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::folder::Folder;
 use crate::http::traffic::Traffic;
 use crate::network::Network;
@@ -46,6 +46,7 @@ struct Inner {
     hub: Arc<Hub>,
     room: Room,
     traffic: Traffic,
+    limits: Limits,
     log_size: LogSize,
     started_ms: u64,
     stopping: CancellationToken,
@@ -104,6 +105,7 @@ impl Node {
             hub,
             room,
             traffic: Traffic::default(),
+            limits: config.limits,
             log_size,
             started_ms,
             stopping,
@@ -148,6 +150,12 @@ impl Node {
     #[must_use]
     pub fn room(&self) -> RoomStatus {
         self.inner.room.status()
+    }
+
+    /// How much one write may bring.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
     }
 
     /// Counts the requests of all doors.

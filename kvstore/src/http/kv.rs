@@ -1,7 +1,7 @@
 //! `/v1/kv/`: keys and lists. Source: Consul 1.22, as recorded in tests/golden.
 
 use http::StatusCode;
-use kvapi::types::{Entry, MAX_VALUE_BYTES};
+use kvapi::types::Entry;
 
 use super::answer::Answer;
 use super::blocking::{self, index_of};
@@ -101,7 +101,8 @@ pub(super) async fn put(call: &Call, path: &[u8], body: Incoming) -> Result {
     let key = key(&text)?;
     let PutParams { flags, condition } = PutParams::parse(&call.query)?;
     call.caller.may_write(&text)?;
-    let value = body::read(body, &call.headers, MAX_VALUE_BYTES, too_large).await?;
+    let limit = call.node.limits().value_bytes;
+    let value = body::read(body, &call.headers, limit, |length| too_large(length, limit)).await?;
     check_datacenter(&call.query)?;
     let cas = match condition {
         Condition::None => None,
@@ -147,13 +148,13 @@ fn common(call: &Call, path: &[u8]) -> Result<(ReadParams, String)> {
     Ok((params, key_text(path)?))
 }
 
-fn too_large(length: Option<u64>) -> String {
+fn too_large(length: Option<u64>, limit: usize) -> String {
     match length {
         Some(length) => format!(
-            "Request body({length} bytes) too large, max size: {MAX_VALUE_BYTES} bytes. \
+            "Request body({length} bytes) too large, max size: {limit} bytes. \
              See https://developer.hashicorp.com/docs/agent/config/config-files#kv_max_value_size."
         ),
-        None => format!("Request body too large. Max allowed is {MAX_VALUE_BYTES} bytes."),
+        None => format!("Request body too large. Max allowed is {limit} bytes."),
     }
 }
 

@@ -14,9 +14,7 @@ use super::error::Error;
 use super::go_json::{Json, parse};
 use super::golang::quote;
 use crate::command::Op;
-
-/// The most operations of a transaction.
-const MAX_OPS: usize = 128;
+use crate::config::Limits;
 
 /// Go takes any bits after the last whole byte.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -36,21 +34,29 @@ pub(super) struct RawOp {
 }
 
 /// Reads a body. Operations without content are counted, and left out.
-pub(super) fn decode(body: &[u8]) -> Result<Vec<RawOp>, Error> {
+pub(super) fn decode(body: &[u8], limits: Limits) -> Result<Vec<RawOp>, Error> {
     let refused = |what: String| Error::bad(format!("Failed to parse body: {what}"));
     let elements = match parse(body).map_err(refused)? {
         Json::Null => Vec::new(),
         Json::Array(elements) => elements,
         other => return Err(refused(mismatch(&other, "Go value", "api.TxnOps"))),
     };
-    let mut ops = Vec::new();
+    let mut ops: Vec<RawOp> = Vec::new();
     let count = elements.len();
     for element in elements {
         ops.extend(txn_op(element).map_err(refused)?);
     }
-    if count > MAX_OPS {
-        let text = format!("Transaction contains too many operations ({count} > {MAX_OPS})");
-        return Err(Error::new(http::StatusCode::PAYLOAD_TOO_LARGE, text));
+    let too_large = |text| Err(Error::new(http::StatusCode::PAYLOAD_TOO_LARGE, text));
+    let most = limits.txn_ops;
+    if count > most {
+        return too_large(format!("Transaction contains too many operations ({count} > {most})"));
+    }
+    let most = limits.value_bytes;
+    if let Some(op) = ops.iter().find(|op| op.value.len() > most) {
+        let (key, length) = (&op.key, op.value.len());
+        return too_large(format!(
+            "Value for key \"{key}\" is too large ({length} > {most} bytes)"
+        ));
     }
     Ok(ops)
 }
@@ -260,7 +266,7 @@ mod tests {
     use super::*;
 
     fn decoded(body: &str) -> Result<Vec<RawOp>, String> {
-        decode(body.as_bytes()).map_err(|e| e.text.into_owned())
+        decode(body.as_bytes(), Limits::default()).map_err(|e| e.text.into_owned())
     }
 
     #[track_caller]
@@ -324,16 +330,31 @@ mod tests {
     #[test]
     fn the_number_of_operations_is_bounded() {
         let body = |count| format!("[{}]", vec!["{}"; count].join(","));
-        assert!(decoded(&body(MAX_OPS)).is_ok());
+        assert!(decoded(&body(128)).is_ok());
         assert_eq!(
             decoded(&body(129)),
             Err("Transaction contains too many operations (129 > 128)".into())
         );
+        let few = Limits {
+            txn_ops: 1,
+            value_bytes: 2,
+            ..Limits::default()
+        };
+        let refused = |body: &str| decode(body.as_bytes(), few).unwrap_err().text.into_owned();
+        assert_eq!(refused("[{},{}]"), "Transaction contains too many operations (2 > 1)");
+        assert_eq!(
+            refused(r#"[{"KV":{"Verb":"set","Key":"k","Value":"YWJj"}}]"#),
+            "Value for key \"k\" is too large (3 > 2 bytes)"
+        );
+        assert!(decode(br#"[{"KV":{"Verb":"set","Key":"k","Value":"YWI="}}]"#, few).is_ok());
     }
 
     #[test]
     fn checks_before_the_state_name_every_operation_refused() {
-        let raw = decode(br#"[{"KV":{"Verb":"get"}},{"KV":{"Verb":"GET","Key":"a"}},{"KV":{"Verb":"get","Key":"a"}}]"#);
+        let raw = decode(
+            br#"[{"KV":{"Verb":"get"}},{"KV":{"Verb":"GET","Key":"a"}},{"KV":{"Verb":"get","Key":"a"}}]"#,
+            Limits::default(),
+        );
         let refused = check(raw.unwrap()).unwrap().unwrap_err();
         assert_eq!(
             refused,

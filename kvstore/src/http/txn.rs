@@ -2,7 +2,7 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use kvapi::types::{Entry, MAX_VALUE_BYTES, TxnError};
+use kvapi::types::{Entry, TxnError};
 use serde::Serialize;
 
 use super::answer::{Answer, Freshness};
@@ -19,8 +19,10 @@ use crate::state::State;
 /// Without an operation that writes it is a read, with what reads carry. 409 names the operations
 /// that failed; nothing was changed then.
 pub(super) async fn put(call: &Call, body: Incoming) -> Result {
-    let body = body::read(body, &call.headers, MAX_VALUE_BYTES, too_large).await?;
-    let raw = ops::decode(&body)?;
+    let limits = call.node.limits();
+    let most = limits.txn_body();
+    let body = body::read(body, &call.headers, most, |length| too_large(length, most)).await?;
+    let raw = ops::decode(&body, limits)?;
     drop(body);
     let writes = raw.iter().any(|op| ops::is_write(&op.verb));
     let params = if writes {
@@ -160,13 +162,13 @@ fn answer(call: &Call, result: std::result::Result<Vec<Entry>, Vec<Refused>>, re
     }
 }
 
-fn too_large(length: Option<u64>) -> String {
+fn too_large(length: Option<u64>, limit: usize) -> String {
     let body = length.map_or_else(
         || "Request body".to_owned(),
         |length| format!("Request body({length} bytes)"),
     );
     format!(
-        "{body} too large, max size: {MAX_VALUE_BYTES} bytes. \
+        "{body} too large, max size: {limit} bytes. \
          See https://developer.hashicorp.com/docs/agent/config/config-files#txn_max_req_len."
     )
 }
