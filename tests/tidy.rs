@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "kvstore/src/http/ops.rs",
     "kvstore/src/http/params.rs",
     "kvstore/src/http/path.rs",
+    "kvstore/src/http/slice.rs",
     "agent/src/core.rs",
     "agent/src/core",
     "agent/src/view.rs",

@@ -65,7 +65,7 @@ impl Command {
             Action::Delete { key, .. } => key.as_str().len(),
             Action::DeletePrefix { prefix } => prefix.len(),
             Action::Txn { ops } => ops.iter().map(Op::weight).sum(),
-            Action::Keep(_) => 0,
+            Action::Keep(_) | Action::Compact { .. } => 0,
         };
         FRAME + note + action
     }
@@ -116,6 +116,8 @@ pub enum Action {
     Txn { ops: Vec<Op> },
     /// Changes how much history is kept.
     Keep(Limits),
+    /// Forgets the history before a revision, which can be read itself.
+    Compact { revision: Revision },
 }
 
 /// One operation of a transaction. Consul's verbs, checked.

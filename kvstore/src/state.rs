@@ -8,6 +8,7 @@
 mod draft;
 mod entry;
 pub mod history;
+mod past;
 pub mod requests;
 pub mod rows;
 #[cfg(test)]
@@ -24,7 +25,8 @@ use kvapi::{Key, Revision};
 use crate::command::{Action, Command, Outcome, Reply};
 use draft::Draft;
 pub use entry::{Entry, Event};
-use history::History;
+use history::{History, Version};
+pub use past::Unreadable;
 use requests::{Known, Requests};
 use rows::{BadRow, Counters, Row, RowId, Table};
 use tombstones::Tombstones;
@@ -63,7 +65,7 @@ impl Default for State {
             own: Revision(1),
             at: 0,
             tombstones: Tombstones::default(),
-            history: History::with(crate::command::Limits::default(), Revision(1)),
+            history: History::with(crate::command::Limits::default(), Revision(1), Revision(1)),
             requests: Requests::default(),
         }
     }
@@ -110,13 +112,20 @@ impl State {
     }
 
     fn perform(&mut self, command: &Command, rows: &mut Vec<Row>) -> (Outcome, Option<Arc<Event>>) {
-        if let Action::Keep(limits) = &command.action {
-            self.history.keep(*limits, rows);
-            return (Outcome::Done(true), None);
+        match &command.action {
+            Action::Keep(limits) => {
+                self.history.keep(*limits, rows);
+                return (Outcome::Done(true), None);
+            }
+            Action::Compact { revision } => {
+                self.history.compact(self.revision.min(*revision), rows);
+                return (Outcome::Done(true), None);
+            }
+            _ => {}
         }
         let mut draft = Draft::new(&mut self.entries, self.revision.next());
         let outcome = draft.perform(&command.action);
-        let changes = draft.finish(&outcome);
+        let (changes, before) = draft.finish(&outcome);
         if changes.is_empty() {
             return (outcome, None);
         }
@@ -127,12 +136,12 @@ impl State {
             message: command.message.clone(),
             changes,
         });
-        self.take(&event, rows);
+        self.take(&event, &before, rows);
         (outcome, Some(event))
     }
 
     /// Takes the news of a revision into everything that is not the map itself.
-    fn take(&mut self, event: &Event, rows: &mut Vec<Row>) {
+    fn take(&mut self, event: &Event, before: &[Version], rows: &mut Vec<Row>) {
         self.revision = event.revision;
         for (key, entry) in &event.changes {
             if key.is_own() {
@@ -146,7 +155,7 @@ impl State {
                 None => self.tombstones.insert(key.clone(), event.revision, rows),
             }
         }
-        self.history.push(event, rows);
+        self.history.push(event, before, rows);
     }
 
     /// The last revision taken.
@@ -208,6 +217,14 @@ impl State {
         }
     }
 
+    /// The index that a part of a list reports, or a number about it: the newest change among all
+    /// settings, or among Keyway's own keys. It costs nothing and is never lower than the list's;
+    /// who waits behind it misses no change.
+    #[must_use]
+    pub fn index_of_page(&self, prefix: &str) -> Revision {
+        self.newest_change(prefix)
+    }
+
     /// The newest change of a setting, or of one of Keyway's own keys if `text` is among them.
     const fn newest_change_of(&self, own: bool) -> Revision {
         if own { self.own } else { self.settings }
@@ -253,6 +270,7 @@ impl State {
             limits: self.history.limits(),
             history_floor: self.history.floor(),
             tombstone_floor: self.tombstones.floor(),
+            history_whole: self.history.whole(),
         }
     }
 
@@ -289,7 +307,7 @@ impl State {
                     state.settings = row.settings;
                     state.own = row.own;
                     state.at = row.at;
-                    state.history = History::with(row.limits, row.history_floor);
+                    state.history = History::with(row.limits, row.history_floor, row.history_whole.min(row.revision));
                     state.tombstones = Tombstones::with(row.tombstone_floor);
                     counted = true;
                 }

@@ -120,6 +120,15 @@ impl Answer {
         self.with_number(header::REVISION, revision.0)
     }
 
+    /// Whether a page of a list has more behind it.
+    #[must_use]
+    pub(super) fn more(self, more: bool) -> Self {
+        if !more {
+            return self;
+        }
+        self.with(HeaderName::from_static(header::MORE), HeaderValue::from_static("true"))
+    }
+
     /// What Consul says with every read: how fresh it is.
     #[must_use]
     pub(super) fn freshness(self, freshness: Freshness) -> Self {
@@ -188,6 +197,7 @@ impl From<Error> for Answer {
             ),
             Kind::Close => answer.with(CONNECTION, HeaderValue::from_static("close")),
             Kind::Bare => Self::empty(error.status),
+            Kind::Oldest(revision) => answer.with_number(header::OLDEST, revision.0),
             Kind::Allow(methods) => answer.with(http::header::ALLOW, HeaderValue::from_static(methods)),
         }
     }

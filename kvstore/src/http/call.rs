@@ -40,6 +40,18 @@ impl Call {
         Ok(reply)
     }
 
+    /// Carries out a write that may as well happen twice: it leaves the same.
+    pub(super) async fn propose_anew(&self, action: Action) -> Result<()> {
+        let command = Command {
+            request: None,
+            author: None,
+            message: None,
+            action,
+        };
+        self.node.propose(command).await?;
+        Ok(())
+    }
+
     /// How fresh a read of this kind is.
     pub(super) fn freshness(&self, consistency: Consistency) -> Freshness {
         match consistency {

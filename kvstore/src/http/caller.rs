@@ -68,6 +68,15 @@ impl Caller {
         if allowed { Ok(()) } else { Err(Error::forbidden(text())) }
     }
 
+    pub(super) fn may_keep_history(&self) -> Result<(), Error> {
+        match self.door {
+            Door::Tcp | Door::Unix => Ok(()),
+            Door::AgentSocket => Err(Error::forbidden(
+                "the agent socket does not change how much history is kept; use the server's own address",
+            )),
+        }
+    }
+
     pub(super) fn may_write(&self, key_or_prefix: &str) -> Result<(), Error> {
         let allowed = match self.door {
             Door::Tcp | Door::Unix => true,

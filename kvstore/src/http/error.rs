@@ -5,10 +5,12 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
+use kvapi::Revision;
 use kvapi::key::BadKey;
 
 use crate::batch::ProposeError;
 use crate::read::ReadError;
+use crate::state::Unreadable;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) enum Kind {
     Bare,
     /// The methods that are allowed.
     Allow(&'static str),
+    /// The oldest revision that can be read.
+    Oldest(Revision),
 }
 
 impl Error {
@@ -59,6 +63,20 @@ impl Error {
     #[must_use]
     pub(super) fn kind(self, kind: Kind) -> Self {
         Self { kind, ..self }
+    }
+
+    /// Why a revision cannot be read.
+    pub(super) fn unreadable(revision: Revision, reason: Unreadable) -> Self {
+        match reason {
+            Unreadable::Gone { oldest } => Self::new(
+                StatusCode::GONE,
+                format!("revision {revision} is no longer kept; the oldest kept is {oldest}"),
+            )
+            .kind(Kind::Oldest(oldest)),
+            Unreadable::Ahead { newest } => Self::bad(format!(
+                "revision {revision} has not been taken yet; the newest is {newest}"
+            )),
+        }
     }
 
     fn no_leader() -> Self {

@@ -1,7 +1,10 @@
 //! `/v1/kv/`: keys and lists. Source: Consul 1.22, as recorded in tests/golden.
 
+use std::ops::Bound;
+
 use http::StatusCode;
 use kvapi::types::Entry;
+use serde::Serialize;
 
 use super::answer::Answer;
 use super::blocking::{self, index_of};
@@ -12,38 +15,91 @@ use super::golang::quote;
 use super::params::{
     Condition, DeleteParams, PutParams, ReadParams, check_datacenter, key, key_text, refuse_enterprise,
 };
+use super::slice::Slice;
 use crate::command::{Action, Outcome};
 use crate::state::State;
 use crate::watch::index::Pattern;
 
-/// `GET`: one key, or with `recurse` everything that begins with it, or with `keys` their names.
+/// `GET`: one key, or with `recurse` everything that begins with it, or with `keys` their names,
+/// or with `count` only how many there are.
 ///
 /// With `index` it waits. 404 and an empty body if there is nothing, but the root's keys are `[]`.
+/// With `revision` it is what was there then, with `limit` and `start_after` a part of the list.
 pub(super) async fn get(call: &Call, path: &[u8]) -> Result {
     let (params, text) = common(call, path)?;
     let names = call.query.has("keys");
-    let list = names || call.query.has("recurse");
+    let count = call.query.has("count");
+    let list = names || count || call.query.has("recurse");
     let what = if list {
         Pattern::Prefix(&text)
     } else {
         Pattern::Key(key(&text).map(|_| text.as_str())?)
     };
     check_datacenter(&call.query)?;
+    let slice = Slice::parse(&call.query, &text, list)?;
     call.caller.may_read(&text)?;
     let state = blocking::read(&call.node, &params, what).await?;
-    let answer = if names {
-        list_names(call, &state, &text)
+    if let Some(revision) = slice.revision.filter(|_| list) {
+        let readable = state.readable(&text, revision);
+        readable.map_err(|reason| Error::unreadable(revision, reason))?;
+    }
+    let answer = if count {
+        counted(call, state.count(&text, slice.revision))
+    } else if names {
+        list_names(call, &state, &text, &slice)
     } else if list {
-        let entries: Vec<Entry> = state.range(&text).map(|(key, entry)| entry.to_wire(key)).collect();
-        found(!entries.is_empty(), || Answer::json(&entries, call.pretty()))
+        list_entries(call, &state, &text, &slice)
     } else {
-        one(call, &state, &text)?
+        one(call, &state, &text, &slice)?
     };
-    Ok(answer.kv_meta(index_of(&state, what), call.freshness(params.consistency)))
+    let part = count || slice.is_page();
+    let answer = match slice.revision {
+        Some(revision) => answer.revision(revision),
+        None if part => answer.revision(state.revision()),
+        None => answer,
+    };
+    let index = match slice.revision {
+        Some(revision) => revision,
+        None if part => state.index_of_page(&text),
+        None => index_of(&state, what),
+    };
+    Ok(answer.kv_meta(index, call.freshness(params.consistency)))
 }
 
-fn one(call: &Call, state: &State, text: &str) -> Result {
-    let Some(entry) = state.get(text) else {
+fn counted(call: &Call, count: usize) -> Answer {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Counted {
+        count: usize,
+    }
+    Answer::json(&Counted { count }, call.pretty())
+}
+
+fn list_entries(call: &Call, state: &State, prefix: &str, slice: &Slice) -> Answer {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut more = false;
+    let start = slice.start_after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    for (key, entry) in state.walk(prefix, start, slice.revision) {
+        more = slice.limit == Some(entries.len());
+        if more {
+            break;
+        }
+        entries.push(entry.to_wire(key));
+    }
+    found(!entries.is_empty() || slice.start_after.is_some(), || {
+        Answer::json(&entries, call.pretty())
+    })
+    .more(more)
+}
+
+fn one(call: &Call, state: &State, text: &str, slice: &Slice) -> Result {
+    let entry = match slice.revision {
+        None => state.get(text),
+        Some(revision) => state
+            .get_at(&key(text)?, revision)
+            .map_err(|reason| Error::unreadable(revision, reason))?,
+    };
+    let Some(entry) = entry else {
         return Ok(Answer::empty(StatusCode::NOT_FOUND));
     };
     if call.query.has("raw") {
@@ -52,23 +108,29 @@ fn one(call: &Call, state: &State, text: &str) -> Result {
     Ok(Answer::json(&[entry.to_wire(&key(text)?)], call.pretty()))
 }
 
-fn list_names(call: &Call, state: &State, prefix: &str) -> Answer {
+fn list_names(call: &Call, state: &State, prefix: &str, slice: &Slice) -> Answer {
     let separator = call
         .query
         .bytes("separator")
         .or_else(|| call.query.bytes("seperator"))
         .unwrap_or_default();
     let mut names: Vec<String> = Vec::new();
-    for (key, _) in state.range(prefix) {
+    let mut more = false;
+    let start = slice.start_after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    for (key, _) in state.walk(prefix, start, slice.revision) {
         let name = cut(key.as_str(), prefix.len(), separator);
-        // Sorted, so those cut alike stand together.
-        if names.last() != Some(&name) {
-            names.push(name);
+        // Sorted, so those cut alike stand together; those of the page before may go on here.
+        if names.last() == Some(&name) || slice.start_after.as_ref() == Some(&name) {
+            continue;
         }
+        more = slice.limit == Some(names.len());
+        if more {
+            break;
+        }
+        names.push(name);
     }
-    found(!names.is_empty() || prefix.is_empty(), || {
-        Answer::json(&names, call.pretty())
-    })
+    let found_any = !names.is_empty() || prefix.is_empty() || slice.start_after.is_some();
+    found(found_any, || Answer::json(&names, call.pretty())).more(more)
 }
 
 /// The key up to and with the first separator behind the prefix. It cuts bytes, as Consul does.

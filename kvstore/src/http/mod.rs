@@ -8,10 +8,10 @@
 //! | --- | --- |
 //! | `route` | paths and methods |
 //! | [`traffic`], `metrics` | requests counted, and all numbers shown |
-//! | `kv`, `txn`, `status`, `agent`, `acl`, `watch`, `health` | the handlers |
+//! | `kv`, `txn`, `status`, `agent`, `acl`, `history`, `watch`, `health` | the handlers |
 //! | `blocking` | reads that wait for a change |
 //! | [`caller`] | who asks, and what that allows |
-//! | `params`, `ops`, `path` | what requests say, checked in Consul's order; pure |
+//! | `params`, `slice`, `ops`, `path` | what requests say, checked in Consul's order; pure |
 //! | `golang`, `go_json`, `json` | Go's ways of reading and writing; pure |
 //! | `answer`, [`body`], `error` | what goes out |
 
@@ -26,6 +26,7 @@ mod error;
 mod go_json;
 mod golang;
 mod health;
+mod history;
 mod json;
 mod kv;
 mod metrics;
@@ -33,6 +34,7 @@ mod ops;
 mod params;
 mod path;
 mod route;
+mod slice;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::body::Incoming;
 use super::call::Call;
 use super::error::Error;
-use super::{acl, agent, health, kv, metrics, path, status, txn, watch};
+use super::{acl, agent, health, history, kv, metrics, path, status, txn, watch};
 
 /// A path that is served, with what it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub(super) enum Route<'a> {
     Kv(&'a [u8]),
     /// `/v1/txn`
     Txn,
+    /// `/v1/history/KEY`
+    History(&'a [u8]),
+    /// `/v1/history`
+    HistoryLimits,
     /// `/v1/watch`
     Watch,
     /// `/v1/status/leader`
@@ -47,8 +51,12 @@ impl<'a> Route<'a> {
         if let Some(key) = path.strip_prefix(path::KV) {
             return Ok(Self::Kv(key));
         }
+        if let Some(key) = path.strip_prefix(b"/v1/history/") {
+            return Ok(Self::History(key));
+        }
         Ok(match path {
             b"/v1/txn" => Self::Txn,
+            b"/v1/history" => Self::HistoryLimits,
             b"/v1/watch" => Self::Watch,
             b"/v1/status/leader" => Self::Leader,
             b"/v1/status/peers" => Self::Peers,
@@ -78,6 +86,8 @@ impl<'a> Route<'a> {
             Self::Kv(_) => "OPTIONS,GET,PUT,DELETE",
             Self::Txn => "OPTIONS,PUT",
             Self::Watch => "OPTIONS,GET,POST",
+            Self::HistoryLimits => "OPTIONS,GET,PUT",
+            Self::History(_) => "OPTIONS,GET",
             Self::Acl(allow) => allow,
             Self::Leader
             | Self::Peers
@@ -92,7 +102,8 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Whether it is one of Consul's, whose answers carry what all of Consul's carry.
+    /// Whether its answers carry what all of Consul's carry: its own do, and a history, which may
+    /// be as long and is compressed like them.
     pub(super) const fn is_consuls(self) -> bool {
         match self {
             Self::Kv(_)
@@ -103,8 +114,9 @@ impl<'a> Route<'a> {
             | Self::AgentMembers
             | Self::AgentEmpty
             | Self::AgentVersion
+            | Self::History(_)
             | Self::Acl(_) => true,
-            Self::Watch | Self::Livez | Self::Readyz | Self::Metrics | Self::Root => false,
+            Self::HistoryLimits | Self::Watch | Self::Livez | Self::Readyz | Self::Metrics | Self::Root => false,
         }
     }
 
@@ -125,6 +137,8 @@ impl<'a> Route<'a> {
             Self::Readyz => 11,
             Self::Metrics => 12,
             Self::Root => 13,
+            Self::History(_) => 14,
+            Self::HistoryLimits => 15,
         }
     }
 
@@ -134,6 +148,9 @@ impl<'a> Route<'a> {
             Self::Kv(key) if *method == Method::DELETE => kv::delete(&call, key).await,
             Self::Kv(key) => kv::get(&call, key).await,
             Self::Txn => txn::put(&call, body).await,
+            Self::History(key) => history::get(&call, key).await,
+            Self::HistoryLimits if *method == Method::PUT => history::put(&call, body).await,
+            Self::HistoryLimits => history::limits(&call).await,
             Self::Watch if *method == Method::POST => watch::post(call, body).await,
             Self::Watch => watch::get(call).await,
             Self::Leader => Ok(status::leader(&call)),

@@ -520,3 +520,5 @@ async fn the_metrics_are_those_that_the_documentation_explains() {
         );
     }
 }
+
+mod past;

@@ -69,6 +69,10 @@ async fn watch(call: Call, request: WatchRequest) -> Result {
     let state = call.node.read(ReadMode::Linearizable).await?;
     let stopping = call.node.stopping().clone();
     let stream = match since {
+        // The hub may still have what was compacted; nobody is to build on that.
+        Some(since) if since < state.history().floor() && !subscription.patterns().wants_own() => {
+            Stream::compacted(subscription, since, &state, stopping)
+        }
         // A revision that we have not reached is of another cluster: that is the client's to judge.
         Some(since) if since <= state.revision() => Stream::since(subscription, since, stopping),
         _ => Stream::snapshot(subscription, &state, stopping),

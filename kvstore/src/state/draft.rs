@@ -8,6 +8,7 @@ use imbl::OrdMap;
 use kvapi::{Key, Revision};
 
 use super::entry::Entry;
+use super::history::Version;
 use crate::command::{Action, Op, Outcome};
 
 type Map = OrdMap<Key, Arc<Entry>>;
@@ -39,12 +40,13 @@ impl<'a> Draft<'a> {
                 Outcome::Done(true)
             }
             Action::Txn { ops } => self.txn(ops),
-            Action::Keep(_) => Outcome::Done(true),
+            Action::Keep(_) | Action::Compact { .. } => Outcome::Done(true),
         }
     }
 
-    /// Takes everything back if the command failed. Returns what is different, in key order.
-    pub(super) fn finish(self, outcome: &Outcome) -> Vec<(Key, Option<Arc<Entry>>)> {
+    /// Takes everything back if the command failed. Returns what is different, in key order, and
+    /// what was there before.
+    pub(super) fn finish(self, outcome: &Outcome) -> (Vec<(Key, Version)>, Vec<Version>) {
         if let Outcome::Failed(_) = outcome {
             for (key, entry) in self.before {
                 match entry {
@@ -52,16 +54,16 @@ impl<'a> Draft<'a> {
                     None => drop(self.map.remove(&key)),
                 }
             }
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         let map = self.map;
         self.before
-            .into_keys()
-            .map(|key| {
+            .into_iter()
+            .map(|(key, before)| {
                 let now = map.get(&key).cloned();
-                (key, now)
+                ((key, now), before)
             })
-            .collect()
+            .unzip()
     }
 
     /// `false` if the swap lost.

@@ -1,21 +1,27 @@
 //! The past: versions of keys, by revision.
 //!
 //! Kept are all versions of the newest `limits.revisions` revisions that changed a setting (the
-//! *window*), and the newest `limits.versions` versions of each key, and of all that no more than
-//! `limits.bytes`; what is oldest goes first. Keyway's own keys have no history. Every change
-//! is also a list of rows, so that the disk follows without looking.
+//! *window*), of each key the version that stood when the window began, and the newest
+//! `limits.versions` versions of each key, and of all that no more than `limits.bytes`; what is
+//! oldest goes first. Keyway's own keys have no history. Every change is also a list of rows, so
+//! that the disk follows without looking.
 //!
 //! By example, with `revisions: 2, versions: 1`:
 //!
 //! ```text
-//! r2 put a=1 | r3 put b=1 | r4 put a=2 | r5 put c=1     the window is r4, r5
-//! kept: b@3 (the newest of b), a@4, c@5                  a@2 is gone: not in the window, and
-//!                                                        one newer version of a is kept
+//! r2 put a=1 | r3 put b=1 | r4 put a=2 | r5 put c=1     the window is r4, r5, the floor r3
+//! kept: a@2 (stood at r3), b@3 (the newest of b), a@4, c@5
+//! r6 put b=2                                            the window is r5, r6, the floor r4
+//! kept: b@3 (stands at r4), a@4, c@5, b@6               a@2 is gone
 //! ```
 //!
 //! A watch can resume after any revision from [`History::floor`] on, because from there on every
-//! version of every key is kept.
+//! version of every key is kept. The state can be read at any revision from [`History::oldest`]
+//! on, which is the same unless `limits.bytes` cost some key the version that stood there. Of
+//! each key an unbroken run of its newest versions is kept, so older reads of one key may be
+//! possible too: past.rs.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -54,6 +60,9 @@ pub struct History {
     window: OrdMap<Revision, ()>,
     /// The last revision that has left the window.
     floor: Revision,
+    /// From here on no key lacks the version that stood, be the floor lower: raised where
+    /// `limits.bytes` took one away.
+    whole: Revision,
     /// Derived.
     bytes: u64,
 }
@@ -70,6 +79,16 @@ impl History {
     #[must_use]
     pub const fn floor(&self) -> Revision {
         self.floor
+    }
+
+    /// The oldest revision at which every key can be read.
+    #[must_use]
+    pub fn oldest(&self) -> Revision {
+        self.floor.max(self.whole)
+    }
+
+    pub(super) const fn whole(&self) -> Revision {
+        self.whole
     }
 
     /// Keys and values kept, in bytes.
@@ -90,6 +109,48 @@ impl History {
             .range((key.clone(), Revision(0))..=(key.clone(), Revision(u64::MAX)))
             .rev()
             .filter_map(|((key, revision), ())| Some((*revision, self.by_revision.get(&(*revision, key.clone()))?)))
+    }
+
+    /// The kept versions of a key that are older than `before`, newest first.
+    pub fn versions_before(&self, key: &Key, before: Revision) -> impl Iterator<Item = (Revision, &Version)> {
+        self.by_key
+            .range((key.clone(), Revision(0))..(key.clone(), before))
+            .rev()
+            .filter_map(|((key, revision), ())| Some((*revision, self.by_revision.get(&(*revision, key.clone()))?)))
+    }
+
+    /// The newest kept version of a key at or before `revision`, if there is one.
+    pub(super) fn version_at(&self, key: &Key, revision: Revision) -> Option<&Version> {
+        let ((_, found), ()) = self
+            .by_key
+            .range((key.clone(), Revision(0))..=(key.clone(), revision))
+            .next_back()?;
+        self.by_revision.get(&(*found, key.clone()))
+    }
+
+    /// The oldest kept version's revision of a key.
+    pub(super) fn first_of(&self, key: &Key) -> Option<Revision> {
+        let ((found, revision), ()) = self.by_key.range((key.clone(), Revision(0))..).next()?;
+        (found == key).then_some(*revision)
+    }
+
+    /// The first key, from `start` on, of which a version is kept.
+    pub(super) fn key_from(&self, start: Bound<&Key>) -> Option<&Key> {
+        let start = match start {
+            Bound::Included(key) => Bound::Included((key.clone(), Revision(0))),
+            Bound::Excluded(key) => Bound::Excluded((key.clone(), Revision(u64::MAX))),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        let ((key, _), ()) = self.by_key.range((start, Bound::Unbounded)).next()?;
+        Some(key)
+    }
+
+    /// Every kept change below `before`, the newest first.
+    pub fn before(&self, before: Revision) -> impl Iterator<Item = (Revision, &Arc<Record>)> {
+        self.records
+            .range(..before)
+            .rev()
+            .map(|(revision, record)| (*revision, record))
     }
 
     /// The settings changed after `revision`, oldest event first; `None` if not all are kept.
@@ -126,8 +187,19 @@ impl History {
         self.by_revision.get_min().map(|(id, _)| id)
     }
 
-    /// Takes the news of a revision, without Keyway's own keys.
-    pub(super) fn push(&mut self, event: &Event, rows: &mut Vec<Row>) {
+    /// Takes the news of a revision, without Keyway's own keys. `before` is what was there, of
+    /// every key that it changed.
+    pub(super) fn push(&mut self, event: &Event, before: &[Version], rows: &mut Vec<Row>) {
+        for ((key, _), before) in event.changes.iter().zip(before) {
+            if let Some(before) = before
+                && before.modify <= self.floor
+                && !key.is_own()
+                && !self.by_key.contains_key(&(key.clone(), before.modify))
+            {
+                // What stood until now was given up for its bytes, and the map forgets it too.
+                self.whole = event.revision;
+            }
+        }
         let mut changed = event.changes.iter().filter(|(key, _)| !key.is_own()).peekable();
         if changed.peek().is_none() {
             return;
@@ -160,7 +232,28 @@ impl History {
         self.shrink_bytes(rows);
     }
 
-    /// Versions of the key that are neither in the window nor among the newest go.
+    /// Forgets what no read at `revision` or later needs, whatever else would keep it.
+    pub(super) fn compact(&mut self, revision: Revision, rows: &mut Vec<Row>) {
+        while self.window.get_min().is_some_and(|(oldest, ())| *oldest <= revision) {
+            self.pass_oldest(rows);
+        }
+        self.floor = self.floor.max(revision);
+        let older: Vec<(Revision, Key)> = self
+            .by_revision
+            .range(..start_of(revision.next()))
+            .map(|(version, _)| version.clone())
+            .collect();
+        for (old, key) in older {
+            let stands = self.version_at(&key, revision).is_some_and(Option::is_some);
+            let newest_by_then = self.newest_by(&key, revision) == Some(old);
+            if !(stands && newest_by_then) {
+                self.remove(old, &key, rows);
+            }
+        }
+    }
+
+    /// Versions of the key that are neither in the window nor among the newest go, but for the
+    /// one that stands at the floor.
     fn drop_surplus(&mut self, key: &Key, rows: &mut Vec<Row>) {
         let keep = usize::try_from(self.limits.versions.max(1)).unwrap_or(usize::MAX);
         let surplus: Vec<Revision> = self
@@ -168,15 +261,14 @@ impl History {
             .range((key.clone(), Revision(0))..=(key.clone(), self.floor))
             .map(|((_, revision), ())| *revision)
             .collect();
-        if surplus.is_empty() {
-            return;
-        }
+        let Some(last) = surplus.last() else { return };
+        let stands = matches!(self.by_revision.get(&(*last, key.clone())), Some(Some(_)));
         let newer = self
             .by_key
             .range((key.clone(), self.floor.next())..=(key.clone(), Revision(u64::MAX)))
             .take(keep)
             .count();
-        let go = surplus.len().saturating_sub(keep - newer);
+        let go = surplus.len().saturating_sub((keep - newer).max(usize::from(stands)));
         for revision in surplus.into_iter().take(go) {
             self.remove(revision, key, rows);
         }
@@ -215,13 +307,23 @@ impl History {
                 self.pass_oldest(rows);
             }
             for key in self.keys_of(oldest) {
+                let stood = self.version_at(&key, oldest).is_some_and(Option::is_some);
                 self.remove(oldest, &key, rows);
+                if stood && let Some(next) = self.first_of(&key) {
+                    self.whole = self.whole.max(next);
+                }
             }
         }
     }
 
+    /// The newest kept version's revision of a key, of those at or before `revision`.
+    fn newest_by(&self, key: &Key, revision: Revision) -> Option<Revision> {
+        let range = (key.clone(), Revision(0))..=(key.clone(), revision);
+        self.by_key.range(range).next_back().map(|((_, found), ())| *found)
+    }
+
     /// The kept versions of one revision, in byte order of the keys.
-    fn versions_of(&self, revision: Revision) -> impl Iterator<Item = (&Key, &Version)> {
+    pub fn versions_of(&self, revision: Revision) -> impl Iterator<Item = (&Key, &Version)> {
         self.by_revision
             .range(start_of(revision)..start_of(revision.next()))
             .map(|((_, key), version)| (key, version))
@@ -269,10 +371,11 @@ impl History {
     }
 
     /// An empty history with these numbers, to be filled by [`History::restore`].
-    pub(super) fn with(limits: Limits, floor: Revision) -> Self {
+    pub(super) fn with(limits: Limits, floor: Revision, whole: Revision) -> Self {
         Self {
             limits,
             floor,
+            whole,
             ..Self::default()
         }
     }
@@ -295,7 +398,12 @@ fn weight(key: &Key, version: &Version) -> u64 {
     (key.as_str().len() + version.as_ref().map_or(0, |entry| entry.value.len())) as u64 + OVERHEAD
 }
 
-/// Where the versions of a revision begin: no key is smaller than a single NUL.
+/// Where the versions of a revision begin.
 fn start_of(revision: Revision) -> (Revision, Key) {
-    (revision, Key::new("\0").expect("it is neither empty nor long"))
+    (revision, smallest())
+}
+
+/// No key is smaller than a single NUL.
+pub(super) fn smallest() -> Key {
+    Key::new("\0").expect("it is neither empty nor long")
 }

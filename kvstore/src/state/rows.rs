@@ -73,6 +73,13 @@ pub struct Counters {
     pub limits: Limits,
     pub history_floor: Revision,
     pub tombstone_floor: Revision,
+    /// Rows from before there were reads of the past do not say: nothing is promised of that time.
+    #[serde(default = "unknown")]
+    pub history_whole: Revision,
+}
+
+const fn unknown() -> Revision {
+    Revision(u64::MAX)
 }
 
 /// One row, as it is from now on; without content it is to be deleted.

@@ -9,6 +9,7 @@ use crate::command::{Limits, Op, RequestId};
 
 mod agreement;
 pub(crate) mod model;
+mod past;
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -105,6 +106,7 @@ pub(crate) fn any_action() -> impl Strategy<Value = Action> {
         1 => prop::sample::select(&["", "a", "a/", "zz", "_keyway/"][..])
             .prop_map(|p| Action::DeletePrefix { prefix: p.into() }),
         3 => prop::collection::vec(any_op(), 0..5).prop_map(|ops| Action::Txn { ops }),
+        1 => (1..40_u64).prop_map(|revision| Action::Compact { revision: Revision(revision) }),
         1 => (1..8_u64, 1..4_u64, 200..2_000_u64)
             .prop_map(|(revisions, versions, bytes)| Action::Keep(Limits { revisions, versions, bytes })),
     ]
@@ -215,7 +217,7 @@ proptest! {
     fn history_keeps_what_its_limits_say(commands in any_commands()) {
         let limits = Limits { revisions: 5, versions: 2, bytes: u64::MAX };
         let fixed: Vec<_> = std::iter::once(command(Action::Keep(limits)))
-            .chain(commands.into_iter().filter(|c| !matches!(c.action, Action::Keep(_))))
+            .chain(commands.into_iter().filter(|c| !matches!(c.action, Action::Keep(_) | Action::Compact { .. })))
             .collect();
         let (state, events, _) = run(&fixed);
         let settings: Vec<_> = events
@@ -232,11 +234,14 @@ proptest! {
                 .filter(|(_, (_, changes))| changes.iter().any(|(k, _)| *k == name))
                 .map(|(n, (revision, _))| (n, *revision))
                 .collect();
+            let stood = all.iter().rev().find(|(n, _)| *n < window).filter(|(n, _)| {
+                settings[*n].1.iter().any(|(k, version)| *k == name && version.is_some())
+            });
             let expected: Vec<_> = all
                 .iter()
                 .rev()
                 .enumerate()
-                .filter(|(newer, (n, _))| *newer < 2 || *n >= window)
+                .filter(|(newer, (n, _))| *newer < 2 || *n >= window || stood.is_some_and(|(m, _)| m == n))
                 .map(|(_, (_, revision))| *revision)
                 .collect();
             let kept: Vec<_> = state.history().versions(&name).map(|(revision, _)| revision).collect();

@@ -52,6 +52,14 @@ impl Stream {
         stream
     }
 
+    /// Says that what came after `since` is no longer kept, and begins with everything in `view`.
+    #[must_use]
+    pub fn compacted(subscription: Subscription, since: Revision, view: &State, stopping: CancellationToken) -> Self {
+        let mut stream = Self::snapshot(subscription, view, stopping);
+        stream.ready.push_back(frame::compacted(since, view.history().floor()));
+        stream
+    }
+
     /// Begins after a revision.
     #[must_use]
     pub fn since(subscription: Subscription, revision: Revision, stopping: CancellationToken) -> Self {

@@ -198,6 +198,10 @@ impl Model {
                 self.limits = *limits;
                 Outcome::Done(true)
             }
+            Action::Compact { revision } => {
+                self.floor = self.floor.max(revision.0.min(self.revision()));
+                Outcome::Done(true)
+            }
         };
         if !matches!(outcome, Outcome::Failed(_)) && !work.touched.is_empty() {
             self.maps.push(work.map);
