@@ -200,6 +200,21 @@ impl Settings {
         }
     }
 
+    /// A client of another context's store, with nothing of this one's but the timeout.
+    pub(crate) fn client_of(&self, context: &str) -> Result<Client, Problem> {
+        let path = user_file("contexts.toml");
+        let contexts = path.map_or_else(|| Ok(Contexts::default()), |path| Contexts::load(&path))?;
+        let named = contexts.get(context)?;
+        let addresses = Address::parse_list(&named.addr).map_err(|e| Problem::new(exit::USAGE, e))?;
+        let token = match (&named.token, &named.token_file) {
+            (Some(token), _) if token == "-" => Some(token::ask(self.no_input)?),
+            (Some(token), _) => Some(token.clone()),
+            (None, Some(path)) => Some(token::read(path)?),
+            (None, None) => None,
+        };
+        Ok(Client::new(addresses, token, self.timeout))
+    }
+
     /// A client of the store.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.addresses.clone(), self.token.clone(), self.timeout)

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Exit, Server, holds, test};
+use crate::harness::{Exit, Keyway, Server, holds, test};
 
 #[test]
 fn a_get_waits_for_its_key() {
@@ -104,6 +104,36 @@ fn a_tree_shows_folders_and_values() {
         );
         server.kv(home, &["tree", "nowhere"]).await?.expect(1)?;
         server.kv(home, &["tree", "-L", "0"]).await?.expect(2)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn every_command_says_so_when_nobody_answers() {
+    test(async |home| {
+        for arguments in [
+            vec!["get", "k"],
+            vec!["get", "k", "--wait"],
+            vec!["put", "k", "1"],
+            vec!["put", "k", "1", "--if-value", "0"],
+            vec!["delete", "k"],
+            vec!["ls"],
+            vec!["tree"],
+            vec!["watch", "k"],
+            vec!["watch", "k", "--since", "10m"],
+            vec!["history", "k"],
+            vec!["diff", "a", "b"],
+            vec!["revert", "k", "--to", "2"],
+            vec!["txn", "--put", "a=1"],
+        ] {
+            let nobody = Keyway::new(home).addr("http://127.0.0.1:1").timeout("500ms");
+            let said = nobody
+                .run(&[&["kv", "-o", "json"], arguments.as_slice()].concat())
+                .await?;
+            let error = said.expect(6)?.error()?;
+            assert_eq!(error["exit_code"], 6, "{arguments:?}");
+            assert!(error["help"].as_array().is_some_and(|help| !help.is_empty()), "{error}");
+        }
         Ok(())
     });
 }

@@ -18,6 +18,16 @@ async fn begun(watch: &Program) -> anyhow::Result<()> {
     holds("the watch has begun", async || watch.log().contains("watching")).await
 }
 
+async fn keep(server: &Server, revisions: u64) -> anyhow::Result<()> {
+    let body = json!({"Revisions": revisions, "Versions": 1}).to_string();
+    let put = server
+        .client()
+        .send("PUT".parse()?, "/v1/history", body.into(), Default::default())
+        .await?;
+    anyhow::ensure!(put.status == 200, "{put:?}");
+    Ok(())
+}
+
 #[test]
 fn a_watch_shows_every_revision_over_a_cut_link() {
     test(async |home| {
@@ -49,6 +59,107 @@ fn a_watch_shows_every_revision_over_a_cut_link() {
         assert_eq!(values.cloned().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         let revisions: Vec<u64> = events.iter().filter_map(|event| event["revision"].as_u64()).collect();
         assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_missed_for_good_is_said_with_its_range() {
+    test(async |home| {
+        let mut server = Server::start(home).await?;
+        let link = Link::to(&server.address).await?;
+        server.put("k", "0").await?;
+        let start = |name: &str, flags: &[&str]| {
+            let arguments = [&["kv", "watch", "k"], flags].concat();
+            server.keyway(home).addr(&link.address).start(home, name, &arguments)
+        };
+        let text = start("text", &[])?;
+        let lines = start("lines", &["-o", "jsonl"])?;
+        let told = start("told", &["--", "sh", "-c", "cat >> told"])?;
+        for watch in [&text, &lines, &told] {
+            begun(watch).await?;
+        }
+        link.cut();
+        // The cut takes a moment, in which a revision may still pass.
+        for watch in [&text, &lines, &told] {
+            holds("it is cut off", async || watch.log().contains("no connection")).await?;
+        }
+        let seen = server.revision("k").await?;
+        for value in ["1", "2", "3"] {
+            server.put("k", value).await?;
+        }
+        keep(&server, 1).await?;
+        server.put("k", "4").await?;
+        // What a server has sent lately it remembers, until it is started again.
+        server.stop().await?;
+        server.restart(home).await?;
+        link.mend();
+
+        holds("the gap", async || text.output().contains("compacted")).await?;
+        holds("the state", async || text.output().contains("is k 4")).await?;
+        let (first, _) = text
+            .output()
+            .split_once('\n')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .unwrap_or_default();
+        assert!(
+            first.starts_with(&format!("compacted: revisions {} to ", seen + 1)),
+            "{first}"
+        );
+        holds("the state as JSON", async || events(&lines).len() == 2).await?;
+        let gap = &events(&lines)[0];
+        assert_eq!(
+            (&gap["event"], &gap["from_revision"]),
+            (&json!("compacted"), &json!(seen + 1))
+        );
+        assert!(gap["to_revision"].as_u64() > Some(seen), "{gap}");
+        assert_eq!(events(&lines)[1]["entries"][0]["value"], "4");
+        // The command gets the gap and the state together.
+        holds("the command is told", async || {
+            home.read("told").is_ok_and(|text| text.lines().count() == 2)
+        })
+        .await
+    });
+}
+
+#[test]
+fn a_watch_goes_on_from_a_revision_or_a_time() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("k", "1").await?;
+        let since = server.revision("k").await?.to_string();
+        server.put("k", "2").await?;
+        server.put("k", "3").await?;
+
+        let said = server
+            .kv(home, &["watch", "k", "--since", &since, "--once"])
+            .await?
+            .expect(0)?;
+        assert!(said.text().ends_with(" put k 2\n"), "{}", said.text());
+        let said = server
+            .kv(home, &["watch", "k", "--since", "1h", "--once"])
+            .await?
+            .expect(0)?;
+        assert!(said.text().ends_with(" put k 1\n"), "{}", said.text());
+        let said = server
+            .kv(home, &["watch", "k", "--initial", "--once", "-o", "jsonl"])
+            .await?
+            .expect(0)?;
+        assert_eq!(said.json()?["entries"][0]["value"], "3");
+        keep(&server, 1).await?;
+        server.put("k", "4").await?;
+        let said = server
+            .kv(home, &["watch", "k", "--since", "1h", "--once"])
+            .await?
+            .expect(0)?;
+        assert!(said.text().starts_with("compacted: revisions 1 to "), "{}", said.text());
+        assert!(said.text().ends_with(" is k 4\n"), "{}", said.text());
+
+        server.kv(home, &["watch"]).await?.expect(2)?;
+        server.kv(home, &["watch", "k", "--since", "then"]).await?.expect(2)?;
+        server.kv(home, &["watch", "k", "--debounce", "1s"]).await?.expect(2)?;
+        let nobody = server.keyway(home).addr("http://127.0.0.1:1").timeout("300ms");
+        nobody.run(&["kv", "watch", "k"]).await?.expect(6)?;
         Ok(())
     });
 }

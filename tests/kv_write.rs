@@ -50,6 +50,43 @@ fn a_put_on_a_condition_writes_only_if_it_holds() {
 }
 
 #[test]
+fn who_comes_too_late_is_told_who_was_faster_and_the_next_command_works() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("app/port", "80").await?;
+        let seen = server.revision("app/port").await?;
+        let theirs = ["put", "app/port", "8080", "--author", "alice@ci", "-m", "open 8080"];
+        server.kv(home, &theirs).await?.expect(0)?;
+        let now = server.revision("app/port").await?;
+
+        let mine = ["put", "app/port", "84 43", "--if-rev", &seen.to_string()];
+        let said = server.kv(home, &mine).await?.expect(5)?;
+
+        let what = format!("you expected revision {seen}, it is now {now} (alice@ci, ");
+        assert!(said.err.contains(&what), "{}", said.err);
+        assert!(said.err.contains("\"open 8080\""), "{}", said.err);
+        let diff = format!("keyway kv diff app/port --rev {seen}..{now}");
+        assert!(said.err.contains(&diff), "{}", said.err);
+        let again = said.err.lines().find_map(|line| line.split_once("go on with"));
+        let (_, again) = again.expect("it says how to go on");
+        let words = shlex::split(again.trim()).expect("it is quoted for a shell");
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        server.keyway(home).run(&words[1..]).await?.expect(0)?;
+        assert_eq!(value(&server, home, "app/port").await?, "84 43");
+
+        let mine = ["delete", "app/port", "--if-rev", &seen.to_string(), "-o", "json"];
+        let said = server.kv(home, &mine).await?.expect(5)?;
+        assert_eq!(said.error()?["exit_code"], 5);
+        assert_eq!(value(&server, home, "app/port").await?, "84 43");
+        server.kv(home, &["delete", "app/port"]).await?.expect(0)?;
+        let mine = ["put", "app/port", "1", "--if-rev", &seen.to_string()];
+        let said = server.kv(home, &mine).await?.expect(5)?;
+        assert!(said.err.contains("`app/port` is gone"), "{}", said.err);
+        Ok(())
+    });
+}
+
+#[test]
 fn a_dry_run_shows_what_would_change_and_changes_nothing() {
     test(async |home| {
         let server = Server::start(home).await?;

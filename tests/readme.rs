@@ -24,6 +24,9 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("keyway kv put web/server_name www.example.org", Tried::ToItsEnd),
     ("keyway kv get web/server_name", Tried::ToItsEnd),
     ("keyway kv ls -r web", Tried::ToItsEnd),
+    ("keyway kv history web/server_name", Tried::ToItsEnd),
+    ("keyway kv diff web/ --at 10m..", Tried::ToItsEnd),
+    ("keyway kv revert web/ --to 10m --dry-run", Tried::ToItsEnd),
     ("keyway agent render -t templates/nginx.conf.hbs", Tried::ToItsEnd),
     (
         "keyway agent run -t templates/nginx.conf.hbs:/etc/nginx/nginx.conf --check 'nginx -t -q -c {}' \

@@ -6,6 +6,7 @@ use kvapi::types::Change;
 use kvapi::{Consistency, Key, Problem, Revision};
 
 use super::past;
+use super::shown::plain;
 use super::target::Target;
 use crate::context::Context;
 use crate::output::moment;
@@ -85,7 +86,7 @@ fn told(key: &Key, expected: Expected, now: Option<Revision>, last: Option<&Chan
 
 /// Who made a change, when and why: ` (alice@ci, 12s ago, "open 8443")`.
 pub(super) fn by(change: &Change) -> String {
-    let author = change.author.clone();
+    let author = change.author.as_deref().map(plain);
     let message = change.message.as_ref().map(|message| format!("{message:?}"));
     let parts: Vec<String> = [author, Some(moment::ago(change.at)), message]
         .into_iter()

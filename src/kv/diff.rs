@@ -24,13 +24,17 @@ Examples:
   keyway kv diff app/ --at 1h..10m             what changed below app/ in those 50 minutes
   keyway kv diff staging/ production/          two folders, key by key
   keyway kv diff app/ @conf.d                  the store against the files in conf.d
-  keyway kv diff app/ @conf.d --exit-code      exit with 1 if they differ, for scripts")]
+  keyway kv diff app/ @conf.d --exit-code      exit with 1 if they differ, for scripts
+  keyway kv diff app/ --against production     the same prefix in another context's store")]
 pub(crate) struct Diff {
     /// Key; what ends in / is a prefix, and / alone is everything
     a: String,
     /// What to compare it with: a key, a prefix, or @FILE or @DIR
-    #[arg(required_unless_present_any = ["rev", "at"], conflicts_with_all = ["rev", "at"])]
+    #[arg(required_unless_present_any = ["rev", "at", "against"], conflicts_with_all = ["rev", "at", "against"])]
     b: Option<String>,
+    /// Compare with the same key or prefix in the store of another context
+    #[arg(long, value_name = "CONTEXT", conflicts_with_all = ["rev", "at"])]
+    against: Option<String>,
     /// Compare two revisions: N..M; N.. or N alone is up to now
     #[arg(long, value_name = "N..M", conflicts_with = "at")]
     rev: Option<Span<Number>>,
@@ -56,7 +60,7 @@ impl Diff {
                 }))?;
             }
             (Format::Jsonl, _) => found.iter().try_for_each(|one| out.json_line(&one.shown()))?,
-            (_, Layout::Names) => found.iter().try_for_each(|one| out.line(one.key))?,
+            (_, Layout::Names) => found.iter().try_for_each(|one| out.line(one.name()))?,
             _ => {
                 for one in &found {
                     let text = diff::painted(out.paint, &one.text());
@@ -95,6 +99,12 @@ impl Diff {
         }
         let b = self.b.as_deref().unwrap_or_default();
         let before = past::side(client, &a, None).await?.below(a.as_str());
+        if let Some(name) = &self.against {
+            let other = context.settings.client_of(name)?;
+            let mut after = past::side(&other, &a, None).await?.below(a.as_str());
+            after.root = format!("{name}:{a}");
+            return Ok((before, after));
+        }
         if let Some(path) = b.strip_prefix('@') {
             return Ok((before, files(Path::new(path), a.is_prefix())?));
         }

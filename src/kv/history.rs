@@ -7,7 +7,7 @@ use kvapi::problem::exit;
 use kvapi::types::{Change, KeyChange};
 use kvapi::{Client, Entry, Problem, Revision};
 
-use super::shown::{change_json, on_one_line};
+use super::shown::{change_json, on_one_line, plain};
 use super::side::{Side, differences};
 use super::target::Target;
 use crate::context::Context;
@@ -16,7 +16,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::Format;
 
 /// How many revisions are asked for at once.
-const PAGE: usize = 500;
+const PAGE: usize = 100;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -69,7 +69,8 @@ impl History {
                 for (i, change) in found.changes.iter().enumerate() {
                     let gap = if i == 0 { "" } else { "\n" };
                     let head = out.paint.bold(format_args!("revision {}", change.revision));
-                    let words = [Some(out.time(change.at)), change.author.clone(), change.message.clone()];
+                    let who = change.author.as_deref().map(plain);
+                    let words = [Some(out.time(change.at)), who, change.message.as_deref().map(plain)];
                     let words: Vec<String> = words.into_iter().flatten().collect();
                     out.line(format_args!("{gap}{head}  {}", words.join("  ")))?;
                     let text = diff::painted(out.paint, &before.diff(change));
@@ -140,14 +141,14 @@ impl History {
         let mut row = vec![
             change.revision.to_string(),
             at,
-            change.author.clone().unwrap_or_default(),
+            change.author.as_deref().map_or_else(String::new, plain),
             op(entry).to_owned(),
             entry.map_or_else(String::new, |entry| entry.value.len().to_string()),
         ];
         if target.is_prefix() {
-            row.push(one.key.clone());
+            row.push(plain(&one.key));
         }
-        row.push(change.message.clone().unwrap_or_default());
+        row.push(change.message.as_deref().map_or_else(String::new, plain));
         if self.values {
             row.push(entry.map_or_else(String::new, |entry| on_one_line(&entry.value)));
         }

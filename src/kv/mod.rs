@@ -85,3 +85,19 @@ impl Kv {
 fn key(text: &str) -> Result<Key, Problem> {
     Key::new(text).map_err(|e| Problem::new(exit::INVALID, e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_command_has_examples_that_fit_a_line() {
+        let tree = crate::cli::command();
+        let kv = tree.find_subcommand("kv").unwrap();
+        for command in kv.get_subcommands().filter(|command| command.get_name() != "help") {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Examples:\n  keyway kv "), "{}", command.get_name());
+            for line in help.lines() {
+                assert!(line.chars().count() <= 100, "{line}");
+            }
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! Reads of the past: keys as they were, and which revision a time stands for.
 
 use kvapi::client::At;
-use kvapi::problem::exit;
 use kvapi::types::Change;
 use kvapi::{Client, Consistency, Entry, Problem, Revision};
 
@@ -72,7 +71,7 @@ pub(super) async fn revision(client: &Client, target: &Target, when: When) -> Re
     at_time(client, target, at_ms).await?.map_err(|oldest| {
         let at = moment::utc(at_ms);
         let what = format!("what was there at {at} is no longer kept; the oldest revision kept is {oldest}");
-        let problem = Problem::new(exit::NO, what);
+        let problem = Problem::of(&kvapi::codes::COMPACTED, what);
         problem
             .help(format!("see what is kept with   keyway kv history {target}"))
             .into()

@@ -96,6 +96,11 @@ pub(super) fn on_one_line(value: &[u8]) -> String {
     }
 }
 
+/// A key, an author or a message on one line: anybody may have written them, and a terminal obeys what it reads.
+pub(super) fn plain(text: &str) -> String {
+    on_one_line(text.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

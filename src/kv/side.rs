@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kvapi::{Entry, Revision};
 use serde::Serialize;
 
-use super::shown::Value;
+use super::shown::{Value, plain};
 use crate::diff;
 
 /// A value and what is known of it.
@@ -65,7 +65,8 @@ impl Side {
     /// A name as the head of a diff has it.
     fn label(&self, name: &str) -> String {
         let tab = if self.note.is_empty() { "" } else { "\t" };
-        format!("{}{name}{tab}{}", self.root, self.note)
+        let name = plain(&format!("{}{name}", self.root));
+        format!("{name}{tab}{}", self.note)
     }
 }
 
@@ -148,10 +149,19 @@ impl<'a> Difference<'a> {
             mod_revision: version.revision,
         };
         ShownDifference {
-            key: self.key,
+            key: self.name(),
             op: self.op(),
             before: self.before.map(shown),
             after: self.after.map(shown),
+        }
+    }
+
+    /// The key; where two keys are compared, which have no name in common, the first of them.
+    pub(super) fn name(&self) -> &'a str {
+        if self.key.is_empty() {
+            &self.sides[0].root
+        } else {
+            self.key
         }
     }
 

@@ -8,7 +8,7 @@ use kvapi::problem::exit;
 use serde::Serialize;
 
 use super::folder::Folder;
-use super::shown::{Value, on_one_line};
+use super::shown::{Value, on_one_line, plain};
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::paint::Paint;
@@ -118,6 +118,7 @@ impl<'a> Branch<'a> {
         let children = self.children();
         let (turns, lasts) = (("├── ", "│   "), ("└── ", "    "));
         for (i, (name, child)) in children.iter().enumerate() {
+            let name = plain(name);
             let (turn, below) = if i + 1 == children.len() { lasts } else { turns };
             match child {
                 Child::Leaf(leaf) => {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use self::handler::Handler;
 use self::session::{Next, Session};
 use super::past;
-use super::shown::{Shown, change_json, on_one_line};
+use super::shown::{Shown, change_json, on_one_line, plain};
 use super::when::When;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -222,13 +222,13 @@ impl Teller<'_> {
             return self.table_rows(change);
         }
         for one in &change.changes {
-            let revision = change.revision;
+            let (revision, key) = (change.revision, plain(&one.key));
             match &one.entry {
                 Some(entry) => {
                     let value = on_one_line(&entry.value);
-                    self.out.line(format_args!("{revision} put {} {value}", one.key))?;
+                    self.out.line(format_args!("{revision} put {key} {value}"))?;
                 }
-                None => self.out.line(format_args!("{revision} delete {}", one.key))?,
+                None => self.out.line(format_args!("{revision} delete {key}"))?,
             }
         }
         Ok(())
@@ -237,14 +237,17 @@ impl Teller<'_> {
     /// `-o table`: with the time and who wrote it. What comes later is not known, so the columns are
     /// as wide as they usually have to be.
     fn table_rows(&mut self, change: &Change) -> Result<(), Failure> {
-        let author = change.author.as_deref().unwrap_or("-");
+        let author = change.author.as_deref().map_or_else(|| "-".into(), plain);
         for one in &change.changes {
             let (revision, time) = (change.revision, self.out.time(change.at));
             let (op, value) = match &one.entry {
                 Some(entry) => ("put", on_one_line(&entry.value)),
                 None => ("delete", "-".into()),
             };
-            let row = format!("{revision:<9}  {time:<10}  {author:<16}  {op:<6}  {}  {value}", one.key);
+            let row = format!(
+                "{revision:<9}  {time:<10}  {author:<16}  {op:<6}  {}  {value}",
+                plain(&one.key)
+            );
             self.out.line(row)?;
         }
         Ok(())
@@ -254,7 +257,8 @@ impl Teller<'_> {
         let revision = snapshot.revision;
         for entry in &snapshot.entries {
             let value = on_one_line(&entry.value);
-            self.out.line(format_args!("{revision} is {} {value}", entry.key))?;
+            self.out
+                .line(format_args!("{revision} is {} {value}", plain(&entry.key)))?;
         }
         Ok(())
     }

@@ -106,9 +106,10 @@ impl Said {
         serde_json::from_slice(&self.out).with_context(|| format!("no JSON: {}", self.text()))
     }
 
-    /// The error as one JSON document.
+    /// The error as one JSON document: the last line, behind what was said on the way.
     pub(crate) fn error(&self) -> anyhow::Result<serde_json::Value> {
-        serde_json::from_str(&self.err).with_context(|| format!("no JSON: {}", self.err))
+        let last = self.err.trim_end().lines().next_back().unwrap_or_default();
+        serde_json::from_str(last).with_context(|| format!("no JSON: {}", self.err))
     }
 
     /// Fails unless the exit code is `code`.
