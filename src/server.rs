@@ -66,6 +66,12 @@ pub(crate) struct Server {
     /// The longest body of a transaction; as long as a value may be if that is more
     #[arg(long, value_name = "SIZE", default_value = "512KiB", value_parser = size)]
     max_txn_size: usize,
+    /// Connections in all; those beyond get 503 (default: what open files allow, at most 65536)
+    #[arg(long, value_name = "N", value_parser = count)]
+    max_connections: Option<usize>,
+    /// Connections from one address; those beyond get 429 (default: 16384, or 7/8 of all)
+    #[arg(long, value_name = "N", value_parser = count)]
+    max_connections_per_client: Option<usize>,
     /// Host name, beside localhost, under which clients on this machine may ask; may be repeated
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
@@ -131,6 +137,8 @@ impl Server {
             },
             min_free: self.min_free,
             snapshot_every: self.snapshot_every,
+            max_connections: self.max_connections,
+            max_connections_per_client: self.max_connections_per_client,
             ..Config::new(data_dir)
         }
     }
@@ -139,6 +147,13 @@ impl Server {
 /// A size that fits into memory's numbers.
 fn size(text: &str) -> Result<usize, String> {
     usize::try_from(crate::size::parse(text)?).map_err(|e| e.to_string())
+
+/// A number of which none is no use.
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err("give a number from 1".into()),
+    }
 }
 
 /// What the first line on stdout says, for programs that start a server and must find it.

@@ -94,6 +94,10 @@ pub struct Config {
     /// Log entries after which a snapshot is made.
     pub snapshot_every: u64,
     pub limits: Limits,
+    /// Connections in all; `None` is as many as the open files allow.
+    pub max_connections: Option<usize>,
+    /// Connections from one address; `None` leaves an eighth to the others.
+    pub max_connections_per_client: Option<usize>,
 }
 
 /// What is wrong with the settings, and what to do.
@@ -138,6 +142,8 @@ impl Config {
             min_free: MIN_FREE,
             snapshot_every: SNAPSHOT_EVERY,
             limits: Limits::default(),
+            max_connections: None,
+            max_connections_per_client: None,
         }
     }
 

@@ -5,10 +5,13 @@
 //! [`serve`] ends in order: it takes no more, lets every connection finish its request, and
 //! returns when all are gone.
 
+mod paced;
+mod places;
+
 use std::convert::Infallible;
 use std::fs::Permissions;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,24 +19,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
-use hyper::rt::{Read, Write};
+use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kvapi::Address;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use crate::config::socket_addr;
-
-/// Connections of one listener, if the process may open that many files. Further ones wait to be
-/// accepted.
-pub const MAX_CONNECTIONS: usize = 65_536;
+pub use paced::Incoming;
+use paced::{Paced, Progress, Told};
+pub use places::{MAX_CONNECTIONS, MAX_PER_CLIENT, NoPlace, Place, Places};
 
 /// Files that are left for the store.
 const OTHER_FILES: usize = 512;
@@ -41,9 +43,15 @@ const OTHER_FILES: usize = 512;
 /// The longest head of a request. Room for a key of the greatest length, percent-encoded.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// How long a connection may be without a whole request head: longer than clients keep an idle
-/// one, so that they are the ones to close it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a connection may be without a request: longer than clients keep an idle one, so that
+/// they are the ones to close it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Connections without a place that are told so at a time. Further ones are just closed.
+const REFUSALS: usize = 64;
+
+/// How long somebody who is refused may take to hear it.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -133,9 +141,9 @@ impl Listener {
     async fn accept(&self) -> io::Result<Connection> {
         match &self.socket {
             Socket::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, client) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Connection::Tcp(stream))
+                Ok(Connection::Tcp(stream, client.ip()))
             }
             Socket::Unix(listener, _) => Ok(Connection::Unix(listener.accept().await?.0)),
         }
@@ -181,8 +189,17 @@ fn refused(address: &Address, source: io::Error) -> BindError {
 }
 
 enum Connection {
-    Tcp(TcpStream),
+    Tcp(TcpStream, IpAddr),
     Unix(UnixStream),
+}
+
+impl Connection {
+    const fn client(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(_, client) => Some(*client),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// What is known of a connection.
@@ -193,10 +210,11 @@ pub struct Peer {
 }
 
 /// Accepts and serves until `stopping`, then until every request under way has its answer.
-/// `close` cuts what is left. `service_for` is asked once for each connection.
+/// `close` cuts what is left. `service_for` is asked once for each connection that gets a place.
 pub async fn serve<S, B>(
     listener: Listener,
     service_for: impl Fn(&Peer) -> S,
+    places: Arc<Places>,
     stopping: CancellationToken,
     close: CancellationToken,
 ) where
@@ -205,30 +223,42 @@ pub async fn serve<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync,
 {
-    let places = Arc::new(Semaphore::new(max_connections()));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stopping.cancelled() => break,
-            accepted = accept_from(&listener, &places) => accepted,
+            accepted = accept_from(&listener) => accepted,
         };
-        let Some((connection, place)) = accepted else { continue };
+        let Some(connection) = accepted else { continue };
+        let place = match places.take(connection.client()) {
+            Ok(place) => place,
+            Err(reason) => {
+                if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        refuse(connection, reason).await;
+                        drop(turn);
+                    });
+                }
+                continue;
+            }
+        };
         let (stopping, close) = (stopping.clone(), close.clone());
         match connection {
-            Connection::Tcp(stream) => {
+            Connection::Tcp(stream, _) => {
                 let service = service_for(&Peer {
                     local: stream.local_addr().ok(),
                 });
                 connections.spawn(async move {
-                    converse(TokioIo::new(stream), service, stopping, close).await;
+                    converse(stream, service, stopping, close).await;
                     drop(place);
                 });
             }
             Connection::Unix(stream) => {
                 let service = service_for(&Peer { local: None });
                 connections.spawn(async move {
-                    converse(TokioIo::new(stream), service, stopping, close).await;
+                    converse(stream, service, stopping, close).await;
                     drop(place);
                 });
             }
@@ -239,9 +269,10 @@ pub async fn serve<S, B>(
     connections.wait().await;
 }
 
-/// As many as leave the store its files: a server without them could not even write its log. The
-/// usual limit of 1,024 open files is raised as far as the process may.
-fn max_connections() -> usize {
+/// As many connections as leave the store its files: a server without them could not even write its
+/// log. The usual limit of 1,024 open files is raised as far as the process may.
+#[must_use]
+pub fn max_connections() -> usize {
     let wanted = (MAX_CONNECTIONS + OTHER_FILES) as u64;
     let (mut files, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
     let raised = wanted.min(most);
@@ -252,11 +283,10 @@ fn max_connections() -> usize {
     files.saturating_sub(OTHER_FILES).clamp(64, MAX_CONNECTIONS)
 }
 
-/// The next connection, and its place among those that may be open.
-async fn accept_from(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Connection, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+/// The next connection.
+async fn accept_from(listener: &Listener) -> Option<Connection> {
     match listener.accept().await {
-        Ok(connection) => Some((connection, place)),
+        Ok(connection) => Some(connection),
         Err(e) => {
             // Out of file descriptors, or a client that has gone again: others will come.
             tracing::warn!("cannot accept a connection on {}: {e}", listener.address);
@@ -266,32 +296,81 @@ async fn accept_from(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Co
     }
 }
 
+/// Tells a client why it gets no place, and lets go.
+async fn refuse(connection: Connection, reason: NoPlace) {
+    let told = async {
+        match connection {
+            Connection::Tcp(stream, _) => tell(stream, reason).await,
+            Connection::Unix(stream) => tell(stream, reason).await,
+        }
+    };
+    // Who does not listen need not hear it.
+    let _ = clock::timeout(REFUSAL_TIMEOUT, told).await;
+}
+
+async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, reason: NoPlace) -> io::Result<()> {
+    stream.write_all(reason.response().as_bytes()).await?;
+    hear_out(&mut stream).await
+}
+
+/// Ends our side and reads the other to its end: a connection closed on unread bytes is reset, and the
+/// client would not see its answer.
+async fn hear_out(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    stream.shutdown().await?;
+    while stream.read(&mut [0; 4096]).await? > 0 {}
+    Ok(())
+}
+
 /// Serves one connection to its end.
-async fn converse<I, S, B>(io: I, service: S, stopping: CancellationToken, close: CancellationToken)
+async fn converse<I, S, B>(mut io: I, service: S, stopping: CancellationToken, close: CancellationToken)
 where
-    I: Read + Write + Unpin,
+    I: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes> + 'static,
     B::Error: std::error::Error + Send + Sync,
 {
+    // How a connection ends is the client's affair: its own side tells it. But one whose request could
+    // not be read has an answer on its way, and has perhaps not sent all of the request.
+    if exchange(&mut io, service, stopping, close)
+        .await
+        .is_err_and(|e| e.is_parse())
+    {
+        let _ = clock::timeout(REFUSAL_TIMEOUT, hear_out(&mut io)).await;
+    }
+}
+
+async fn exchange<I, S, B>(
+    io: I,
+    service: S,
+    stopping: CancellationToken,
+    close: CancellationToken,
+) -> Result<(), hyper::Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    let progress = Arc::new(Progress::default());
+    let io = TokioIo::new(Paced::new(io, Arc::clone(&progress)));
+    let service = Told { service, progress };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .title_case_headers(true)
         .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
-    // How a connection ends is the client's affair: its own side tells it.
     tokio::select! {
         biased;
-        () = close.cancelled() => return,
-        _ = connection.as_mut() => return,
+        () = close.cancelled() => return Ok(()),
+        ended = connection.as_mut() => return ended,
         () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         biased;
-        () = close.cancelled() => {}
-        _ = connection => {}
+        () = close.cancelled() => Ok(()),
+        ended = connection => ended,
     }
 }
 
@@ -299,9 +378,12 @@ where
 mod tests {
     use http_body_util::Full;
     use hyper::service::service_fn;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    fn places() -> Arc<Places> {
+        Places::new(64, None)
+    }
 
     async fn local() -> Listener {
         Listener::bind(&Address::Tcp("127.0.0.1:0".into())).await.unwrap()
@@ -366,7 +448,7 @@ mod tests {
                 })
             }
         };
-        let server = tokio::spawn(serve(listener, service, stopping.clone(), close));
+        let server = tokio::spawn(serve(listener, service, places(), stopping.clone(), close));
         let _idle = TcpStream::connect(&authority).await.unwrap();
         let mut busy = TcpStream::connect(&authority).await.unwrap();
         busy.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -400,7 +482,7 @@ mod tests {
                 })
             }
         };
-        let server = tokio::spawn(serve(listener, service, stopping.clone(), close.clone()));
+        let server = tokio::spawn(serve(listener, service, places(), stopping.clone(), close.clone()));
         let mut client = TcpStream::connect(&authority).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         asked.notified().await;

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Config;
+use crate::http::budget::Budgets;
 use crate::http::caller::Door;
 use crate::http::{self, Doors};
-use crate::net::Listener;
+use crate::net::{self, Listener, Places};
 use crate::node::Node;
 
 /// How long requests that are under way may take to end once the server stops.
@@ -49,11 +50,14 @@ impl Server {
             listeners.push((Door::AgentSocket, listener.for_everybody()?));
         }
         let node = Node::open(&config).await?;
+        let connections = connections(config.max_connections);
         let close = CancellationToken::new();
         let mut doors = JoinSet::new();
         let settings = Arc::new(Doors {
             node: node.clone(),
             allowed_hosts: config.allowed_hosts,
+            places: Places::new(connections, config.max_connections_per_client),
+            budgets: Budgets::default(),
         });
         for (door, listener) in listeners {
             doors.spawn(http::serve(listener, door, Arc::clone(&settings), close.clone()));
@@ -94,5 +98,17 @@ impl Server {
             self.doors.shutdown().await;
         }
         self.node.close().await
+    }
+}
+
+/// How many connections there may be: as many as are asked for, if the open files allow it.
+fn connections(asked: Option<usize>) -> usize {
+    let most = net::max_connections();
+    match asked {
+        Some(asked) if asked > most => {
+            tracing::warn!("{most} connections are possible, not {asked}: raise the limit of open files (ulimit -n)");
+            most
+        }
+        asked => asked.unwrap_or(most),
     }
 }

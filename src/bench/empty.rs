@@ -6,11 +6,10 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use kvapi::problem::exit;
 use kvapi::{Address, Problem};
-use kvstore::net::{Listener, serve};
+use kvstore::net::{Incoming, Listener, Places, max_connections, serve};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -37,6 +36,7 @@ impl Empty {
         let served = serve(
             listener,
             |_| service_fn(answer),
+            Places::new(max_connections(), None),
             stopping.clone(),
             CancellationToken::new(),
         );

@@ -14,15 +14,19 @@
 //! | `params`, `slice`, `ops`, `path` | what requests say, checked in Consul's order; pure |
 //! | `golang`, `go_json`, `json` | Go's ways of reading and writing; pure |
 //! | `answer`, [`body`], `error` | what goes out |
+//! | [`budget`] | how much of all that may be in memory at a time |
 
 mod acl;
 mod agent;
 mod answer;
 mod blocking;
 pub mod body;
+pub mod budget;
 mod call;
 pub mod caller;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod go_json;
 mod golang;
 mod health;
@@ -47,15 +51,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
 use hyper::service::service_fn;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::net::{self, Listener};
+use crate::net::{self, Listener, Places};
 use crate::node::Node;
 use answer::Answer;
 use body::{Body, Incoming};
+use budget::Budgets;
 use call::{Call, cluster_header};
 use caller::{Caller, Door, refuse_pages};
 use error::{Error, Kind};
@@ -68,25 +72,30 @@ pub struct Doors {
     pub node: Node,
     /// Names, beside addresses and `localhost`, under which clients on this machine may ask.
     pub allowed_hosts: Vec<String>,
+    /// Connections, over all doors.
+    pub places: Arc<Places>,
+    /// Bytes on their way, over all connections.
+    pub budgets: Budgets,
 }
 
 /// Serves a door until the node stops and every request under way has its answer; `close` cuts
 /// what is left.
 pub async fn serve(listener: Listener, door: Door, doors: Arc<Doors>, close: CancellationToken) {
     let stopping = doors.node.stopping().clone();
+    let places = Arc::clone(&doors.places);
     let service_for = |peer: &net::Peer| {
         let doors = Arc::clone(&doors);
         let local = peer.local.map(|addr| addr.ip());
-        service_fn(move |request: Request<hyper::body::Incoming>| {
+        service_fn(move |request: Request<net::Incoming>| {
             let doors = Arc::clone(&doors);
             // Boxed, since hyper keeps room for a handler in every connection, and most are idle.
             Box::pin(async move {
-                let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                let request = request.map(|body| Incoming::new(body, &doors.budgets.bodies));
                 Ok::<_, Infallible>(handle(&doors, door, local, request).await)
             })
         })
     };
-    net::serve(listener, service_for, stopping, close).await;
+    net::serve(listener, service_for, places, stopping, close).await;
 }
 
 /// One request, from any door. `local` is our end of a TCP connection.
@@ -107,6 +116,7 @@ async fn handle(doors: &Doors, door: Door, local: Option<IpAddr>, request: Reque
         Err(error) => error.into(),
     };
     let response = answer.into_response(gzip, &cluster_header(&doors.node));
+    let response = body::counted(response, &doors.budgets.answers);
     // What is asked to wait says nothing of how fast we are.
     let waits = uri.path() == "/v1/watch" || uri.query().is_some_and(|query| query.contains("index="));
     let took = (!waits).then(|| begun.elapsed());

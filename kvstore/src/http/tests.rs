@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use kvapi::sse::{Parser, SseEvent};
 use kvapi::types::{MAX_VALUE_BYTES, WatchEvent, header};
 
@@ -46,13 +46,15 @@ impl Fixture {
             doors: Arc::new(Doors {
                 node,
                 allowed_hosts: Vec::new(),
+                places: Places::new(1024, None),
+                budgets: Budgets::default(),
             }),
             _dir: dir,
         }
     }
 
     async fn send(&self, door: Door, request: Request<Bytes>) -> Response<Body> {
-        let request = request.map(|body| Full::new(body).map_err(|e| match e {}).boxed_unsync());
+        let request = request.map(|body| Incoming::new(Full::new(body), &self.doors.budgets.bodies));
         handle(&self.doors, door, Some(IpAddr::from([127, 0, 0, 1])), request).await
     }
 
