@@ -147,6 +147,7 @@ impl Server {
 /// A size that fits into memory's numbers.
 fn size(text: &str) -> Result<usize, String> {
     usize::try_from(crate::size::parse(text)?).map_err(|e| e.to_string())
+}
 
 /// A number of which none is no use.
 fn count(text: &str) -> Result<usize, String> {

@@ -26,8 +26,13 @@ mod kv_txn;
 mod kv_watch;
 mod kv_write;
 mod limits;
+mod million;
+mod overload;
 mod server;
+mod streams;
+mod waiters;
 mod watch;
+mod watchers;
 // The agent: one revision at a time, outages, the child.
 mod outage;
 mod supervision;

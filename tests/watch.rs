@@ -1,109 +1,12 @@
 //! `/v1/watch`: what a stream promises.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::body::Bytes;
+use kvapi::Revision;
 use kvapi::client::WriteOptions;
-use kvapi::sse::{Parser, SseEvent};
-use kvapi::types::{Change, Snapshot, TxnOp, WatchEvent};
-use kvapi::{Address, Revision};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use kvapi::types::TxnOp;
 
-use crate::harness::{Server, test};
-
-/// A stream, read event by event as it stands on the wire.
-struct Stream {
-    body: Incoming,
-    parser: Parser,
-    ready: Vec<SseEvent>,
-}
-
-impl Stream {
-    async fn get(server: &Server, query: &str, headers: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let mut request = hyper::Request::get(format!("/v1/watch?{query}"));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        Self::open(server, request.body(Full::default())?).await
-    }
-
-    async fn post(server: &Server, body: &str) -> anyhow::Result<Self> {
-        Self::open(
-            server,
-            hyper::Request::post("/v1/watch").body(Full::new(body.to_owned().into()))?,
-        )
-        .await
-    }
-
-    async fn open(server: &Server, mut request: hyper::Request<Full<Bytes>>) -> anyhow::Result<Self> {
-        let Address::Tcp(authority) = &server.address else {
-            anyhow::bail!("not a TCP address");
-        };
-        let (mut requests, connection) = http1::handshake(TokioIo::new(TcpStream::connect(authority).await?)).await?;
-        tokio::spawn(connection);
-        request.headers_mut().insert("host", authority.parse()?);
-        let response = requests.send_request(request).await?;
-        anyhow::ensure!(response.status() == 200, "{response:?}");
-        let kind = response.headers().get("content-type").context("no content type")?;
-        anyhow::ensure!(kind.to_str()?.starts_with("text/event-stream"), "{kind:?}");
-        Ok(Self {
-            body: response.into_body(),
-            parser: Parser::default(),
-            ready: Vec::new(),
-        })
-    }
-
-    async fn raw(&mut self) -> anyhow::Result<SseEvent> {
-        timeout(Duration::from_secs(15), async {
-            while self.ready.is_empty() {
-                let frame = self.body.frame().await.context("the stream ended")??;
-                self.ready = frame
-                    .data_ref()
-                    .map(|data| self.parser.push(data))
-                    .into_iter()
-                    .flatten()
-                    .collect();
-            }
-            Ok(self.ready.remove(0))
-        })
-        .await
-        .context("no event came")?
-    }
-
-    /// The next event that is not mere progress.
-    async fn next(&mut self) -> anyhow::Result<WatchEvent> {
-        loop {
-            let event = self.raw().await?;
-            match WatchEvent::parse(&event.name, &event.data)? {
-                None | Some(WatchEvent::Progress(_)) => {}
-                Some(found) => return Ok(found),
-            }
-        }
-    }
-
-    async fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
-        match self.next().await? {
-            WatchEvent::Snapshot(snapshot) => Ok(snapshot),
-            other => anyhow::bail!("not a snapshot: {other:?}"),
-        }
-    }
-
-    async fn change(&mut self) -> anyhow::Result<Change> {
-        match self.next().await? {
-            WatchEvent::Change(change) => Ok(change),
-            other => anyhow::bail!("not a change: {other:?}"),
-        }
-    }
-}
-
-fn keys(change: &Change) -> Vec<&str> {
-    change.changes.iter().map(|change| change.key.as_str()).collect()
-}
+use crate::harness::{Server, Stream, keys, test};
 
 #[test]
 fn the_first_event_is_everything_at_one_revision() {

@@ -9,7 +9,9 @@ mod link;
 mod process;
 mod program;
 mod record;
+mod resources;
 mod server;
+mod stream;
 mod test;
 
 pub(crate) use agent::Agent;
@@ -21,5 +23,7 @@ pub(crate) use link::Link;
 pub(crate) use process::{Process, by_environment, descendants};
 pub(crate) use program::{Exit, Program, binary, command};
 pub(crate) use record::Record;
+pub(crate) use resources::open_files;
 pub(crate) use server::{Options, Server};
+pub(crate) use stream::{Stream, keys};
 pub(crate) use test::{alone, long, test};
