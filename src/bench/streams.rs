@@ -50,10 +50,13 @@ struct Seen {
     events: AtomicUsize,
     goal: AtomicUsize,
     reached: Notify,
+    /// Bytes of the newest event.
+    bytes: AtomicUsize,
 }
 
 impl Seen {
-    fn one_more(&self) {
+    fn one_more(&self, bytes: usize) {
+        self.bytes.store(bytes, Ordering::Relaxed);
         if self.events.fetch_add(1, Ordering::SeqCst) + 1 == self.goal.load(Ordering::SeqCst) {
             self.reached.notify_one();
         }
@@ -82,6 +85,11 @@ impl Streams {
         }
         streams.all_saw().await?;
         Ok(streams)
+    }
+
+    /// Bytes of an event, as one of them saw the last.
+    pub(super) fn event_bytes(&self) -> usize {
+        self.seen.bytes.load(Ordering::Relaxed)
     }
 
     /// Announces one more event for each; call it before the write.
@@ -127,9 +135,10 @@ async fn stream(mut connection: Connection, scope: &Scope, seen: &Seen) -> Resul
     let mut parser = Parser::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| Problem::new(exit::UNAVAILABLE, e.to_string()))?;
-        for event in frame.data_ref().map(|data| parser.push(data)).unwrap_or_default() {
+        let data = frame.data_ref().cloned().unwrap_or_default();
+        for event in parser.push(&data) {
             if matches!(event.name.as_str(), "snapshot" | "change") {
-                seen.one_more();
+                seen.one_more(data.len());
             }
         }
     }
@@ -153,7 +162,7 @@ async fn block(mut connection: Connection, scope: &Scope, seen: &Seen) -> Result
         let now = index_of(&answer)?;
         if now != index {
             index = now;
-            seen.one_more();
+            seen.one_more(answer.body.len());
         }
     }
 }

@@ -68,6 +68,7 @@ impl Watch {
             ("one key", Scope::Key(round.key.clone())),
             ("one prefix", Scope::Prefix(format!("{FOLDER}watched/"))),
         ];
+        let mut event_bytes = 0;
         for (what, scope) in scopes {
             for &count in &self.streams {
                 target = target.renewed(&dir).await?;
@@ -77,14 +78,20 @@ impl Watch {
                 let mut streams = Streams::open(&target.address, way, &scope, count).await?;
                 let after = pid.and_then(resident_kib);
                 let (put, last) = round.watched(&target.address, &mut streams).await?;
+                let told = pid.and_then(resident_kib);
+                event_bytes = streams.event_bytes();
                 let each = |(before, after): (u64, u64)| after.saturating_sub(before) as f64 / count as f64;
                 let line = Line::new(format!("watchers of {what}")).with("watchers", count);
                 let line = line.latency("put_", &put).latency("last_", &last);
-                report.add(line.with("kib_each", before.zip(after).map(each)));
+                let line = line.with("kib_each", before.zip(after).map(each));
+                report.add(line.with("kib_each_told", before.zip(told).map(each)));
             }
         }
         let address = target.address.to_string();
         target.close().await?;
+        for &count in &self.streams {
+            yardsticks::sockets(&mut report, count, event_bytes, self.rounds).await?;
+        }
         yardsticks::disk(&mut report, &dir).await?;
         let way = if self.blocking { "blocking queries" } else { "streams" };
         let about = json!({"address": address, "way": way, "value_bytes": value_size, "rounds": self.rounds});
