@@ -21,22 +21,22 @@
 //! each key an unbroken run of its newest versions is kept, so older reads of one key may be
 //! possible too: past.rs.
 
+mod versions;
+
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use kvapi::{Key, Revision};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Event};
 use super::rows::Row;
 use crate::command::Limits;
-
-/// What a version counts for beside its key and value, in bytes.
-const OVERHEAD: u64 = 128;
+use versions::Versions;
+pub(super) use versions::smallest;
 
 /// When and by whom a revision was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub at: u64,
     pub author: Option<Arc<str>>,
@@ -50,21 +50,14 @@ pub type Version = Option<Arc<Entry>>;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     limits: Limits,
-    /// Every kept version, by revision: the order in which they go.
-    by_revision: OrdMap<(Revision, Key), Version>,
-    /// The same versions by key. Derived.
-    by_key: OrdMap<(Key, Revision), ()>,
-    records: OrdMap<Revision, Arc<Record>>,
-    /// The revisions of the window, those of which nothing is kept any more included. Derived
-    /// from the records: a revision of the window keeps its record.
-    window: OrdMap<Revision, ()>,
+    versions: Versions,
+    /// How many revisions are in the window. Every version of theirs is kept, so it is derived.
+    window: u64,
     /// The last revision that has left the window.
     floor: Revision,
     /// From here on no key lacks the version that stood, be the floor lower: raised where
     /// `limits.bytes` took one away.
     whole: Revision,
-    /// Derived.
-    bytes: u64,
 }
 
 impl History {
@@ -94,97 +87,82 @@ impl History {
     /// Keys and values kept, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.versions.bytes()
     }
 
     /// When and by whom a revision was made, while it is kept.
     #[must_use]
     pub fn record(&self, revision: Revision) -> Option<&Arc<Record>> {
-        self.records.get(&revision)
+        self.versions.record(revision)
     }
 
     /// The kept versions of a key, newest first.
     pub fn versions(&self, key: &Key) -> impl Iterator<Item = (Revision, &Version)> {
-        self.by_key
-            .range((key.clone(), Revision(0))..=(key.clone(), Revision(u64::MAX)))
-            .rev()
-            .filter_map(|((key, revision), ())| Some((*revision, self.by_revision.get(&(*revision, key.clone()))?)))
+        self.versions_before(key, Revision(u64::MAX))
     }
 
     /// The kept versions of a key that are older than `before`, newest first.
     pub fn versions_before(&self, key: &Key, before: Revision) -> impl Iterator<Item = (Revision, &Version)> {
-        self.by_key
-            .range((key.clone(), Revision(0))..(key.clone(), before))
-            .rev()
-            .filter_map(|((key, revision), ())| Some((*revision, self.by_revision.get(&(*revision, key.clone()))?)))
+        let key = key.clone();
+        let revisions = self.versions.of_key(&key, ..before).rev();
+        revisions.filter_map(move |revision| Some((revision, self.versions.get(revision, &key)?)))
     }
 
     /// The newest kept version of a key at or before `revision`, if there is one.
     pub(super) fn version_at(&self, key: &Key, revision: Revision) -> Option<&Version> {
-        let ((_, found), ()) = self
-            .by_key
-            .range((key.clone(), Revision(0))..=(key.clone(), revision))
-            .next_back()?;
-        self.by_revision.get(&(*found, key.clone()))
+        self.versions.get(self.newest_by(key, revision)?, key)
     }
 
     /// The oldest kept version's revision of a key.
     pub(super) fn first_of(&self, key: &Key) -> Option<Revision> {
-        let ((found, revision), ()) = self.by_key.range((key.clone(), Revision(0))..).next()?;
-        (found == key).then_some(*revision)
+        self.versions.of_key(key, ..).next()
     }
 
     /// The first key, from `start` on, of which a version is kept.
     pub(super) fn key_from(&self, start: Bound<&Key>) -> Option<&Key> {
-        let start = match start {
-            Bound::Included(key) => Bound::Included((key.clone(), Revision(0))),
-            Bound::Excluded(key) => Bound::Excluded((key.clone(), Revision(u64::MAX))),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let ((key, _), ()) = self.by_key.range((start, Bound::Unbounded)).next()?;
-        Some(key)
+        self.versions.key_from(start)
     }
 
     /// Every kept change below `before`, the newest first.
     pub fn before(&self, before: Revision) -> impl Iterator<Item = (Revision, &Arc<Record>)> {
-        self.records
-            .range(..before)
-            .rev()
-            .map(|(revision, record)| (*revision, record))
+        self.versions.records_before(before)
     }
 
     /// The settings changed after `revision`, oldest event first; `None` if not all are kept.
     #[must_use]
     pub fn since(&self, revision: Revision) -> Option<impl Iterator<Item = Event> + '_> {
         (revision >= self.floor).then(|| {
-            self.records.range(revision.next()..).map(|(revision, record)| Event {
-                revision: *revision,
-                at: record.at,
-                author: record.author.clone(),
-                message: record.message.clone(),
-                changes: self
-                    .versions_of(*revision)
-                    .map(|(key, version)| (key.clone(), version.clone()))
-                    .collect(),
-            })
+            self.versions
+                .records_from(revision.next())
+                .map(|(revision, record)| Event {
+                    revision,
+                    at: record.at,
+                    author: record.author.clone(),
+                    message: record.message.clone(),
+                    changes: self
+                        .versions_of(revision)
+                        .map(|(key, version)| (key.clone(), version.clone()))
+                        .collect(),
+                })
         })
     }
 
     /// The kept versions from one on, in the order of revisions and keys.
     pub fn versions_from(&self, start: (Revision, Key)) -> impl Iterator<Item = (&(Revision, Key), &Version)> {
-        self.by_revision.range(start..)
+        self.versions.from(start)
     }
 
     /// What a revision made of a key, while it is kept.
     #[must_use]
     pub fn version(&self, revision: Revision, key: &Key) -> Option<&Version> {
-        self.by_revision.get(&(revision, key.clone()))
+        self.versions.get(revision, key)
     }
 
     /// The first kept version.
     #[must_use]
     pub fn first(&self) -> Option<&(Revision, Key)> {
-        self.by_revision.get_min().map(|(id, _)| id)
+        let (id, _) = self.versions.from((Revision(0), smallest())).next()?;
+        Some(id)
     }
 
     /// Takes the news of a revision, without Keyway's own keys. `before` is what was there, of
@@ -194,7 +172,7 @@ impl History {
             if let Some(before) = before
                 && before.modify <= self.floor
                 && !key.is_own()
-                && !self.by_key.contains_key(&(key.clone(), before.modify))
+                && self.versions.get(before.modify, key).is_none()
             {
                 // What stood until now was given up for its bytes, and the map forgets it too.
                 self.whole = event.revision;
@@ -210,11 +188,11 @@ impl History {
             message: event.message.clone(),
         });
         rows.push(Row::Record(event.revision, Some(Arc::clone(&record))));
-        self.records.insert(event.revision, record);
-        self.window.insert(event.revision, ());
+        self.window += 1;
         for (key, version) in changed {
             rows.push(Row::Version(event.revision, key.clone(), Some(version.clone())));
-            self.insert(event.revision, key.clone(), version.clone());
+            self.versions
+                .insert(event.revision, key.clone(), version.clone(), Arc::clone(&record));
             self.drop_surplus(key, rows);
         }
         self.shrink_window(rows);
@@ -225,8 +203,7 @@ impl History {
     pub(super) fn keep(&mut self, limits: Limits, rows: &mut Vec<Row>) {
         self.limits = limits;
         self.shrink_window(rows);
-        let keys: std::collections::BTreeSet<Key> = self.by_key.keys().map(|(key, _)| key.clone()).collect();
-        for key in keys {
+        for key in self.versions.keys() {
             self.drop_surplus(&key, rows);
         }
         self.shrink_bytes(rows);
@@ -234,15 +211,11 @@ impl History {
 
     /// Forgets what no read at `revision` or later needs, whatever else would keep it.
     pub(super) fn compact(&mut self, revision: Revision, rows: &mut Vec<Row>) {
-        while self.window.get_min().is_some_and(|(oldest, ())| *oldest <= revision) {
+        while self.versions.after(self.floor).is_some_and(|oldest| oldest <= revision) {
             self.pass_oldest(rows);
         }
         self.floor = self.floor.max(revision);
-        let older: Vec<(Revision, Key)> = self
-            .by_revision
-            .range(..start_of(revision.next()))
-            .map(|(version, _)| version.clone())
-            .collect();
+        let older: Vec<(Revision, Key)> = self.versions.up_to(revision).cloned().collect();
         for (old, key) in older {
             let stands = self.version_at(&key, revision).is_some_and(Option::is_some);
             let newest_by_then = self.newest_by(&key, revision) == Some(old);
@@ -256,18 +229,10 @@ impl History {
     /// one that stands at the floor.
     fn drop_surplus(&mut self, key: &Key, rows: &mut Vec<Row>) {
         let keep = usize::try_from(self.limits.versions.max(1)).unwrap_or(usize::MAX);
-        let surplus: Vec<Revision> = self
-            .by_key
-            .range((key.clone(), Revision(0))..=(key.clone(), self.floor))
-            .map(|((_, revision), ())| *revision)
-            .collect();
+        let surplus: Vec<Revision> = self.versions.of_key(key, ..=self.floor).collect();
         let Some(last) = surplus.last() else { return };
-        let stands = matches!(self.by_revision.get(&(*last, key.clone())), Some(Some(_)));
-        let newer = self
-            .by_key
-            .range((key.clone(), self.floor.next())..=(key.clone(), Revision(u64::MAX)))
-            .take(keep)
-            .count();
+        let stands = matches!(self.versions.get(*last, key), Some(Some(_)));
+        let newer = self.versions.of_key(key, self.floor.next()..).take(keep).count();
         let go = surplus.len().saturating_sub((keep - newer).max(usize::from(stands)));
         for revision in surplus.into_iter().take(go) {
             self.remove(revision, key, rows);
@@ -275,32 +240,28 @@ impl History {
     }
 
     fn shrink_window(&mut self, rows: &mut Vec<Row>) {
-        while self.window.len() as u64 > self.limits.revisions.max(1) {
+        while self.window > self.limits.revisions.max(1) {
             self.pass_oldest(rows);
         }
     }
 
     /// The oldest revision leaves the window.
     fn pass_oldest(&mut self, rows: &mut Vec<Row>) {
-        let Some(oldest) = self.window.get_min().map(|(revision, ())| *revision) else {
+        let Some(oldest) = self.versions.after(self.floor) else {
             return;
         };
-        self.window.remove(&oldest);
+        self.window -= 1;
         self.floor = oldest;
         for key in self.keys_of(oldest) {
             self.drop_surplus(&key, rows);
         }
-        self.drop_record_if_empty(oldest, rows);
     }
 
     /// The oldest versions go, whatever else would keep them. The newest revision always stays.
     fn shrink_bytes(&mut self, rows: &mut Vec<Row>) {
-        while self.bytes > self.limits.bytes {
-            let Some(((oldest, _), _)) = self.by_revision.get_min() else {
-                return;
-            };
-            let oldest = *oldest;
-            if self.records.get_max().is_none_or(|(newest, _)| *newest == oldest) {
+        while self.bytes() > self.limits.bytes {
+            let Some(oldest) = self.versions.oldest() else { return };
+            if self.versions.newest() == Some(oldest) {
                 return;
             }
             while self.floor < oldest {
@@ -318,55 +279,37 @@ impl History {
 
     /// The newest kept version's revision of a key, of those at or before `revision`.
     fn newest_by(&self, key: &Key, revision: Revision) -> Option<Revision> {
-        let range = (key.clone(), Revision(0))..=(key.clone(), revision);
-        self.by_key.range(range).next_back().map(|((_, found), ())| *found)
+        self.versions.of_key(key, ..=revision).next_back()
     }
 
     /// The kept versions of one revision, in byte order of the keys.
     pub fn versions_of(&self, revision: Revision) -> impl Iterator<Item = (&Key, &Version)> {
-        self.by_revision
-            .range(start_of(revision)..start_of(revision.next()))
-            .map(|((_, key), version)| (key, version))
+        self.versions.of(revision)
     }
 
     fn keys_of(&self, revision: Revision) -> Vec<Key> {
         self.versions_of(revision).map(|(key, _)| key.clone()).collect()
     }
 
-    fn insert(&mut self, revision: Revision, key: Key, version: Version) {
-        self.bytes += weight(&key, &version);
-        self.by_key.insert((key.clone(), revision), ());
-        self.by_revision.insert((revision, key), version);
-    }
-
     fn remove(&mut self, revision: Revision, key: &Key, rows: &mut Vec<Row>) {
-        if let Some(version) = self.by_revision.remove(&(revision, key.clone())) {
-            self.by_key.remove(&(key.clone(), revision));
-            self.bytes -= weight(key, &version);
+        if self.versions.remove(revision, key) {
             rows.push(Row::Version(revision, key.clone(), None));
-            self.drop_record_if_empty(revision, rows);
-        }
-    }
-
-    fn drop_record_if_empty(&mut self, revision: Revision, rows: &mut Vec<Row>) {
-        if revision <= self.floor
-            && self.versions_of(revision).next().is_none()
-            && self.records.remove(&revision).is_some()
-        {
-            rows.push(Row::Record(revision, None));
+            if self.versions.record(revision).is_none() {
+                rows.push(Row::Record(revision, None));
+            }
         }
     }
 
     /// Every version and record as rows, in order.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> + '_ {
         let versions = self
-            .by_revision
-            .iter()
+            .versions
+            .from((Revision(0), smallest()))
             .map(|((revision, key), version)| Row::Version(*revision, key.clone(), Some(version.clone())));
         let records = self
-            .records
-            .iter()
-            .map(|(revision, record)| Row::Record(*revision, Some(Arc::clone(record))));
+            .versions
+            .records_from(Revision(0))
+            .map(|(revision, record)| Row::Record(revision, Some(Arc::clone(record))));
         versions.chain(records)
     }
 
@@ -382,28 +325,16 @@ impl History {
 
     /// Puts back what [`History::rows`] gave.
     pub(super) fn restore(&mut self, revision: Revision, key: Key, version: Version) {
-        self.insert(revision, key, version);
-    }
-
-    /// Puts back what [`History::rows`] gave.
-    pub(super) fn restore_record(&mut self, revision: Revision, record: Arc<Record>) {
-        if revision > self.floor {
-            self.window.insert(revision, ());
+        let record = self.versions.record(revision).cloned();
+        if record.is_none() && revision > self.floor {
+            self.window += 1;
         }
-        self.records.insert(revision, record);
+        self.versions.insert(revision, key, version, record.unwrap_or_default());
     }
-}
 
-fn weight(key: &Key, version: &Version) -> u64 {
-    (key.as_str().len() + version.as_ref().map_or(0, |entry| entry.value.len())) as u64 + OVERHEAD
-}
-
-/// Where the versions of a revision begin.
-fn start_of(revision: Revision) -> (Revision, Key) {
-    (revision, smallest())
-}
-
-/// No key is smaller than a single NUL.
-pub(super) fn smallest() -> Key {
-    Key::new("\0").expect("it is neither empty nor long")
+    /// Puts back what [`History::rows`] gave, whether some of the revision's versions are there
+    /// already or all.
+    pub(super) fn restore_record(&mut self, revision: Revision, record: &Arc<Record>) {
+        self.versions.set_record(revision, record);
+    }
 }

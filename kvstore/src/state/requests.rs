@@ -81,15 +81,16 @@ impl Requests {
 
     /// Forgets what is too old at `now`, or too much.
     pub(super) fn expire(&mut self, now: u64, rows: &mut Vec<Row>) {
-        while let Some((order, id)) = self.by_order.get_min().cloned() {
+        while let Some((order, id)) = self.by_order.get_min() {
             let old = self
                 .by_id
-                .get(&id)
+                .get(id)
                 .is_none_or(|remembered| remembered.at + KEPT_MS < now);
             let many = self.by_id.len() > KEPT || (self.bytes > KEPT_BYTES && self.by_id.len() > 1);
             if !old && !many {
                 return;
             }
+            let (order, id) = (*order, id.clone());
             self.by_order.remove(&order);
             if let Some(remembered) = self.by_id.remove(&id) {
                 self.bytes -= weight(&id, &remembered);

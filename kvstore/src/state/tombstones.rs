@@ -62,7 +62,10 @@ impl Tombstones {
 
     /// The key is there again.
     pub(super) fn remove(&mut self, key: &Key, rows: &mut Vec<Row>) {
-        if let Some(revision) = self.by_key.remove(key) {
+        // Most keys were never deleted, and a removal copies its way through the map to find out.
+        if self.by_key.contains_key(key)
+            && let Some(revision) = self.by_key.remove(key)
+        {
             self.by_revision.remove(&(revision, key.clone()));
             rows.push(Row::Tombstone(key.clone(), None));
         }
