@@ -313,7 +313,7 @@ impl State {
                 }
                 Row::Key(key, Some(entry)) => drop(state.entries.insert(key, entry)),
                 Row::Version(revision, key, Some(version)) => state.history.restore(revision, key, version),
-                Row::Record(revision, Some(record)) => state.history.restore_record(revision, &record),
+                Row::Record(revision, Some(record)) => state.history.restore_record(revision, record),
                 Row::Tombstone(key, Some(revision)) => state.tombstones.restore(key, revision),
                 Row::Request(id, Some(remembered)) => state.requests.restore(id, remembered),
                 Row::Key(_, None)

@@ -33,7 +33,7 @@ use super::entry::{Entry, Event};
 use super::rows::Row;
 use crate::command::Limits;
 use versions::Versions;
-pub(super) use versions::smallest;
+pub(crate) use versions::smallest;
 
 /// When and by whom a revision was made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,9 +103,11 @@ impl History {
 
     /// The kept versions of a key that are older than `before`, newest first.
     pub fn versions_before(&self, key: &Key, before: Revision) -> impl Iterator<Item = (Revision, &Version)> {
+        let revisions = self.versions.of_key(key);
+        let older = &revisions[..revisions.partition_point(|revision| *revision < before)];
         let key = key.clone();
-        let revisions = self.versions.of_key(&key, ..before).rev();
-        revisions.filter_map(move |revision| Some((revision, self.versions.get(revision, &key)?)))
+        let newest_first = older.iter().rev();
+        newest_first.filter_map(move |revision| Some((*revision, self.versions.get(*revision, &key)?)))
     }
 
     /// The newest kept version of a key at or before `revision`, if there is one.
@@ -115,7 +117,7 @@ impl History {
 
     /// The oldest kept version's revision of a key.
     pub(super) fn first_of(&self, key: &Key) -> Option<Revision> {
-        self.versions.of_key(key, ..).next()
+        self.versions.of_key(key).first().copied()
     }
 
     /// The first key, from `start` on, of which a version is kept.
@@ -125,7 +127,7 @@ impl History {
 
     /// Every kept change below `before`, the newest first.
     pub fn before(&self, before: Revision) -> impl Iterator<Item = (Revision, &Arc<Record>)> {
-        self.versions.records_before(before)
+        self.versions.records(..before).rev()
     }
 
     /// The settings changed after `revision`, oldest event first; `None` if not all are kept.
@@ -133,7 +135,7 @@ impl History {
     pub fn since(&self, revision: Revision) -> Option<impl Iterator<Item = Event> + '_> {
         (revision >= self.floor).then(|| {
             self.versions
-                .records_from(revision.next())
+                .records(revision.next()..)
                 .map(|(revision, record)| Event {
                     revision,
                     at: record.at,
@@ -148,7 +150,7 @@ impl History {
     }
 
     /// The kept versions from one on, in the order of revisions and keys.
-    pub fn versions_from(&self, start: (Revision, Key)) -> impl Iterator<Item = (&(Revision, Key), &Version)> {
+    pub fn versions_from(&self, start: &(Revision, Key)) -> impl Iterator<Item = (Revision, &Key, &Version)> {
         self.versions.from(start)
     }
 
@@ -158,11 +160,10 @@ impl History {
         self.versions.get(revision, key)
     }
 
-    /// The first kept version.
+    /// The oldest revision of which a version is kept.
     #[must_use]
-    pub fn first(&self) -> Option<&(Revision, Key)> {
-        let (id, _) = self.versions.from((Revision(0), smallest())).next()?;
-        Some(id)
+    pub fn first(&self) -> Option<Revision> {
+        self.versions.oldest()
     }
 
     /// Takes the news of a revision, without Keyway's own keys. `before` is what was there, of
@@ -215,7 +216,8 @@ impl History {
             self.pass_oldest(rows);
         }
         self.floor = self.floor.max(revision);
-        let older: Vec<(Revision, Key)> = self.versions.up_to(revision).cloned().collect();
+        let older = self.versions.up_to(revision);
+        let older: Vec<(Revision, Key)> = older.map(|(old, key)| (old, key.clone())).collect();
         for (old, key) in older {
             let stands = self.version_at(&key, revision).is_some_and(Option::is_some);
             let newest_by_then = self.newest_by(&key, revision) == Some(old);
@@ -229,12 +231,17 @@ impl History {
     /// one that stands at the floor.
     fn drop_surplus(&mut self, key: &Key, rows: &mut Vec<Row>) {
         let keep = usize::try_from(self.limits.versions.max(1)).unwrap_or(usize::MAX);
-        let surplus: Vec<Revision> = self.versions.of_key(key, ..=self.floor).collect();
+        let all = self.versions.of_key(key);
+        let (surplus, newer) = all.split_at(all.partition_point(|revision| *revision <= self.floor));
         let Some(last) = surplus.last() else { return };
-        let stands = matches!(self.versions.get(*last, key), Some(Some(_)));
-        let newer = self.versions.of_key(key, self.floor.next()..).take(keep).count();
-        let go = surplus.len().saturating_sub((keep - newer).max(usize::from(stands)));
-        for revision in surplus.into_iter().take(go) {
+        let go = match keep.saturating_sub(newer.len()) {
+            0 => {
+                let stands = matches!(self.versions.get(*last, key), Some(Some(_)));
+                surplus.len() - usize::from(stands)
+            }
+            more => surplus.len().saturating_sub(more),
+        };
+        for revision in surplus[..go].to_vec() {
             self.remove(revision, key, rows);
         }
     }
@@ -279,7 +286,9 @@ impl History {
 
     /// The newest kept version's revision of a key, of those at or before `revision`.
     fn newest_by(&self, key: &Key, revision: Revision) -> Option<Revision> {
-        self.versions.of_key(key, ..=revision).next_back()
+        let revisions = self.versions.of_key(key);
+        let by_then = revisions.partition_point(|other| *other <= revision);
+        revisions[..by_then].last().copied()
     }
 
     /// The kept versions of one revision, in byte order of the keys.
@@ -302,14 +311,12 @@ impl History {
 
     /// Every version and record as rows, in order.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> + '_ {
-        let versions = self
-            .versions
-            .from((Revision(0), smallest()))
-            .map(|((revision, key), version)| Row::Version(*revision, key.clone(), Some(version.clone())));
-        let records = self
-            .versions
-            .records_from(Revision(0))
-            .map(|(revision, record)| Row::Record(revision, Some(Arc::clone(record))));
+        let versions = self.versions.records(..).flat_map(|(revision, _)| {
+            let of = self.versions.of(revision);
+            of.map(move |(key, version)| Row::Version(revision, key.clone(), Some(version.clone())))
+        });
+        let records = self.versions.records(..);
+        let records = records.map(|(revision, record)| Row::Record(revision, Some(Arc::clone(record))));
         versions.chain(records)
     }
 
@@ -334,7 +341,7 @@ impl History {
 
     /// Puts back what [`History::rows`] gave, whether some of the revision's versions are there
     /// already or all.
-    pub(super) fn restore_record(&mut self, revision: Revision, record: &Arc<Record>) {
+    pub(super) fn restore_record(&mut self, revision: Revision, record: Arc<Record>) {
         self.versions.set_record(revision, record);
     }
 }

@@ -19,7 +19,7 @@ use imbl::OrdSet;
 use kvapi::{Key, Revision};
 use serde::{Deserialize, Serialize};
 
-use crate::state::history::{History, Record, Version};
+use crate::state::history::{History, Record, Version, smallest};
 use crate::state::rows::Row;
 
 /// Versions of a page.
@@ -61,27 +61,33 @@ impl Pages {
     /// Makes room for the versions that are in no page yet. Returns the pages that have something
     /// new in them.
     pub(super) fn extend(&mut self, history: &History, to: Revision) -> Vec<Start> {
-        let Some(mut start) = self.starts.get_max().or_else(|| history.first()).cloned() else {
-            self.to = to;
-            return Vec::new();
+        let mut start = match self.starts.get_max() {
+            Some(start) => start.clone(),
+            None => match history.first() {
+                Some(revision) => (revision, smallest()),
+                None => {
+                    self.to = to;
+                    return Vec::new();
+                }
+            },
         };
         let mut changed = Vec::new();
         let (mut versions, mut bytes, mut has_new) = (0, 0, false);
         let mut first = true;
-        for (id, version) in history.versions_from(start.clone()) {
+        for (revision, key, version) in history.versions_from(&start.clone()) {
             if versions == VERSIONS || bytes >= BYTES {
                 if has_new {
                     changed.push(start);
                 }
-                start = id.clone();
-                self.starts.insert(id.clone());
+                start = (revision, key.clone());
+                self.starts.insert(start.clone());
                 (versions, bytes, has_new) = (0, 0, false);
             } else if std::mem::take(&mut first) {
                 self.starts.insert(start.clone());
             }
             versions += 1;
-            bytes += id.1.as_str().len() + version.as_ref().map_or(0, |entry| entry.value.len());
-            has_new |= id.0 > self.to;
+            bytes += key.as_str().len() + version.as_ref().map_or(0, |entry| entry.value.len());
+            has_new |= revision > self.to;
         }
         if has_new {
             changed.push(start);
@@ -98,12 +104,12 @@ impl Pages {
             .next();
         let mut last = None;
         let lines: Vec<Line> = history
-            .versions_from(start.clone())
-            .take_while(|(id, _)| next.is_none_or(|next| *id < next))
-            .map(|((revision, key), version)| {
-                let is_first = last.replace(*revision) != Some(*revision);
-                let record = is_first.then(|| history.record(*revision).cloned()).flatten();
-                Line(*revision, key.clone(), version.clone(), record)
+            .versions_from(start)
+            .take_while(|(revision, key, _)| next.is_none_or(|next| (*revision, *key) < (next.0, &next.1)))
+            .map(|(revision, key, version)| {
+                let is_first = last.replace(revision) != Some(revision);
+                let record = is_first.then(|| history.record(revision).cloned()).flatten();
+                Line(revision, key.clone(), version.clone(), record)
             })
             .collect();
         let packed = || rmp_serde::to_vec(&lines).expect("our own types have a form in MessagePack");

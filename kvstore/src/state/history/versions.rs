@@ -1,7 +1,8 @@
 //! The kept versions, by revision and by key.
 //!
-//! Two maps and no more, since every write adds to each and takes from each: the record of a
-//! revision is held by its versions, not in a map of its own. Clones are cheap and never change.
+//! Every write adds to both maps and takes from both, so what it finds there has to be found
+//! with few steps: a revision holds its versions, a key the list of its revisions. Clones are
+//! cheap and never change.
 
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -18,18 +19,73 @@ const OVERHEAD: u64 = 128;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Versions {
     /// The order in which they go.
-    by_revision: OrdMap<(Revision, Key), Kept>,
-    /// The same versions. Derived.
-    by_key: OrdMap<(Key, Revision), ()>,
+    by_revision: OrdMap<Revision, Arc<Kept>>,
+    /// The revisions that have a version of the key, oldest first. Derived.
+    by_key: OrdMap<Key, Arc<Vec<Revision>>>,
     /// Derived.
     bytes: u64,
 }
 
+/// What is kept of a revision: at least one version.
 #[derive(Debug, Clone, PartialEq)]
 struct Kept {
-    version: Version,
-    /// That of the revision; the same one for all its versions.
     record: Arc<Record>,
+    versions: OneOrMany,
+}
+
+/// Most revisions change one key, and a map for it would be far larger than it is.
+#[derive(Debug, Clone, PartialEq)]
+enum OneOrMany {
+    One(Key, Version),
+    Many(OrdMap<Key, Version>),
+}
+
+impl OneOrMany {
+    fn iter(&self) -> impl Iterator<Item = (&Key, &Version)> {
+        let (one, many) = match self {
+            Self::One(key, version) => (Some((key, version)), None),
+            Self::Many(map) => (None, Some(map.iter())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn from(&self, start: &Key) -> impl Iterator<Item = (&Key, &Version)> {
+        let (one, many) = match self {
+            Self::One(key, version) => (Some((key, version)).filter(|(key, _)| *key >= start), None),
+            Self::Many(map) => (None, Some(map.range(start.clone()..))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn get(&self, key: &Key) -> Option<&Version> {
+        match self {
+            Self::One(one, version) => (one == key).then_some(version),
+            Self::Many(map) => map.get(key),
+        }
+    }
+
+    /// Removes a key that is there. `true` if nothing would be left: then it stays.
+    fn remove(&mut self, key: &Key) -> bool {
+        let Self::Many(map) = self else { return true };
+        map.remove(key);
+        // Equal contents are equal, whatever was there before.
+        if map.len() == 1
+            && let Some((key, version)) = map.get_min()
+        {
+            *self = Self::One(key.clone(), version.clone());
+        }
+        false
+    }
+
+    fn insert(&mut self, key: Key, version: Version) {
+        match self {
+            Self::One(one, before) if *one == key => *before = version,
+            Self::One(one, before) => {
+                *self = Self::Many(OrdMap::from_iter([(one.clone(), before.clone()), (key, version)]));
+            }
+            Self::Many(map) => drop(map.insert(key, version)),
+        }
+    }
 }
 
 impl Versions {
@@ -38,144 +94,143 @@ impl Versions {
         self.bytes
     }
 
+    /// Adds a version that is not there yet.
     pub(super) fn insert(&mut self, revision: Revision, key: Key, version: Version, record: Arc<Record>) {
         self.bytes += weight(&key, &version);
-        self.by_key.insert((key.clone(), revision), ());
-        self.by_revision.insert((revision, key), Kept { version, record });
-    }
-
-    /// `false` if it was not there.
-    pub(super) fn remove(&mut self, revision: Revision, key: &Key) -> bool {
-        let Some(kept) = self.by_revision.remove(&(revision, key.clone())) else {
-            return false;
-        };
-        self.by_key.remove(&(key.clone(), revision));
-        self.bytes -= weight(key, &kept.version);
-        true
-    }
-
-    pub(super) fn get(&self, revision: Revision, key: &Key) -> Option<&Version> {
-        self.by_revision.get(&(revision, key.clone())).map(|kept| &kept.version)
-    }
-
-    /// The record of a revision that has versions.
-    pub(super) fn record(&self, revision: Revision) -> Option<&Arc<Record>> {
-        let of = self.by_revision.range(start_of(revision)..start_of(revision.next()));
-        of.map(|(_, kept)| &kept.record).next()
-    }
-
-    /// Gives all versions of a revision their record.
-    pub(super) fn set_record(&mut self, revision: Revision, record: &Arc<Record>) {
-        let keys: Vec<Key> = self.of(revision).map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            if let Some(kept) = self.by_revision.get_mut(&(revision, key)) {
-                kept.record = Arc::clone(record);
+        match self.by_key.get_mut(&key) {
+            Some(revisions) => {
+                let revisions = Arc::make_mut(revisions);
+                // It is the newest, but for a history that is being restored.
+                let at = revisions.partition_point(|earlier| *earlier < revision);
+                revisions.insert(at, revision);
+            }
+            None => drop(self.by_key.insert(key.clone(), Arc::new(vec![revision]))),
+        }
+        match self.by_revision.get_mut(&revision) {
+            Some(kept) => Arc::make_mut(kept).versions.insert(key, version),
+            None => {
+                let versions = OneOrMany::One(key, version);
+                self.by_revision.insert(revision, Arc::new(Kept { record, versions }));
             }
         }
     }
 
-    /// The oldest and the newest revision that has versions.
-    pub(super) fn oldest(&self) -> Option<Revision> {
-        self.by_revision.get_min().map(|((revision, _), _)| *revision)
+    /// `false` if it was not there.
+    pub(super) fn remove(&mut self, revision: Revision, key: &Key) -> bool {
+        let Some(version) = self.take(revision, key) else {
+            return false;
+        };
+        self.bytes -= weight(key, &version);
+        if let Some(revisions) = self.by_key.get_mut(key) {
+            let revisions = Arc::make_mut(revisions);
+            revisions.retain(|other| *other != revision);
+            if revisions.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
+        true
     }
 
+    /// Takes a version out of its revision, and the revision out of the map with its last one.
+    fn take(&mut self, revision: Revision, key: &Key) -> Option<Version> {
+        let kept = Arc::make_mut(self.by_revision.get_mut(&revision)?);
+        let version = kept.versions.get(key)?.clone();
+        if kept.versions.remove(key) {
+            self.by_revision.remove(&revision);
+        }
+        Some(version)
+    }
+
+    pub(super) fn get(&self, revision: Revision, key: &Key) -> Option<&Version> {
+        self.by_revision.get(&revision)?.versions.get(key)
+    }
+
+    /// The record of a revision that has versions.
+    pub(super) fn record(&self, revision: Revision) -> Option<&Arc<Record>> {
+        self.by_revision.get(&revision).map(|kept| &kept.record)
+    }
+
+    /// Gives a revision that has versions its record.
+    pub(super) fn set_record(&mut self, revision: Revision, record: Arc<Record>) {
+        if let Some(kept) = self.by_revision.get_mut(&revision) {
+            Arc::make_mut(kept).record = record;
+        }
+    }
+
+    /// The oldest revision that has versions.
+    pub(super) fn oldest(&self) -> Option<Revision> {
+        self.by_revision.get_min().map(|(revision, _)| *revision)
+    }
+
+    /// The newest revision that has versions.
     pub(super) fn newest(&self) -> Option<Revision> {
-        self.by_revision.get_max().map(|((revision, _), _)| *revision)
+        self.by_revision.get_max().map(|(revision, _)| *revision)
     }
 
     /// The first revision after this one that has versions.
     pub(super) fn after(&self, revision: Revision) -> Option<Revision> {
-        let ((next, _), _) = self.by_revision.range(start_of(revision.next())..).next()?;
-        Some(*next)
+        self.by_revision
+            .get_next(&revision.next())
+            .map(|(revision, _)| *revision)
     }
 
     /// The versions of one revision, in byte order of the keys.
     pub(super) fn of(&self, revision: Revision) -> impl Iterator<Item = (&Key, &Version)> {
-        self.by_revision
-            .range(start_of(revision)..start_of(revision.next()))
-            .map(|((_, key), kept)| (key, &kept.version))
+        let kept = self.by_revision.get(&revision);
+        kept.into_iter().flat_map(|kept| kept.versions.iter())
     }
 
     /// The versions from one on, in the order of revisions and keys.
-    pub(super) fn from(&self, start: (Revision, Key)) -> impl Iterator<Item = (&(Revision, Key), &Version)> {
-        self.by_revision.range(start..).map(|(id, kept)| (id, &kept.version))
+    pub(super) fn from(&self, (revision, key): &(Revision, Key)) -> impl Iterator<Item = (Revision, &Key, &Version)> {
+        let of = self.by_revision.get(revision);
+        let first = of.into_iter().flat_map(|kept| kept.versions.from(key));
+        let first = first.map(|(key, version)| (*revision, key, version));
+        let rest = self.by_revision.range(revision.next()..);
+        first.chain(rest.flat_map(|(revision, kept)| {
+            let all = kept.versions.iter();
+            all.map(|(key, version)| (*revision, key, version))
+        }))
     }
 
     /// The versions up to a revision, in the order of revisions and keys.
-    pub(super) fn up_to(&self, revision: Revision) -> impl Iterator<Item = &(Revision, Key)> {
-        self.by_revision.range(..start_of(revision.next())).map(|(id, _)| id)
+    pub(super) fn up_to(&self, revision: Revision) -> impl Iterator<Item = (Revision, &Key)> {
+        self.by_revision
+            .range(..=revision)
+            .flat_map(|(revision, kept)| kept.versions.iter().map(|(key, _)| (*revision, key)))
     }
 
-    /// The revisions from one on, with their records, oldest first.
-    pub(super) fn records_from(&self, revision: Revision) -> impl Iterator<Item = (Revision, &Arc<Record>)> {
-        distinct(self.by_revision.range(start_of(revision)..))
+    /// The revisions that have versions, with their records, oldest first.
+    pub(super) fn records(
+        &self,
+        range: impl RangeBounds<Revision>,
+    ) -> impl DoubleEndedIterator<Item = (Revision, &Arc<Record>)> {
+        self.by_revision
+            .range::<_, Revision>(range)
+            .map(|(revision, kept)| (*revision, &kept.record))
     }
 
-    /// The revisions before one, with their records, newest first.
-    pub(super) fn records_before(&self, revision: Revision) -> impl Iterator<Item = (Revision, &Arc<Record>)> {
-        distinct(self.by_revision.range(..start_of(revision)).rev())
-    }
-
-    /// The revisions of the versions of a key, oldest first.
-    pub(super) fn of_key<'a, R: RangeBounds<Revision>>(
-        &'a self,
-        key: &Key,
-        range: R,
-    ) -> impl DoubleEndedIterator<Item = Revision> + use<'a, R> {
-        let start = match range.start_bound().cloned() {
-            Bound::Unbounded => Bound::Included((key.clone(), Revision(0))),
-            bound => bound.map(|revision| (key.clone(), revision)),
-        };
-        let end = match range.end_bound().cloned() {
-            Bound::Unbounded => Bound::Included((key.clone(), Revision(u64::MAX))),
-            bound => bound.map(|revision| (key.clone(), revision)),
-        };
-        self.by_key
-            .range::<_, (Key, Revision)>((start, end))
-            .map(|((_, revision), ())| *revision)
+    /// The revisions that have a version of the key, oldest first.
+    pub(super) fn of_key(&self, key: &Key) -> &[Revision] {
+        self.by_key.get(key).map_or(&[], |revisions| revisions)
     }
 
     /// The first key, from `start` on, that has versions.
     pub(super) fn key_from(&self, start: Bound<&Key>) -> Option<&Key> {
-        let start = match start {
-            Bound::Included(key) => Bound::Included((key.clone(), Revision(0))),
-            Bound::Excluded(key) => Bound::Excluded((key.clone(), Revision(u64::MAX))),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let ((key, _), ()) = self
-            .by_key
-            .range::<_, (Key, Revision)>((start, Bound::Unbounded))
-            .next()?;
+        let (key, _) = self.by_key.range::<_, Key>((start, Bound::Unbounded)).next()?;
         Some(key)
     }
 
-    /// Every key that has versions, each once.
-    pub(super) fn keys(&self) -> std::collections::BTreeSet<Key> {
-        self.by_key.keys().map(|(key, _)| key.clone()).collect()
+    /// Every key that has versions.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.by_key.keys().cloned().collect()
     }
-}
-
-/// The versions of a revision stand together: of each the first.
-fn distinct<'a>(
-    versions: impl Iterator<Item = (&'a (Revision, Key), &'a Kept)>,
-) -> impl Iterator<Item = (Revision, &'a Arc<Record>)> {
-    let mut last = None;
-    versions.filter_map(move |((revision, _), kept)| {
-        let is_first = last.replace(*revision) != Some(*revision);
-        is_first.then_some((*revision, &kept.record))
-    })
 }
 
 fn weight(key: &Key, version: &Version) -> u64 {
     (key.as_str().len() + version.as_ref().map_or(0, |entry| entry.value.len())) as u64 + OVERHEAD
 }
 
-/// Where the versions of a revision begin.
-fn start_of(revision: Revision) -> (Revision, Key) {
-    (revision, smallest())
-}
-
 /// No key is smaller than a single NUL.
-pub(in crate::state) fn smallest() -> Key {
+pub(crate) fn smallest() -> Key {
     Key::new("\0").expect("it is neither empty nor long")
 }
