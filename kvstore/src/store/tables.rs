@@ -215,9 +215,17 @@ impl Tables {
     }
 
     /// Writes what is different, as it is in `state`, and the mark of that state.
-    pub(super) fn write(&mut self, changed: Unwritten, state: &State, mark: &Mark) -> sled::Result<()> {
+    ///
+    /// `between` is called between two batches with the time that the first has taken.
+    pub(super) fn write(
+        &mut self,
+        changed: Unwritten,
+        state: &State,
+        mark: &Mark,
+        between: &mut dyn FnMut(Duration),
+    ) -> sled::Result<()> {
         let db = self.db.clone();
-        let mut pass = Pass::begin(&db, mark)?;
+        let mut pass = Pass::begin(&db, mark, between)?;
         let (rows, mut pages) = changed.into_parts();
         for row in &rows {
             self.put(&mut pass, &state.row(row))?;
@@ -232,7 +240,8 @@ impl Tables {
     /// Removes everything and writes another state.
     pub(super) fn replace(&mut self, state: &State, mark: &Mark) -> sled::Result<()> {
         let db = self.db.clone();
-        let mut pass = Pass::begin(&db, mark)?;
+        let mut between = |_| {};
+        let mut pass = Pass::begin(&db, mark, &mut between)?;
         for table in Table::ALL {
             for key in db.scan_prefix([id_of(table)]).keys() {
                 self.delete(&mut pass, &key?)?;

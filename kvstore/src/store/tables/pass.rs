@@ -1,10 +1,12 @@
 //! A pass of writes, cut into batches; and rows as sled holds them, each behind its checksum.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use sled::Batch;
 
 use super::{APPLIED, Mark, PIECES, WHOLE, WRITING};
-use crate::failpoint;
+use crate::{clock, failpoint};
 
 /// Rows of one batch; sled needs much memory for larger ones.
 const BATCH_ROWS: usize = 250;
@@ -18,11 +20,14 @@ pub(super) struct Pass<'a> {
     batch: Batch,
     rows: usize,
     bytes: usize,
+    /// Called between two batches with the time that the first has taken.
+    between: &'a mut dyn FnMut(Duration),
 }
 
 impl<'a> Pass<'a> {
-    pub(super) fn begin(db: &'a sled::Db, mark: &Mark) -> sled::Result<Self> {
+    pub(super) fn begin(db: &'a sled::Db, mark: &Mark, between: &'a mut dyn FnMut(Duration)) -> sled::Result<Self> {
         let mut pass = Self {
+            between,
             db,
             batch: Batch::default(),
             rows: 0,
@@ -46,7 +51,9 @@ impl<'a> Pass<'a> {
 
     fn make_room(&mut self, bytes: usize) -> sled::Result<()> {
         if self.rows == BATCH_ROWS || self.bytes + bytes > BATCH_BYTES {
+            let start = clock::now();
             self.apply()?;
+            (self.between)(start.elapsed());
             // What is not flushed would die with the process, and with it the cut.
             failpoint::hit_after("sled-between-batches", || drop(self.db.flush()));
         }

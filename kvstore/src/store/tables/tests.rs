@@ -28,7 +28,7 @@ fn put(tables: &mut Tables, state: &mut State, values: &[(&str, Option<usize>)])
             changed.add(row.id(), tables.pages());
         }
     }
-    tables.write(changed, state, &mark_of(state)).unwrap();
+    tables.write(changed, state, &mark_of(state), &mut |_| {}).unwrap();
 }
 
 fn mark_of(state: &State) -> Mark {
@@ -86,11 +86,14 @@ fn a_pass_that_was_cut_in_two_is_not_taken_for_whole() {
     tables.replace(&state, &mark(3)).unwrap();
     assert_eq!(tables.load().unwrap(), Some((mark(3), state.clone())));
 
-    let mut pass = Pass::begin(&tables.db, &mark(4)).unwrap();
+    let mut between = |_| {};
+    let mut pass = Pass::begin(&tables.db, &mark(4), &mut between).unwrap();
     pass.apply().unwrap();
 
     assert!(matches!(tables.load(), Err(Unusable::CutInTwo)));
-    tables.write(Unwritten::default(), &state, &mark(4)).unwrap();
+    tables
+        .write(Unwritten::default(), &state, &mark(4), &mut |_| {})
+        .unwrap();
     assert_eq!(tables.load().unwrap().unwrap().0, mark(4));
 }
 
