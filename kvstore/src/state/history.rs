@@ -241,7 +241,8 @@ impl History {
             }
             more => surplus.len().saturating_sub(more),
         };
-        for revision in surplus[..go].to_vec() {
+        let go: Vec<Revision> = surplus[..go].into();
+        for revision in go {
             self.remove(revision, key, rows);
         }
     }

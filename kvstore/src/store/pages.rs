@@ -61,20 +61,17 @@ impl Pages {
     /// Makes room for the versions that are in no page yet. Returns the pages that have something
     /// new in them.
     pub(super) fn extend(&mut self, history: &History, to: Revision) -> Vec<Start> {
-        let mut start = match self.starts.get_max() {
-            Some(start) => start.clone(),
-            None => match history.first() {
-                Some(revision) => (revision, smallest()),
-                None => {
-                    self.to = to;
-                    return Vec::new();
-                }
-            },
+        let first = self.starts.get_max().cloned();
+        let first = first.or_else(|| history.first().map(|revision| (revision, smallest())));
+        let Some(first) = first else {
+            self.to = to;
+            return Vec::new();
         };
+        let mut start = first.clone();
         let mut changed = Vec::new();
         let (mut versions, mut bytes, mut has_new) = (0, 0, false);
-        let mut first = true;
-        for (revision, key, version) in history.versions_from(&start.clone()) {
+        self.starts.insert(first.clone());
+        for (revision, key, version) in history.versions_from(&first) {
             if versions == VERSIONS || bytes >= BYTES {
                 if has_new {
                     changed.push(start);
@@ -82,8 +79,6 @@ impl Pages {
                 start = (revision, key.clone());
                 self.starts.insert(start.clone());
                 (versions, bytes, has_new) = (0, 0, false);
-            } else if std::mem::take(&mut first) {
-                self.starts.insert(start.clone());
             }
             versions += 1;
             bytes += key.as_str().len() + version.as_ref().map_or(0, |entry| entry.value.len());
