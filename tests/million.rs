@@ -88,8 +88,8 @@ fn a_million_keys_and_a_million_overwrites_stay_within_bounds() {
     alone(
         long(Duration::from_secs(240), Duration::from_secs(1800)),
         async |home| {
-            let keys: usize = long(20_000, 1_000_000);
-            let overwrites = long(5, 1);
+            let keys: usize = long(100_000, 1_000_000);
+            let overwrites = long(2, 1);
             // So that there is more than one, however few writes there are.
             let options = || Options {
                 flags: long(vec!["--snapshot-every".to_owned(), "200".to_owned()], vec![]),

@@ -19,7 +19,7 @@ pub enum Pattern<'a> {
     Prefix(&'a str),
 }
 
-impl Pattern<'_> {
+impl<'a> Pattern<'a> {
     /// Whether a change of `key` concerns it.
     #[must_use]
     pub fn matches(&self, key: &str) -> bool {
@@ -29,7 +29,9 @@ impl Pattern<'_> {
         }
     }
 
-    const fn text(&self) -> &str {
+    /// The key or the prefix.
+    #[must_use]
+    pub const fn text(&self) -> &'a str {
         match self {
             Self::Key(text) | Self::Prefix(text) => text,
         }

@@ -1,6 +1,7 @@
 //! What one watch asks for: keys and prefixes, checked and ready to be matched.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use kvapi::Key;
@@ -96,20 +97,41 @@ impl Patterns {
         }
     }
 
-    /// Everything in a state that this watch sees, in byte order.
+    /// What this watch sees of a state after a key, in byte order, and no more of it than `most`;
+    /// empty when there is nothing more.
     #[must_use]
-    pub fn entries(&self, state: &State) -> Vec<(Key, Arc<Entry>)> {
-        let mut all: BTreeMap<Key, Arc<Entry>> = BTreeMap::new();
-        for prefix in &self.prefixes {
-            all.extend(state.range(prefix).map(|(key, entry)| (key.clone(), Arc::clone(entry))));
-        }
-        for key in &self.keys {
-            if let (Some(entry), Ok(key)) = (state.get(key), Key::new(key)) {
-                all.insert(key, Arc::clone(entry));
+    pub fn entries_after(&self, state: &State, key: Option<&Key>, most: usize) -> Vec<(Key, Arc<Entry>)> {
+        let after = key.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_str()));
+        let mut patterns: Vec<Pattern<'_>> = self.iter().collect();
+        patterns.sort_unstable_by_key(Pattern::text);
+        let mut found: BTreeMap<Key, Arc<Entry>> = BTreeMap::new();
+        for pattern in patterns {
+            // In this order each shows what lies behind the others, but for a prefix round
+            // Keyway's own keys and one among them.
+            if found.len() >= most && !self.wants_own() {
+                break;
+            }
+            match pattern {
+                Pattern::Prefix(prefix) if key.is_some_and(|key| lies_behind(prefix, key.as_str())) => {}
+                Pattern::Prefix(prefix) => {
+                    let some = state.walk(prefix, after, None).take(most);
+                    found.extend(some.map(|(key, entry)| (key.clone(), Arc::clone(entry))));
+                }
+                Pattern::Key(name) if key.is_some_and(|key| name <= key.as_str()) => {}
+                Pattern::Key(name) => {
+                    if let (Some(entry), Ok(key)) = (state.get(name), Key::new(name)) {
+                        found.insert(key, Arc::clone(entry));
+                    }
+                }
             }
         }
-        all.into_iter().collect()
+        found.into_iter().take(most).collect()
     }
+}
+
+/// Whether every key that begins with `prefix` is before `key`.
+fn lies_behind(prefix: &str, key: &str) -> bool {
+    prefix < key && !key.starts_with(prefix)
 }
 
 fn checked_key(text: String) -> Result<Box<str>, BadKey> {
@@ -130,6 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::command::{Action, Command};
 
     fn text() -> impl Strategy<Value = String> {
         prop_oneof!["[ab/]{1,4}", "_keyway/[ab]{0,2}", "_key"]
@@ -148,6 +171,36 @@ mod tests {
 
             prop_assert_eq!(patterns.matches(&key), request.matches(&key));
             prop_assert_eq!(patterns.iter().any(|pattern| pattern.matches(&key)), request.matches(&key));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn in_pieces_it_shows_what_it_matches_in_order(
+            keys in prop::collection::vec(text(), 0..6),
+            prefixes in prop::collection::vec(prop_oneof![text(), Just(String::new())], 0..6),
+            there in prop::collection::btree_set(text(), 0..30),
+            most in 1..5usize,
+        ) {
+            let patterns = Patterns::new(keys, prefixes).unwrap();
+            let mut state = State::default();
+            for name in &there {
+                let action = Action::Put { key: Key::new(name).unwrap(), value: "x".into(), flags: 0, cas: None };
+                state.apply(1, &Command { request: None, author: None, message: None, action });
+            }
+
+            let mut shown: Vec<String> = Vec::new();
+            let mut last: Option<Key> = None;
+            loop {
+                let piece = patterns.entries_after(&state, last.as_ref(), most);
+                prop_assert!(piece.len() <= most);
+                let Some((key, _)) = piece.last() else { break };
+                last = Some(key.clone());
+                shown.extend(piece.iter().map(|(key, _)| key.as_str().to_owned()));
+            }
+
+            let expected: Vec<String> = there.into_iter().filter(|name| patterns.matches(name)).collect();
+            prop_assert_eq!(shown, expected);
         }
     }
 

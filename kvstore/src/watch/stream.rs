@@ -18,9 +18,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::frame;
 use super::hub::Subscription;
-use super::patterns::Part;
+use super::patterns::{Part, Patterns};
 use crate::clock;
-use crate::state::{Entry, Event, State};
+use crate::state::{Event, State};
 
 /// How often an idle stream says that it lives.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -30,6 +30,9 @@ const PIECE: usize = 64 << 10;
 
 /// How many revisions are looked at at a time.
 const LOOK: usize = 256;
+
+/// How many entries of a snapshot are looked up at a time.
+const AT_ONCE: usize = 64;
 
 /// See the module. Gives frames, and pieces of snapshots, for as long as it is asked.
 pub struct Stream {
@@ -46,7 +49,7 @@ pub struct Stream {
 impl Stream {
     /// Begins with everything in `view`. The subscription must be older than the view.
     #[must_use]
-    pub fn snapshot(subscription: Subscription, view: &State, stopping: CancellationToken) -> Self {
+    pub fn snapshot(subscription: Subscription, view: &Arc<State>, stopping: CancellationToken) -> Self {
         let mut stream = Self::since(subscription, view.revision(), stopping);
         stream.begin_snapshot(view);
         stream
@@ -54,7 +57,12 @@ impl Stream {
 
     /// Says that what came after `since` is no longer kept, and begins with everything in `view`.
     #[must_use]
-    pub fn compacted(subscription: Subscription, since: Revision, view: &State, stopping: CancellationToken) -> Self {
+    pub fn compacted(
+        subscription: Subscription,
+        since: Revision,
+        view: &Arc<State>,
+        stopping: CancellationToken,
+    ) -> Self {
         let mut stream = Self::snapshot(subscription, view, stopping);
         stream.ready.push_back(frame::compacted(since, view.history().floor()));
         stream
@@ -105,7 +113,7 @@ impl Stream {
         if let Some(bytes) = self.ready.pop_front() {
             return Some(bytes);
         }
-        let bytes = self.snapshot.as_mut()?.next_piece();
+        let bytes = self.snapshot.as_mut()?.next_piece(self.subscription.patterns());
         if bytes.is_none() {
             self.snapshot = None;
         }
@@ -136,7 +144,7 @@ impl Stream {
         true
     }
 
-    fn pull_from_history(&mut self, view: &State) {
+    fn pull_from_history(&mut self, view: &Arc<State>) {
         if self.cursor >= view.revision() {
             return;
         }
@@ -182,13 +190,9 @@ impl Stream {
         true
     }
 
-    fn begin_snapshot(&mut self, view: &State) {
+    fn begin_snapshot(&mut self, view: &Arc<State>) {
         self.cursor = view.revision();
-        self.snapshot = Some(Snapshot {
-            revision: self.cursor,
-            rest: Some(self.subscription.patterns().entries(view).into_iter()),
-            started: false,
-        });
+        self.snapshot = Some(Snapshot::of(Arc::clone(view)));
     }
 
     /// What an idle stream says: how far it is, if that is further than before.
@@ -202,33 +206,51 @@ impl Stream {
     }
 }
 
-/// A snapshot event on its way: the entries are held, their text is made as it is sent.
+/// A snapshot event on its way. The state is held, which costs next to nothing; of its entries,
+/// only those of the next piece.
 struct Snapshot {
-    revision: Revision,
-    /// `None` once everything has been sent.
-    rest: Option<std::vec::IntoIter<(Key, Arc<Entry>)>>,
+    state: Arc<State>,
+    /// The last key that was sent.
+    last: Option<Key>,
     started: bool,
+    ended: bool,
 }
 
 impl Snapshot {
-    fn next_piece(&mut self) -> Option<Bytes> {
-        let rest = self.rest.as_mut()?;
+    const fn of(state: Arc<State>) -> Self {
+        Self {
+            state,
+            last: None,
+            started: false,
+            ended: false,
+        }
+    }
+
+    fn next_piece(&mut self, patterns: &Patterns) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
         let mut out = Vec::new();
-        let mut first = !self.started;
-        if first {
-            out = frame::snapshot_start(self.revision);
-            self.started = true;
+        if !std::mem::replace(&mut self.started, true) {
+            out = frame::snapshot_start(self.state.revision());
         }
         while out.len() < PIECE {
-            let Some((key, entry)) = rest.next() else {
+            let entries = patterns.entries_after(&self.state, self.last.as_ref(), AT_ONCE);
+            if entries.is_empty() {
                 out.extend_from_slice(frame::SNAPSHOT_END);
-                self.rest = None;
+                self.ended = true;
                 break;
-            };
-            if !std::mem::replace(&mut first, false) {
-                out.push(b',');
             }
-            frame::snapshot_entry(&mut out, &key, &entry);
+            for (key, entry) in entries {
+                if self.last.is_some() {
+                    out.push(b',');
+                }
+                frame::snapshot_entry(&mut out, &key, &entry);
+                self.last = Some(key);
+                if out.len() >= PIECE {
+                    break;
+                }
+            }
         }
         Some(out.into())
     }

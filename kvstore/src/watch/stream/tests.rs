@@ -57,7 +57,11 @@ impl Fixture {
     }
 
     fn snapshot(&self, prefixes: &[&str]) -> Stream {
-        Stream::snapshot(self.subscribe(prefixes), &self.state, self.stopping.clone())
+        Stream::snapshot(
+            self.subscribe(prefixes),
+            &Arc::new(self.state.clone()),
+            self.stopping.clone(),
+        )
     }
 
     fn since(&self, prefixes: &[&str], revision: u64) -> Stream {

@@ -79,7 +79,7 @@ impl Reader {
     fn new(fixture: &Fixture, wanted: Wanted) -> Self {
         let subscription = Self::subscribe(fixture, &wanted);
         Self {
-            stream: Stream::snapshot(subscription, &fixture.state, fixture.stopping.clone()),
+            stream: Stream::snapshot(subscription, &Arc::new(fixture.state.clone()), fixture.stopping.clone()),
             wanted,
             parser: Parser::default(),
             seen: 0,
