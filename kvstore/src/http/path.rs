@@ -20,6 +20,9 @@ pub(super) enum BadPath {
 
 /// The path of a request, cleaned and decoded.
 pub(super) fn decode(raw: &str) -> Result<Vec<u8>, BadPath> {
+    if is_plain(raw) {
+        return Ok(raw.into());
+    }
     let as_sent = golang::unescape(raw, false).ok_or(BadPath::Undecodable)?;
     if !String::from_utf8_lossy(&as_sent).chars().all(golang::is_printable) {
         return Err(BadPath::Unprintable);
@@ -33,12 +36,29 @@ pub(super) fn decode(raw: &str) -> Result<Vec<u8>, BadPath> {
 
 /// The key in a decoded path behind [`KV`], cleaned: `..` at its beginning is left.
 pub(super) fn clean_key(text: &str) -> String {
-    if text.is_empty() { String::new() } else { clean(text) }
+    if text.is_empty() || !needs_cleaning(text) {
+        text.to_owned()
+    } else {
+        clean(text)
+    }
 }
 
 /// Whether a cleaned key climbs out of the store.
 pub(super) fn climbs(key: &str) -> bool {
     key == ".." || key.starts_with("../")
+}
+
+/// Whether a path is what it says, as most are: nothing to decode, to clean or to refuse.
+fn is_plain(raw: &str) -> bool {
+    raw.starts_with('/')
+        && raw.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%')
+        && !needs_cleaning(raw)
+        && raw.as_bytes() != &KV[..KV.len() - 1]
+}
+
+/// Whether cleaning may change it.
+fn needs_cleaning(text: &str) -> bool {
+    text.starts_with('.') || text.as_bytes().windows(2).any(|pair| pair == b"//" || pair == b"/.")
 }
 
 /// Go's `path.Clean`, but a slash at the end stays.
@@ -124,6 +144,16 @@ mod tests {
         fn what_is_clean_stays_as_it_is(text in "[a./]{0,12}") {
             let once = clean_key(&text);
             prop_assert_eq!(clean_key(&once), once);
+        }
+
+        #[test]
+        fn what_needs_no_cleaning_stays_as_it_is(text in "/?[a./%é ]{0,12}") {
+            if !text.is_empty() && !needs_cleaning(&text) {
+                prop_assert_eq!(clean(&text), text.as_str());
+            }
+            if is_plain(&text) {
+                prop_assert_eq!(golang::unescape(&clean(&text), false), Some(text.into_bytes()));
+            }
         }
 
         #[test]
