@@ -3,11 +3,12 @@
 mod check;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use kvapi::Address;
 use kvapi::problem::exit;
-use kvstore::config::{Config, Limits, SNAPSHOT_EVERY};
+use kvstore::config::{Config, Limits, SNAPSHOT_EVERY, Waits};
 
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -66,6 +67,12 @@ pub(crate) struct Server {
     /// The longest body of a transaction; as long as a value may be if that is more
     #[arg(long, value_name = "SIZE", default_value = "512KiB", value_parser = size)]
     max_txn_size: usize,
+    /// How long a blocking query waits that does not say
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = kvapi::duration::parse)]
+    default_query_time: Duration,
+    /// How long a blocking query waits at most, whatever it says
+    #[arg(long, value_name = "DURATION", default_value = "600s", value_parser = kvapi::duration::parse)]
+    max_query_time: Duration,
     /// Connections in all; those beyond get 503 (default: what open files allow, at most 65536)
     #[arg(long, value_name = "N", value_parser = count)]
     max_connections: Option<usize>,
@@ -134,6 +141,10 @@ impl Server {
                 value_bytes: self.max_value_size,
                 txn_ops: self.max_txn_ops,
                 txn_bytes: self.max_txn_size,
+            },
+            waits: Waits {
+                default: self.default_query_time,
+                most: self.max_query_time,
             },
             min_free: self.min_free,
             snapshot_every: self.snapshot_every,

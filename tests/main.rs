@@ -9,6 +9,7 @@ mod harness;
 mod demo;
 mod readme;
 // The store as its users see it: the command line, the API, watches, doors, what a kill leaves.
+mod assertions;
 mod commands;
 mod consul;
 mod crashes;
@@ -27,6 +28,7 @@ mod kv_watch;
 mod kv_write;
 mod limits;
 mod million;
+mod openapi;
 mod overload;
 mod server;
 mod streams;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kvapi::Address;
 use kvapi::types::MAX_VALUE_BYTES;
@@ -67,6 +68,35 @@ impl Limits {
     }
 }
 
+/// How long a blocking query waits (Consul's `default_query_time` and `max_query_time`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// If it does not say.
+    pub default: Duration,
+    /// At most, whatever it says.
+    pub most: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            default: Duration::from_secs(300),
+            most: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Waits {
+    fn check(&self) -> Result<(), BadConfig> {
+        for (flag, wait) in [("--default-query-time", self.default), ("--max-query-time", self.most)] {
+            if wait.is_zero() {
+                return Err(BadConfig::NoWait(flag));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Settings of a server. [`Config::check`] says what is wrong with them.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -94,6 +124,7 @@ pub struct Config {
     /// Log entries after which a snapshot is made.
     pub snapshot_every: u64,
     pub limits: Limits,
+    pub waits: Waits,
     /// Connections in all; `None` is as many as the open files allow.
     pub max_connections: Option<usize>,
     /// Connections from one address; `None` leaves an eighth to the others.
@@ -117,6 +148,8 @@ pub enum BadConfig {
         "joining another server is not possible in this version, which runs one server a cluster; leave --join away"
     )]
     Join,
+    #[error("{0} is 0, and blocking queries would not wait at all; give a duration such as 5m")]
+    NoWait(&'static str),
     #[error("{flag} is {given}, and it can be from 1 to {most}; give less, or split what is written")]
     Limit {
         flag: &'static str,
@@ -142,6 +175,7 @@ impl Config {
             min_free: MIN_FREE,
             snapshot_every: SNAPSHOT_EVERY,
             limits: Limits::default(),
+            waits: Waits::default(),
             max_connections: None,
             max_connections_per_client: None,
         }
@@ -153,6 +187,7 @@ impl Config {
             return Err(BadConfig::NodeZero);
         }
         self.limits.check()?;
+        self.waits.check()?;
         if self.join.is_some() {
             return Err(BadConfig::Join);
         }

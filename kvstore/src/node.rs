@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::{Batcher, ProposeError};
 use crate::clock;
 use crate::command::{Command, Reply};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Waits};
 use crate::folder::Folder;
 use crate::http::traffic::Traffic;
 use crate::network::Network;
@@ -47,6 +47,7 @@ struct Inner {
     room: Room,
     traffic: Traffic,
     limits: Limits,
+    waits: Waits,
     log_size: LogSize,
     started_ms: u64,
     stopping: CancellationToken,
@@ -106,6 +107,7 @@ impl Node {
             room,
             traffic: Traffic::default(),
             limits: config.limits,
+            waits: config.waits,
             log_size,
             started_ms,
             stopping,
@@ -156,6 +158,12 @@ impl Node {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.inner.limits
+    }
+
+    /// How long a blocking query waits.
+    #[must_use]
+    pub fn waits(&self) -> Waits {
+        self.inner.waits
     }
 
     /// Counts the requests of all doors.

@@ -33,6 +33,7 @@ pub(super) fn this(call: &Call) -> Answer {
     let me = status.peers.iter().find(|(id, _)| *id == status.node_id);
     let member = me.map(|(id, node)| Member::of(&status.cluster_id, *id, node));
     let view = call.node.view();
+    let limits = call.node.limits();
     let stats = Stats {
         keyway: BTreeMap::from([
             ("cluster", status.cluster_id.clone()),
@@ -63,7 +64,11 @@ pub(super) fn this(call: &Call) -> Answer {
             build_date: BUILD_DATE,
             session_ttl_min: SESSION_TTL_MIN,
         },
-        debug_config: BTreeMap::new(),
+        debug_config: BTreeMap::from([
+            ("KVMaxValueSize", limits.value_bytes),
+            ("TxnMaxOps", limits.txn_ops),
+            ("TxnMaxReqLen", limits.txn_body()),
+        ]),
         coord: None,
         member,
         stats,
@@ -103,7 +108,7 @@ pub(super) fn version(call: &Call) -> Answer {
 #[serde(rename_all = "PascalCase")]
 struct About {
     config: Config,
-    debug_config: BTreeMap<&'static str, String>,
+    debug_config: BTreeMap<&'static str, usize>,
     coord: Option<BTreeMap<&'static str, String>>,
     member: Option<Member>,
     stats: Stats,

@@ -13,14 +13,12 @@ use super::error::Error;
 use super::params::{Consistency, ReadParams};
 use crate::chance;
 use crate::clock;
+use crate::config::Waits;
 use crate::node::Node;
 use crate::read::ReadMode;
 use crate::state::State;
 use crate::watch::index::Pattern;
 use crate::watch::patterns::Patterns;
-
-const DEFAULT_WAIT: Duration = Duration::from_secs(300);
-const MAX_WAIT: Duration = Duration::from_secs(600);
 
 /// The index that a read of this reports.
 pub(super) fn index_of(state: &State, what: Pattern<'_>) -> Revision {
@@ -36,7 +34,7 @@ pub(super) async fn read(node: &Node, params: &ReadParams, what: Pattern<'_>) ->
     if params.index == 0 {
         return Ok(node.read(mode).await?);
     }
-    let deadline = clock::now() + longest(params.wait);
+    let deadline = clock::now() + longest(params.wait, node.waits());
     // First, so that nothing is missed between the look and the wait.
     let mut subscription = node.hub().subscribe(Patterns::one(what));
     let is_news = |state: &State| index_of(state, what).0 > params.index;
@@ -71,8 +69,8 @@ pub(super) const fn mode(consistency: Consistency) -> ReadMode {
 
 /// The wait, bounded, and up to a sixteenth more by chance, so that clients that were woken
 /// together do not come back together.
-fn longest(wait: Option<Duration>) -> Duration {
-    let wait = wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
+fn longest(wait: Option<Duration>, waits: Waits) -> Duration {
+    let wait = wait.unwrap_or(waits.default).min(waits.most);
     wait + chance::jitter(wait / 16)
 }
 
@@ -82,12 +80,13 @@ mod tests {
 
     #[test]
     fn a_wait_is_never_shorter_than_asked_nor_longer_than_a_sixteenth_more() {
+        let waits = Waits::default();
         for (asked, wait) in [
-            (None, DEFAULT_WAIT),
+            (None, waits.default),
             (Some(Duration::from_secs(16)), Duration::from_secs(16)),
-            (Some(Duration::from_secs(7200)), MAX_WAIT),
+            (Some(Duration::from_secs(7200)), waits.most),
         ] {
-            let longest = longest(asked);
+            let longest = longest(asked, waits);
             assert!(wait <= longest && longest <= wait + wait / 16, "{longest:?}");
         }
     }

@@ -7,6 +7,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `route` | paths and methods |
+//! | `openapi` | all of them described |
 //! | [`traffic`], `metrics` | requests counted, and all numbers shown |
 //! | `kv`, `txn`, `status`, `agent`, `acl`, `history`, `watch`, `health` | the handlers |
 //! | `blocking` | reads that wait for a change |
@@ -34,6 +35,7 @@ mod history;
 mod json;
 mod kv;
 mod metrics;
+mod openapi;
 mod ops;
 mod params;
 mod path;

@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::body::Incoming;
 use super::call::Call;
 use super::error::Error;
-use super::{acl, agent, health, history, kv, metrics, path, status, txn, watch};
+use super::{acl, agent, health, history, kv, metrics, openapi, path, status, txn, watch};
 
 /// A path that is served, with what it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) enum Route<'a> {
     Readyz,
     /// `/metrics`
     Metrics,
+    /// `/v1/openapi.json`
+    OpenApi,
     /// `/`
     Root,
 }
@@ -64,6 +66,7 @@ impl<'a> Route<'a> {
             b"/v1/agent/members" => Self::AgentMembers,
             b"/v1/agent/checks" | b"/v1/agent/services" => Self::AgentEmpty,
             b"/v1/agent/version" => Self::AgentVersion,
+            b"/v1/openapi.json" => Self::OpenApi,
             b"/livez" => Self::Livez,
             b"/readyz" => Self::Readyz,
             b"/metrics" => Self::Metrics,
@@ -98,6 +101,7 @@ impl<'a> Route<'a> {
             | Self::Livez
             | Self::Readyz
             | Self::Metrics
+            | Self::OpenApi
             | Self::Root => "OPTIONS,GET",
         }
     }
@@ -116,7 +120,13 @@ impl<'a> Route<'a> {
             | Self::AgentVersion
             | Self::History(_)
             | Self::Acl(_) => true,
-            Self::HistoryLimits | Self::Watch | Self::Livez | Self::Readyz | Self::Metrics | Self::Root => false,
+            Self::HistoryLimits
+            | Self::Watch
+            | Self::Livez
+            | Self::Readyz
+            | Self::Metrics
+            | Self::OpenApi
+            | Self::Root => false,
         }
     }
 
@@ -139,6 +149,7 @@ impl<'a> Route<'a> {
             Self::Root => 13,
             Self::History(_) => 14,
             Self::HistoryLimits => 15,
+            Self::OpenApi => 16,
         }
     }
 
@@ -163,6 +174,7 @@ impl<'a> Route<'a> {
             Self::Livez => Ok(health::livez()),
             Self::Readyz => Ok(health::readyz(&call)),
             Self::Metrics => Ok(metrics::get(&call)),
+            Self::OpenApi => Ok(openapi::get()),
             Self::Root => Ok(Answer::text(
                 StatusCode::OK,
                 "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the agent configuration and restart.",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 /// Routes that are told apart; the last is what is no route.
-pub(super) const ROUTES: [&str; 17] = [
+pub(super) const ROUTES: [&str; 18] = [
     "/v1/kv/{key}",
     "/v1/txn",
     "/v1/watch",
@@ -24,6 +24,7 @@ pub(super) const ROUTES: [&str; 17] = [
     "/",
     "/v1/history/{key}",
     "/v1/history",
+    "/v1/openapi.json",
     "none",
 ];
 
