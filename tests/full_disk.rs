@@ -63,7 +63,7 @@ fn below_the_mark_writes_are_refused_and_reads_and_deletes_go_on_until_there_is_
         reads_go_on(&server).await?;
         let (status, text) = ready(&server).await?;
         assert!(
-            status == 503 && text.contains("not ready: for writes: the disk"),
+            status == 503 && text.contains("not ready: disk: the disk"),
             "{status} {text}"
         );
         assert!(server.client().delete("b", &WriteOptions::default()).await?);

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
@@ -68,6 +69,14 @@ struct Waiting {
 pub struct Batcher {
     queue: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
+    made: Arc<Made>,
+}
+
+/// Batches that were made, and the commands in them.
+#[derive(Debug, Default)]
+struct Made {
+    batches: AtomicU64,
+    commands: AtomicU64,
 }
 
 impl Batcher {
@@ -75,10 +84,12 @@ impl Batcher {
     #[must_use]
     pub fn start(raft: Raft) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(run(raft, waiting));
+        let made = Arc::<Made>::default();
+        tokio::spawn(run(raft, waiting, Arc::clone(&made)));
         Self {
             queue,
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
+            made,
         }
     }
 
@@ -87,6 +98,13 @@ impl Batcher {
     pub fn waiting(&self) -> (usize, usize) {
         let writes = self.queue.max_capacity() - self.queue.capacity();
         (writes, QUEUE_BYTES.saturating_sub(self.room.available_permits()))
+    }
+
+    /// Batches that were made since the start, and the commands in them.
+    #[must_use]
+    pub fn made(&self) -> (u64, u64) {
+        let Made { batches, commands } = &*self.made;
+        (batches.load(Ordering::Relaxed), commands.load(Ordering::Relaxed))
     }
 
     /// Waits until the command is applied, or is known not to be, or cannot be known.
@@ -115,7 +133,7 @@ impl Batcher {
     }
 }
 
-async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>) {
+async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>, made: Arc<Made>) {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut waiting = VecDeque::new();
     let mut fresh = Vec::new();
@@ -135,6 +153,8 @@ async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>) {
             waiting.push_back(more);
         }
         let batch = take_batch(&mut waiting);
+        made.batches.fetch_add(1, Ordering::Relaxed);
+        made.commands.fetch_add(batch.len() as u64, Ordering::Relaxed);
         let raft = raft.clone();
         tokio::spawn(async move {
             propose(&raft, batch).await;

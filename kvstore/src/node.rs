@@ -69,8 +69,8 @@ pub struct Status {
     pub last_contact_ms: u64,
     /// The voting servers, this one included, by their numbers.
     pub peers: Vec<(u64, raft::Node)>,
-    /// Why the server takes no traffic, if it does not.
-    pub not_ready: Option<String>,
+    /// Why the server takes no traffic, if it does not: each condition that fails, by its name.
+    pub not_ready: Vec<(&'static str, String)>,
 }
 
 impl Node {
@@ -178,6 +178,18 @@ impl Node {
         self.inner.batcher.waiting()
     }
 
+    /// See [`Batcher::made`].
+    #[must_use]
+    pub fn batches(&self) -> (u64, u64) {
+        self.inner.batcher.made()
+    }
+
+    /// How many snapshots were taken since the start, and how long the newest is.
+    #[must_use]
+    pub fn snapshots(&self) -> (u64, u64) {
+        (self.inner.log_size.snapshots(), self.inner.log_size.snapshot_bytes())
+    }
+
     /// Bytes of log after the newest snapshot.
     #[must_use]
     pub fn log_since_snapshot(&self) -> u64 {
@@ -226,15 +238,16 @@ impl Node {
         let leader = metrics
             .current_leader
             .and_then(|id| Some((id, members.get(&id)?.clone())));
-        let not_ready = match &leader {
-            _ if self.inner.stopping.is_cancelled() => Some("the server is stopping".to_owned()),
-            None => Some("no leader is known".to_owned()),
-            Some(_) => self
-                .inner
-                .room
-                .refusal()
-                .map(|refusal| format!("for writes: {refusal}")),
-        };
+        let mut not_ready = Vec::new();
+        if self.inner.stopping.is_cancelled() {
+            not_ready.push(("stopping", "the server is stopping".to_owned()));
+        }
+        if leader.is_none() {
+            not_ready.push(("leader", "no leader is known".to_owned()));
+        }
+        if let Some(refusal) = self.inner.room.refusal() {
+            not_ready.push(("disk", refusal.to_string()));
+        }
         let is_leader = metrics.current_leader == Some(metrics.id);
         Status {
             node_id: self.inner.node_id,

@@ -35,6 +35,7 @@ pub(super) async fn read(node: &Node, params: &ReadParams, what: Pattern<'_>) ->
         return Ok(node.read(mode).await?);
     }
     let deadline = clock::now() + longest(params.wait, node.waits());
+    let _counted = node.traffic().blocking();
     // First, so that nothing is missed between the look and the wait.
     let mut subscription = node.hub().subscribe(Patterns::one(what));
     let is_news = |state: &State| index_of(state, what).0 > params.index;

@@ -7,6 +7,7 @@ use std::path::Path;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 
+use super::Doors;
 use super::answer::Answer;
 use super::call::Call;
 use crate::disk;
@@ -38,12 +39,13 @@ impl Text {
 }
 
 /// See the module.
-pub(super) fn get(call: &Call) -> Answer {
+pub(super) fn get(call: &Call, doors: &Doors) -> Answer {
     let mut text = Text::default();
     let version = env!("CARGO_PKG_VERSION");
     text.family("keyway_build_info", "gauge", "The version that runs; always 1.");
     text.line(format_args!("keyway_build_info{{version=\"{version}\"}} 1"));
     requests(&mut text, call);
+    connections(&mut text, doors);
     store(&mut text, call);
     process(&mut text, call);
     Answer::text(StatusCode::OK, text.0).with(CONTENT_TYPE, FORMAT)
@@ -75,19 +77,45 @@ fn requests(text: &mut Text, call: &Call) {
     }
 }
 
+fn connections(text: &mut Text, doors: &Doors) {
+    let open = doors.places.taken();
+    text.gauge("keyway_connections", "Connections of clients that are open.", open);
+    let name = "keyway_connections_refused_total";
+    text.family(name, "counter", "Connections that were sent away, by reason.");
+    let refused = doors.places.refused();
+    for (reason, count) in [("client", refused.for_client), ("all", refused.at_all)] {
+        text.line(format_args!("{name}{{reason=\"{reason}\"}} {count}"));
+    }
+    let help = "Memory of request bodies that are being read.";
+    text.gauge("keyway_request_bodies_bytes", help, doors.budgets.bodies.taken());
+    let help = "Memory of large answers that clients are taking.";
+    text.gauge("keyway_answers_bytes", help, doors.budgets.answers.taken());
+}
+
 fn store(text: &mut Text, call: &Call) {
     let node = &call.node;
     let status = node.status();
     let (writes, bytes) = node.waiting_writes();
     let known = u8::from(status.leader.is_some());
     text.gauge("keyway_leader_known", "Whether this server knows a leader.", known);
-    let ready = u8::from(status.not_ready.is_none());
+    let ready = u8::from(status.not_ready.is_empty());
     text.gauge("keyway_ready", "Whether /readyz answers 200.", ready);
     text.gauge("keyway_waiting_writes", "Writes that wait for a batch.", writes);
     let help = "Bytes of the writes that have no answer yet.";
     text.gauge("keyway_waiting_writes_bytes", help, bytes);
     let help = "Watches and blocking queries that are open.";
     text.gauge("keyway_watch_subscribers", help, node.hub().subscribers());
+    let help = "Blocking queries that wait.";
+    text.gauge("keyway_blocking_queries", help, node.traffic().blocked());
+    let (batches, commands) = node.batches();
+    let help = "Batches of writes; each is one entry of the log.";
+    text.one("keyway_batches_total", "counter", help, batches);
+    let help = "Writes in those batches.";
+    text.one("keyway_batched_writes_total", "counter", help, commands);
+    let (snapshots, bytes) = node.snapshots();
+    let help = "Snapshots taken since the start.";
+    text.one("keyway_snapshots_total", "counter", help, snapshots);
+    text.gauge("keyway_snapshot_bytes", "How long the newest snapshot is.", bytes);
     let view = node.view();
     text.gauge("keyway_revision", "The newest revision.", view.revision());
     let help = "Keys, Keyway's own included.";

@@ -158,7 +158,7 @@ async fn answer(doors: &Doors, door: Door, route: Route<'_>, parts: http::reques
             query,
             headers: parts.headers,
         };
-        route.handle(&parts.method, call, body).await
+        route.handle(&parts.method, call, body, doors).await
     };
     let answer = answer.await.unwrap_or_else(Answer::from);
     if route.is_consuls() { answer.consul() } else { answer }

@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 
+use super::Doors;
 use super::answer::Answer;
 use super::body::Incoming;
 use super::call::Call;
@@ -153,7 +154,13 @@ impl<'a> Route<'a> {
         }
     }
 
-    pub(super) async fn handle(self, method: &Method, call: Call, body: Incoming) -> Result<Answer, Error> {
+    pub(super) async fn handle(
+        self,
+        method: &Method,
+        call: Call,
+        body: Incoming,
+        doors: &Doors,
+    ) -> Result<Answer, Error> {
         match self {
             Self::Kv(key) if *method == Method::PUT => kv::put(&call, key, body).await,
             Self::Kv(key) if *method == Method::DELETE => kv::delete(&call, key).await,
@@ -173,7 +180,7 @@ impl<'a> Route<'a> {
             Self::Acl(_) => Ok(acl::disabled()),
             Self::Livez => Ok(health::livez()),
             Self::Readyz => Ok(health::readyz(&call)),
-            Self::Metrics => Ok(metrics::get(&call)),
+            Self::Metrics => Ok(metrics::get(&call, doors)),
             Self::OpenApi => Ok(openapi::get()),
             Self::Root => Ok(Answer::text(
                 StatusCode::OK,

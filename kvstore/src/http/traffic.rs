@@ -1,7 +1,7 @@
 //! Counts the requests: atomics alone, since every request passes here.
 
 use std::array;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -47,6 +47,16 @@ type ByCode = [AtomicU64; CODES.len()];
 pub struct Traffic {
     codes: Box<[[ByCode; METHODS.len()]; ROUTES.len()]>,
     durations: Box<[Durations; ROUTES.len()]>,
+    blocking: AtomicUsize,
+}
+
+/// A blocking query, until it is dropped.
+pub(super) struct Blocking<'a>(&'a AtomicUsize);
+
+impl Drop for Blocking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Durations {
@@ -74,6 +84,7 @@ impl Default for Traffic {
         Self {
             codes: Box::new(codes),
             durations: Box::new(durations),
+            blocking: AtomicUsize::new(0),
         }
     }
 }
@@ -94,6 +105,17 @@ impl Traffic {
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             durations.nanos.fetch_add(nanos, Ordering::Relaxed);
         }
+    }
+
+    /// A blocking query begins to wait.
+    pub(super) fn blocking(&self) -> Blocking<'_> {
+        self.blocking.fetch_add(1, Ordering::Relaxed);
+        Blocking(&self.blocking)
+    }
+
+    /// Blocking queries that wait.
+    pub(super) fn blocked(&self) -> usize {
+        self.blocking.load(Ordering::Relaxed)
     }
 
     /// Route, method, code and number of the requests that there were.
@@ -138,6 +160,17 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_blocking_query_is_counted_until_it_ends() {
+        let traffic = Traffic::default();
+        let one = traffic.blocking();
+        let two = traffic.blocking();
+        drop(one);
+        assert_eq!(traffic.blocked(), 1);
+        drop(two);
+        assert_eq!(traffic.blocked(), 0);
+    }
 
     #[test]
     fn a_duration_is_counted_by_every_bound_that_it_keeps() {

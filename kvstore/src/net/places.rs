@@ -24,7 +24,17 @@ pub struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
+    refused: Refused,
     by_client: HashMap<IpAddr, usize>,
+}
+
+/// Connections that were sent away since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Their client had too many.
+    pub for_client: u64,
+    /// There were too many.
+    pub at_all: u64,
 }
 
 /// Why there is no place.
@@ -75,18 +85,22 @@ impl Places {
     /// in all binds it.
     pub fn take(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Place, NoPlace> {
         let client = client.map(network);
-        let mut taken = self.lock();
+        let mut guard = self.lock();
+        let taken = &mut *guard;
         if taken.all >= self.most {
+            taken.refused.at_all += 1;
             return Err(NoPlace::AtAll(self.most));
         }
         if let Some(client) = client {
             let count = taken.by_client.entry(client).or_default();
             if *count >= self.most_per_client {
+                taken.refused.for_client += 1;
                 return Err(NoPlace::ForClient);
             }
             *count += 1;
         }
         taken.all += 1;
+        drop(guard);
         Ok(Place {
             places: Arc::clone(self),
             client,
@@ -97,6 +111,12 @@ impl Places {
     #[must_use]
     pub fn taken(&self) -> usize {
         self.lock().all
+    }
+
+    /// How many were sent away.
+    #[must_use]
+    pub fn refused(&self) -> Refused {
+        self.lock().refused
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -155,6 +175,13 @@ mod tests {
         let _unix = places.take(None).unwrap();
         assert_eq!(places.take(None).unwrap_err(), NoPlace::AtAll(4));
         assert_eq!(places.taken(), 4);
+        assert_eq!(
+            places.refused(),
+            Refused {
+                for_client: 1,
+                at_all: 1
+            }
+        );
     }
 
     #[test]

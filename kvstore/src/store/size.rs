@@ -18,6 +18,8 @@ struct Sizes {
     superfluous: Option<u64>,
     /// See [`LogSize::snapshot_bytes`].
     snapshot_bytes: u64,
+    /// See [`LogSize::snapshots`].
+    snapshots: u64,
 }
 
 impl LogSize {
@@ -39,6 +41,12 @@ impl LogSize {
     #[must_use]
     pub fn snapshot_bytes(&self) -> u64 {
         self.lock().snapshot_bytes
+    }
+
+    /// How many snapshots were taken since the start.
+    #[must_use]
+    pub fn snapshots(&self) -> u64 {
+        self.lock().snapshots
     }
 
     pub(super) fn snapshot_has(&self, bytes: u64) {
@@ -73,6 +81,7 @@ impl LogSize {
     pub(super) fn snapshot_taken(&self, at: u64) {
         let mut sizes = self.lock();
         sizes.at_snapshot = sizes.at_snapshot.max(at);
+        sizes.snapshots += 1;
     }
 
     fn lock(&self) -> MutexGuard<'_, Sizes> {

@@ -17,6 +17,8 @@ async fn who_this_server_is_is_said_in_objects() {
     }
     assert_eq!(about["Config"]["SessionTTLMin"], 10_000_000_000_u64);
     assert_eq!(about["Config"]["Server"], true);
+    assert_eq!(about["DebugConfig"]["KVMaxValueSize"], 524_288);
+    assert_eq!(about["DebugConfig"]["TxnMaxOps"], 128);
     assert_eq!(about["Stats"]["raft"]["state"], "Leader");
     let members: serde_json::Value = serde_json::from_slice(&members.body).unwrap();
     assert_eq!(members[0], about["Member"]);
@@ -63,6 +65,20 @@ async fn acls_are_off_and_say_so_and_any_token_will_do() {
 }
 
 #[tokio::test]
+async fn what_is_not_ready_is_told_by_name() {
+    let store = Fixture::new().await;
+    store.ask("GET", "/v1/kv/a", "").await;
+    assert_eq!(store.ask("GET", "/readyz", "").await.status, 200);
+
+    store.doors.node.stopping().cancel();
+
+    let got = store.ask("GET", "/readyz", "").await;
+    assert_eq!(got.status, 503);
+    assert_eq!(got.text(), "not ready: stopping: the server is stopping\n");
+    assert_eq!(store.ask("GET", "/livez", "").await.status, 200);
+}
+
+#[tokio::test]
 async fn the_metrics_are_those_that_the_documentation_explains() {
     let store = Fixture::new().await;
     store.ask("PUT", "/v1/kv/a", "1").await;
@@ -90,6 +106,10 @@ async fn the_metrics_are_those_that_the_documentation_explains() {
         "keyway_keys 1",
         "keyway_leader_known 1",
         "keyway_ready 1",
+        "keyway_batches_total 1",
+        "keyway_batched_writes_total 1",
+        "keyway_blocking_queries 0",
+        r#"keyway_connections_refused_total{reason="client"} 0"#,
     ] {
         assert!(
             got.text().lines().any(|line| line == sample),
