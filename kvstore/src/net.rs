@@ -335,7 +335,8 @@ where
         .await
         .is_err_and(|e| e.is_parse())
     {
-        let _ = clock::timeout(REFUSAL_TIMEOUT, hear_out(&mut io)).await;
+        // Boxed, since its buffer would be a part of every connection.
+        let _ = clock::timeout(REFUSAL_TIMEOUT, Box::pin(hear_out(&mut io))).await;
     }
 }
 
