@@ -27,6 +27,7 @@ mod kv_txn;
 mod kv_watch;
 mod kv_write;
 mod limits;
+mod lists;
 mod million;
 mod openapi;
 mod overload;

@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "kvstore/src/http/go_json.rs",
     "kvstore/src/http/golang.rs",
     "kvstore/src/http/json.rs",
+    "kvstore/src/http/list.rs",
     "kvstore/src/http/ops.rs",
     "kvstore/src/http/params.rs",
     "kvstore/src/http/path.rs",

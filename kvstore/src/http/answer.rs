@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::body::Body;
 use super::error::{Error, Kind};
+use super::flow::Flow;
 use super::json;
 use crate::node::{Node, Status};
 use crate::watch::stream::Stream;
@@ -25,6 +26,8 @@ const CHUNKED_FROM: usize = 2048;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// What a handler answers.
 pub(super) struct Answer {
     status: StatusCode,
@@ -35,6 +38,7 @@ pub(super) struct Answer {
 enum Content {
     Plain(Bytes),
     Json(Vec<u8>),
+    List(Box<Flow>),
     Watch(Box<(Stream, Node)>),
 }
 
@@ -59,8 +63,17 @@ impl Answer {
     }
 
     pub(super) fn json(value: &impl Serialize, pretty: bool) -> Self {
-        let content = Content::Json(json::write(value, pretty));
-        Self::new(StatusCode::OK, content).with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        Self::json_text(json::write(value, pretty))
+    }
+
+    /// What is JSON already.
+    pub(super) fn json_text(text: Vec<u8>) -> Self {
+        Self::new(StatusCode::OK, Content::Json(text)).with(CONTENT_TYPE, JSON)
+    }
+
+    /// A long list, in pieces.
+    pub(super) fn list(flow: Flow) -> Self {
+        Self::new(StatusCode::OK, Content::List(Box::new(flow))).with(CONTENT_TYPE, JSON)
     }
 
     /// A value as it is. A browser is not to take it for a page.
@@ -170,6 +183,13 @@ impl Answer {
         let packs = |length| gzip && length >= GZIP_FROM && headers.contains_key(VARY);
         let body = match content {
             Content::Watch(watch) => Body::Watch(watch),
+            Content::List(mut flow) => {
+                if packs(usize::MAX) {
+                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                    flow.compress();
+                }
+                Body::List(flow)
+            }
             Content::Plain(bytes) if packs(bytes.len()) => compressed(&bytes, &mut headers),
             Content::Json(bytes) if packs(bytes.len()) => compressed(&bytes, &mut headers),
             Content::Plain(bytes) => Body::whole(bytes),

@@ -1,7 +1,6 @@
 //! Bodies: what goes out, and how what comes in is read: within a limit, in time, and within what all
 //! connections share.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +14,7 @@ use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::budget::{Budget, Share};
 use super::error::{Error, Kind};
+use super::flow::{Cut, Flow};
 use crate::clock;
 use crate::node::Node;
 use crate::watch::stream::Stream;
@@ -73,6 +73,8 @@ pub enum Body {
     Whole(Option<Bytes>),
     /// Without one: in chunks.
     Chunked(Option<Bytes>),
+    /// A long list, in chunks that are made when there is room for them.
+    List(Box<Flow>),
     /// For as long as somebody listens.
     Watch(Box<(Stream, Node)>),
 }
@@ -87,10 +89,11 @@ impl Body {
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Cut;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let next = match self.get_mut() {
+            Self::List(flow) => return Poll::Ready(flow.next_piece().map(|piece| piece.map(Frame::data))),
             Self::Whole(bytes) | Self::Chunked(bytes) => Poll::Ready(bytes.take()),
             Self::Watch(watch) => {
                 let (stream, node) = &mut **watch;
@@ -107,7 +110,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Chunked(_) | Self::Watch(_) => SizeHint::default(),
+            Self::Chunked(_) | Self::List(_) | Self::Watch(_) => SizeHint::default(),
         }
     }
 }
@@ -238,6 +241,8 @@ pub(super) fn counted(mut response: Response<Body>, budget: &Arc<Budget>) -> Res
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use http_body_util::Full;
 
     use super::*;

@@ -1,9 +1,8 @@
 //! `/v1/kv/`: keys and lists. Source: Consul 1.22, as recorded in tests/golden.
 
-use std::ops::Bound;
+use std::sync::Arc;
 
 use http::StatusCode;
-use kvapi::types::Entry;
 use serde::Serialize;
 
 use super::answer::Answer;
@@ -11,7 +10,9 @@ use super::blocking::{self, index_of};
 use super::body::{self, Incoming};
 use super::call::{Call, Result};
 use super::error::Error;
+use super::flow::{Flow, WHOLE};
 use super::golang::quote;
+use super::list::{List, Of};
 use super::params::{
     Condition, DeleteParams, PutParams, ReadParams, check_datacenter, key, key_text, refuse_enterprise,
 };
@@ -27,9 +28,9 @@ use crate::watch::index::Pattern;
 /// With `revision` it is what was there then, with `limit` and `start_after` a part of the list.
 pub(super) async fn get(call: &Call, path: &[u8]) -> Result {
     let (params, text) = common(call, path)?;
-    let names = call.query.has("keys");
+    let keys = call.query.has("keys");
     let count = call.query.has("count");
-    let list = names || count || call.query.has("recurse");
+    let list = keys || count || call.query.has("recurse");
     let what = if list {
         Pattern::Prefix(&text)
     } else {
@@ -45,10 +46,9 @@ pub(super) async fn get(call: &Call, path: &[u8]) -> Result {
     }
     let answer = if count {
         counted(call, state.count(&text, slice.revision))
-    } else if names {
-        list_names(call, &state, &text, &slice)
     } else if list {
-        list_entries(call, &state, &text, &slice)
+        let of = if keys { names(call) } else { Of::Entries };
+        listed(call, &state, &text, &slice, of)
     } else {
         one(call, &state, &text, &slice)?
     };
@@ -75,21 +75,29 @@ fn counted(call: &Call, count: usize) -> Answer {
     Answer::json(&Counted { count }, call.pretty())
 }
 
-fn list_entries(call: &Call, state: &State, prefix: &str, slice: &Slice) -> Answer {
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut more = false;
-    let start = slice.start_after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    for (key, entry) in state.walk(prefix, start, slice.revision) {
-        more = slice.limit == Some(entries.len());
-        if more {
-            break;
-        }
-        entries.push(entry.to_wire(key));
+/// A list: as a whole if it is short, else in pieces.
+fn listed(call: &Call, state: &Arc<State>, prefix: &str, slice: &Slice, of: Of) -> Answer {
+    let empty_is_found = prefix.is_empty() && matches!(of, Of::Names { .. });
+    let mut list = List::new(of, prefix, slice, call.pretty());
+    let mut text = Vec::new();
+    list.fill(state, WHOLE, &mut text);
+    if list.written() == 0 && !empty_is_found && slice.start_after.is_none() {
+        return Answer::empty(StatusCode::NOT_FOUND);
     }
-    found(!entries.is_empty() || slice.start_after.is_some(), || {
-        Answer::json(&entries, call.pretty())
-    })
-    .more(more)
+    let more = list.more(state);
+    let answer = if list.ended() {
+        Answer::json_text(text)
+    } else {
+        Answer::list(Flow::new(list, text, Arc::clone(state), call.node.clone()))
+    };
+    answer.more(more)
+}
+
+fn names(call: &Call) -> Of {
+    let separator = call.query.bytes("separator").or_else(|| call.query.bytes("seperator"));
+    Of::Names {
+        separator: separator.unwrap_or_default().to_vec(),
+    }
 }
 
 fn one(call: &Call, state: &State, text: &str, slice: &Slice) -> Result {
@@ -106,53 +114,6 @@ fn one(call: &Call, state: &State, text: &str, slice: &Slice) -> Result {
         return Ok(Answer::raw(entry.value.clone()));
     }
     Ok(Answer::json(&[entry.to_wire(&key(text)?)], call.pretty()))
-}
-
-fn list_names(call: &Call, state: &State, prefix: &str, slice: &Slice) -> Answer {
-    let separator = call
-        .query
-        .bytes("separator")
-        .or_else(|| call.query.bytes("seperator"))
-        .unwrap_or_default();
-    let mut names: Vec<String> = Vec::new();
-    let mut more = false;
-    let start = slice.start_after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    for (key, _) in state.walk(prefix, start, slice.revision) {
-        let name = cut(key.as_str(), prefix.len(), separator);
-        // Sorted, so those cut alike stand together; those of the page before may go on here.
-        if names.last() == Some(&name) || slice.start_after.as_ref() == Some(&name) {
-            continue;
-        }
-        more = slice.limit == Some(names.len());
-        if more {
-            break;
-        }
-        names.push(name);
-    }
-    let found_any = !names.is_empty() || prefix.is_empty() || slice.start_after.is_some();
-    found(found_any, || Answer::json(&names, call.pretty())).more(more)
-}
-
-/// The key up to and with the first separator behind the prefix. It cuts bytes, as Consul does.
-fn cut(key: &str, prefix_len: usize, separator: &[u8]) -> String {
-    let rest = &key.as_bytes()[prefix_len..];
-    let at = if separator.is_empty() {
-        None
-    } else {
-        rest.windows(separator.len()).position(|part| part == separator)
-    };
-    match at {
-        Some(at) => String::from_utf8_lossy(&key.as_bytes()[..prefix_len + at + separator.len()]).into_owned(),
-        None => key.to_owned(),
-    }
-}
-
-fn found(found: bool, answer: impl FnOnce() -> Answer) -> Answer {
-    if found {
-        answer()
-    } else {
-        Answer::empty(StatusCode::NOT_FOUND)
-    }
 }
 
 /// `PUT`: stores the body; with `cas` only if the key is at that index (0: absent).
@@ -217,23 +178,5 @@ fn too_large(length: Option<u64>, limit: usize) -> String {
              See https://developer.hashicorp.com/docs/agent/config/config-files#kv_max_value_size."
         ),
         None => format!("Request body too large. Max allowed is {limit} bytes."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_cut_behind_the_first_separator_after_the_prefix() {
-        for (key, prefix, separator, name) in [
-            ("foo/bar/zip/zam", "foo/bar/", "/", "foo/bar/zip/"),
-            ("foo/bar/baz", "foo/bar/", "/", "foo/bar/baz"),
-            ("foo/bar", "", "ba", "foo/ba"),
-            ("foo", "", "", "foo"),
-            ("foo", "foo", "/", "foo"),
-        ] {
-            assert_eq!(cut(key, prefix.len(), separator.as_bytes()), name);
-        }
     }
 }

@@ -14,6 +14,7 @@
 //! | [`caller`] | who asks, and what that allows |
 //! | `params`, `slice`, `ops`, `path` | what requests say, checked in Consul's order; pure |
 //! | `golang`, `go_json`, `json` | Go's ways of reading and writing; pure |
+//! | `list`, `flow` | lists in pieces, and what they are made of while a client takes its time |
 //! | `answer`, [`body`], `error` | what goes out |
 //! | [`budget`] | how much of all that may be in memory at a time |
 
@@ -26,6 +27,7 @@ pub mod budget;
 mod call;
 pub mod caller;
 mod error;
+mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod go_json;
@@ -34,6 +36,7 @@ mod health;
 mod history;
 mod json;
 mod kv;
+mod list;
 mod metrics;
 mod openapi;
 mod ops;

@@ -140,6 +140,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn what_is_clean_stays_as_it_is(text in "[a./]{0,12}") {
             let once = clean_key(&text);

@@ -78,7 +78,7 @@ fn history_agrees(state: &State, model: &Model) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Every verb, lost swaps, failed transactions, repeated requests, changed limits: the reply, the
     /// news and the whole map are the same after each command, and so is every index.
