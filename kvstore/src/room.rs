@@ -1,7 +1,7 @@
 //! Whether the disk of the data folder has room for writes.
 //!
 //! Below a mark, writes are refused and reads go on: a log that cannot be written would end the
-//! server. [`crate::upkeep`] measures from time to time; in between, each write is charged against
+//! server. `upkeep` measures from time to time; in between, each write is charged against
 //! what was measured, so that many at once do not run over the mark. Deleting goes on further down,
 //! since it is how room is made.
 
