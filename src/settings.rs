@@ -248,10 +248,16 @@ impl Picked<'_> {
         value
     }
 
-    /// The token of the first layer that has one, but for that of a context whose address is not used.
+    /// The token of the first layer that has one, but for that of a context whose address is not used. To an
+    /// address that a folder names goes only a token that was typed: the folder may be somebody else's.
     fn token(&mut self, addr_from: &Origin, no_input: bool) -> Result<Option<String>, Problem> {
+        let of_a_folder = matches!(addr_from, Origin::File(_, true));
         let layer = self.layers.iter().find(|layer| {
-            let is_strange = matches!(layer.origin, Origin::Context(_)) && layer.origin != *addr_from;
+            let is_strange = match layer.origin {
+                Origin::Flag => false,
+                Origin::Context(_) => layer.origin != *addr_from,
+                Origin::Environment | Origin::Consul | Origin::File(..) | Origin::Default => of_a_folder,
+            };
             (layer.file.token.is_some() || layer.file.token_file.is_some()) && !is_strange
         });
         let origin = layer.map_or(Origin::Default, |layer| layer.origin.clone());
@@ -432,6 +438,21 @@ mod tests {
         let unknown = vec![layer(Origin::Flag, "context = \"prd\"")];
         let problem = Settings::decide(&Globals::default(), unknown, &contexts(None)).unwrap_err();
         assert_eq!(problem.help, ["did you mean `prod`?"]);
+    }
+
+    #[test]
+    fn a_folder_that_names_an_address_gets_no_token_but_one_that_was_typed() {
+        let folder = || layer(project(), "addr = \"http://elsewhere\"");
+        let with = |origin| {
+            let mut stronger = layer(origin, "");
+            stronger.file.token = Some("secret".into());
+            vec![stronger, folder()]
+        };
+
+        let (addr, token, _) = decided(with(Origin::Environment), &contexts(None));
+        assert_eq!((addr.as_str(), token), ("http://elsewhere:8500", None));
+        let (_, token, _) = decided(with(Origin::Flag), &contexts(None));
+        assert_eq!(token.as_deref(), Some("secret"));
     }
 
     #[test]

@@ -308,7 +308,7 @@ fn run(mut tables: Tables, inbox: &Inbox, leaving: &AtomicBool) -> sled::Result<
         if gathered.is_due() || !jobs.is_empty() {
             // A pass that nobody waits for takes half of one processor, not all of it.
             let mut between = |took| {
-                if jobs.is_empty() && inbox.is_calm() {
+                if jobs.is_empty() && inbox.is_calm() && !leaving.load(Ordering::Relaxed) {
                     clock::block(took);
                 }
             };
