@@ -368,8 +368,6 @@ fn the_size_of_a_store_is_not_the_memory_of_its_export_and_import() {
         file.flush()?;
         drop(file);
 
-        home.write("one.json", "[{\"key\":\"k/0000000\"}]")?;
-        let one = run_and_weigh(&server, home, "one", &["kv", "import", "one.json"]).await?;
         let import = run_and_weigh(&server, home, "import", &["kv", "import", "all.json"]).await?;
         let export = run_and_weigh(
             &server,
@@ -385,9 +383,10 @@ fn the_size_of_a_store_is_not_the_memory_of_its_export_and_import() {
             .status()?;
         assert!(same.success(), "what comes out is not what went in");
         let size = std::fs::metadata(home.path("all.json"))?.len() / 1024;
-        let said = format!("{keys} keys in {size} KiB: one key took {one} KiB, import {import}, export {export}");
+        let said = format!("{keys} keys in {size} KiB: import took {import} KiB, export {export}");
         println!("{said}");
-        assert!(import.max(export) < one + 8 * 1024, "{said}");
+        // Some 25 MiB are the program's own. Held whole, even the small document would be twice its size.
+        assert!(import.max(export) < 40 * 1024, "{said}");
         Ok(())
     });
 }
