@@ -1,5 +1,6 @@
 //! `keyway kv export`: settings as a document, all of one revision.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -109,8 +110,16 @@ impl Export {
         .await?;
         if matches!(self.form, As::Env | As::Dir) {
             // A variable or a file has no room for the folders above.
+            let mut of: HashMap<String, String> = HashMap::new();
             for item in &mut items {
-                item.key = folder.relative(&item.key).to_owned();
+                let name = folder.relative(&item.key).to_owned();
+                let key = std::mem::replace(&mut item.key, name.clone());
+                if let Some(other) = of.insert(name.clone(), key.clone()) {
+                    let what = format!("`{other}` and `{key}` would both be `{name}`, so nothing was written");
+                    return Err(Problem::of(&codes::NOT_IN_THIS_FORM, what)
+                        .help("--as consul holds both; so do json, yaml and toml")
+                        .into());
+                }
             }
         }
         let count = items.len() as u64;

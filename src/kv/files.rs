@@ -1,11 +1,13 @@
 //! Settings in files: one that is there as a whole or not at all, and a folder with a file for each key.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use kvapi::Problem;
+use kvapi::codes;
 use kvapi::problem::exit;
 use tempfile::NamedTempFile;
 
@@ -45,50 +47,95 @@ impl Write for Whole {
     }
 }
 
-/// Writes a file for each key into a folder that is new or empty.
+/// The longest name of a file, and the longest path that can be opened, in bytes.
+const LONGEST: (usize, usize) = (255, 4_095);
+
+/// Writes a file for each key into a folder that is new or empty: all of them or, as far as what was
+/// written can be taken away again, none.
 pub(super) fn write_folder(folder: &Path, items: &[Item]) -> Result<(), Problem> {
-    let paths = items.iter().map(path_of).collect::<Result<Vec<PathBuf>, Problem>>()?;
-    if fs::read_dir(folder).is_ok_and(|mut there| there.next().is_some()) {
-        return Err(
-            Problem::new(exit::INVALID, format!("`{}` is not empty", folder.display()))
-                .help("name a folder that is not there yet"),
-        );
-    }
-    for (path, item) in paths.iter().zip(items) {
-        let path = folder.join(path);
+    let paths = paths(folder, items)?;
+    let is_new = match fs::read_dir(folder) {
+        Ok(mut there) => match there.next() {
+            None => false,
+            Some(_) => {
+                return Err(
+                    Problem::new(exit::INVALID, format!("`{}` is not empty", folder.display()))
+                        .help("name a folder that is not there yet"),
+                );
+            }
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => true,
+        Err(e) => return Err(failed("make", folder, &e).help("name a folder that is not there yet")),
+    };
+    fs::create_dir_all(folder).map_err(|e| failed("make", folder, &e))?;
+    for (done, (path, item)) in paths.iter().zip(items).enumerate() {
         let write = || {
             fs::create_dir_all(path.parent().unwrap_or(folder))?;
-            // A key that is a folder too cannot be both; `create_new` never goes over another key.
-            File::create_new(&path)?.write_all(&item.value)
+            File::create_new(path)?.write_all(&item.value)
         };
-        write().map_err(|e| {
-            failed("write", &path, &e).help(format!(
-                "`{}` may be a folder too; --as consul, json, yaml and toml hold that",
-                item.key
-            ))
-        })?;
+        if let Err(error) = write() {
+            take_away(folder, is_new, &paths[..=done]);
+            return Err(failed("write", path, &error).help("nothing was left there"));
+        }
     }
-    fs::create_dir_all(folder).map_err(|e| failed("make", folder, &e))
+    Ok(())
 }
 
-/// The file of a key.
-fn path_of(item: &Item) -> Result<PathBuf, Problem> {
-    let refuse = |why: &str| {
-        Err(Problem::new(exit::INVALID, format!("`{}` cannot be a file: {why}", item.key)).help("use another form"))
-    };
-    if item.flags != 0 {
-        return refuse("it has flags");
+/// Files of ours, the folders that they leave empty, and the folder itself if it was ours.
+fn take_away(folder: &Path, is_new: bool, files: &[PathBuf]) {
+    for file in files.iter().rev() {
+        let _ = fs::remove_file(file);
+        let above = file.ancestors().skip(1).take_while(|above| *above != folder);
+        for above in above {
+            let _ = fs::remove_dir(above);
+        }
     }
-    let path = Path::new(&item.key);
-    let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    // What components pass over: doubled slashes, a dot in the middle, a slash at the end.
-    let is_exact = item
-        .key
-        .split('/')
-        .all(|part| !part.is_empty() && part != "." && part != "..");
-    match is_plain && is_exact && !item.key.contains('\0') {
-        true => Ok(path.to_owned()),
-        false => refuse("it is no path of plain names"),
+    if is_new {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+/// The file of each key, or why one of them has none; nothing is touched.
+fn paths(folder: &Path, items: &[Item]) -> Result<Vec<PathBuf>, Problem> {
+    let keys: HashSet<&str> = items.iter().map(|item| item.key.as_str()).collect();
+    let path = |item: &Item| {
+        let refuse = |why: &str| {
+            let what = format!("`{}` cannot be a file: {why}, so nothing was written", item.key);
+            Problem::of(&codes::NOT_IN_THIS_FORM, what).help(OTHER_FORMS)
+        };
+        if let Some(why) = no_file(item) {
+            return Err(refuse(&why));
+        }
+        let above = item.key.match_indices('/').map(|(at, _)| &item.key[..at]);
+        if let Some(above) = above.into_iter().find(|above| keys.contains(above)) {
+            return Err(refuse(&format!(
+                "`{above}` is a key too, and one name cannot be a file and a folder"
+            )));
+        }
+        let path = folder.join(&item.key);
+        match path.as_os_str().len() > LONGEST.1 {
+            true => Err(refuse(&format!("its path would have more than {} bytes", LONGEST.1))),
+            false => Ok(path),
+        }
+    };
+    items.iter().map(path).collect()
+}
+
+const OTHER_FORMS: &str = "--as consul holds every key; so do json, yaml and toml";
+
+/// Why a setting by itself has no file.
+fn no_file(item: &Item) -> Option<String> {
+    let parts: Vec<&str> = item.key.split('/').collect();
+    if item.flags != 0 {
+        Some("it has flags".to_owned())
+    } else if item.key.contains('\0') {
+        Some("no name of a file has a NUL byte".to_owned())
+    } else if parts.iter().any(|part| matches!(*part, "" | "." | "..")) {
+        Some("an empty part, `.` and `..` are no names of files".to_owned())
+    } else if parts.iter().any(|part| part.len() > LONGEST.0) {
+        Some(format!("a part of it has more than {} bytes", LONGEST.0))
+    } else {
+        None
     }
 }
 
@@ -157,14 +204,49 @@ mod tests {
 
     #[test]
     fn what_is_no_file_is_refused_before_anything_is_written() {
-        for key in ["a/../b", "a//b", "/a", "a/", ".", "a/./b", ""] {
+        let refused = |items: &[Item]| {
             let place = tempfile::tempdir().unwrap();
-            let problem = write_folder(place.path(), &[item("good", 0), item(key, 0)]).unwrap_err();
-            assert!(problem.what.starts_with(&format!("`{key}`")), "{problem}");
-            assert!(fs::read_dir(place.path()).unwrap().next().is_none());
+            let folder = place.path().join("new");
+            let problem = write_folder(&folder, items).unwrap_err();
+            assert!(!folder.exists(), "{problem}");
+            assert!(problem.help[0].contains("--as consul"), "{problem}");
+            problem.what
+        };
+        let long = format!("a/{}", "x".repeat(256));
+        let deep = ["x"; 2_100].join("/");
+        for key in ["a/../b", "a//b", "/a", "a/", ".", "a/./b", "", "nul\0", &long, &deep] {
+            let what = refused(&[item("good", 0), item(key, 0)]);
+            assert!(what.starts_with(&format!("`{key}` cannot be a file")), "{what}");
         }
+        assert!(refused(&[item("a", 7)]).contains("flags"));
+        // Between a key and what is below it others may stand.
+        let both = refused(&[item("a/b", 0), item("a/b-c", 0), item("a/b/c/d", 0)]);
+        assert!(
+            both.contains("`a/b/c/d`") && both.contains("`a/b` is a key too"),
+            "{both}"
+        );
+        let longest = "x".repeat(255);
         let place = tempfile::tempdir().unwrap();
-        assert!(write_folder(place.path(), &[item("a", 7)]).is_err());
-        assert!(write_folder(place.path(), &[item("a", 0), item("a/b", 0)]).is_err());
+        write_folder(place.path(), &[item(&longest, 0), item("...", 0)]).unwrap();
+    }
+
+    #[test]
+    fn what_was_written_before_a_failure_is_taken_away() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("new");
+        let files = ["a", "b/c/d", "b/e"].map(|name| folder.join(name));
+        for file in &files {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            File::create(file).unwrap();
+        }
+        let strange = folder.join("b/strange");
+        File::create(&strange).unwrap();
+
+        take_away(&folder, true, &files);
+        assert!(strange.exists(), "only what is ours goes");
+        assert!(!folder.join("b/c").exists() && !folder.join("a").exists());
+        fs::remove_file(strange).unwrap();
+        take_away(&folder, true, &files);
+        assert!(!folder.exists());
     }
 }
