@@ -240,6 +240,11 @@ impl Out {
         }
     }
 
+    /// Words that --quiet does not silence: without them something would be lost.
+    pub(crate) fn insist(&mut self, text: impl std::fmt::Display) {
+        let _ = writeln!(self.words, "{text}");
+    }
+
     /// Why the command failed: as words, or as one JSON document if the data would have been JSON.
     pub(crate) fn problem(&mut self, problem: &Problem) {
         #[derive(Serialize)]

@@ -327,3 +327,38 @@ fn without_a_yes_nothing_is_written_and_a_dry_run_only_shows() {
         Ok(())
     });
 }
+
+#[test]
+fn output_that_nobody_reads_loses_nothing_that_was_typed() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("app/a", "1").await?;
+
+        for quiet in [&["-q"][..], &[]] {
+            let arguments = [&["kv", "edit", "app/", "--dry-run"], quiet].concat();
+            let said = keyway(&server, home, "sed -i s/1/2/")?
+                .unread()
+                .run(&arguments)
+                .await?
+                .expect(0)?;
+            let folder = home.path(DESK).display().to_string();
+            let kept = format!("what you typed is kept in {folder}");
+            assert!(said.err.contains(&kept), "{quiet:?}: {}", said.err);
+            assert_eq!(value(&server, "app/a").await?.unwrap(), "1");
+            go_on(&server, home, "true", &said).await?.expect(0)?;
+            assert_eq!(value(&server, "app/a").await?.unwrap(), "2");
+            server.put("app/a", "1").await?;
+        }
+
+        // What is written is not kept as if it were not.
+        let written = keyway(&server, home, "sed -i s/1/2/")?.unread();
+        let said = written
+            .run(&["kv", "edit", "-y", "app/", "-o", "json"])
+            .await?
+            .expect(0)?;
+        assert!(!said.err.contains("kept"), "{}", said.err);
+        assert_eq!(value(&server, "app/a").await?.unwrap(), "2");
+        assert!(left(home)?.is_empty());
+        Ok(())
+    });
+}

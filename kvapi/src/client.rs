@@ -47,6 +47,15 @@ pub struct At<T> {
     pub value: T,
 }
 
+/// How a write of one key ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// `false` if the compare-and-swap lost.
+    pub done: bool,
+    /// The revision that the write took, or found if it changed nothing. Consul does not say.
+    pub revision: Option<Revision>,
+}
+
 /// What goes along with a write.
 #[derive(Debug, Clone, Default)]
 pub struct WriteOptions {
@@ -54,7 +63,7 @@ pub struct WriteOptions {
     pub flags: u64,
     /// Write only if the key is at this revision; 0 means only if it is absent.
     pub cas: Option<u64>,
-    /// Who writes.
+    /// Who writes. A claim: no server checks it.
     pub author: Option<String>,
     /// Why.
     pub message: Option<String>,
@@ -83,15 +92,7 @@ impl Client {
 
     /// One key; `None` if it is not there.
     pub async fn get(&self, key: &str, consistency: Consistency) -> Result<At<Option<Entry>>, Error> {
-        let reply = self.read(&kv_path(key, &[consistency_query(consistency)])).await?;
-        let value = match reply.status {
-            StatusCode::NOT_FOUND => None,
-            _ => reply.json::<Vec<Entry>>()?.pop(),
-        };
-        Ok(At {
-            revision: reply.revision()?,
-            value,
-        })
+        self.get_at(key, None, consistency).await
     }
 
     /// One key once it differs from `index`, or after `wait` as it is then (a blocking query).
@@ -108,23 +109,15 @@ impl Client {
                 wait + wait / 16 + self.transport.timeout,
             )
             .await?;
-        let value = match reply.status {
-            StatusCode::OK => reply.json::<Vec<Entry>>()?.pop(),
-            StatusCode::NOT_FOUND => None,
-            _ => return Err(reply.refused()),
-        };
-        Ok(At {
-            revision: reply.revision()?,
-            value,
-        })
+        match reply.status {
+            StatusCode::OK | StatusCode::NOT_FOUND => reply.entry(),
+            _ => Err(reply.refused()),
+        }
     }
 
     /// Everything whose key begins with `prefix`, in byte order.
     pub async fn list(&self, prefix: &str, consistency: Consistency) -> Result<At<Vec<Entry>>, Error> {
-        let reply = self
-            .read(&kv_path(prefix, &["recurse", consistency_query(consistency)]))
-            .await?;
-        reply.list()
+        self.list_at(prefix, None, consistency).await
     }
 
     /// The keys that begin with `prefix`; with a separator, cut behind its first occurrence.
@@ -150,10 +143,19 @@ impl Client {
 
     /// Stores a value; `false` if the compare-and-swap lost.
     pub async fn put(&self, key: &str, value: impl Into<Bytes>, options: &WriteOptions) -> Result<bool, Error> {
+        Ok(self.store(key, value, options).await?.done)
+    }
+
+    /// [`Client::put`], and the revision at which the value is there.
+    pub async fn store(&self, key: &str, value: impl Into<Bytes>, options: &WriteOptions) -> Result<Stored, Error> {
         let flags = (options.flags != 0).then(|| format!("flags={}", options.flags));
         let cas = options.cas.map(|n| format!("cas={n}"));
         let path = kv_path(key, &[flags.as_deref().unwrap_or(""), cas.as_deref().unwrap_or("")]);
-        self.write(Method::PUT, &path, value.into(), options).await
+        let reply = self.send_write(Method::PUT, &path, value.into(), options).await?;
+        Ok(Stored {
+            done: reply.done()?,
+            revision: reply.number(header::REVISION),
+        })
     }
 
     /// Deletes a key; `false` if the compare-and-swap lost. Deleting what is not there succeeds.
@@ -237,12 +239,7 @@ impl Client {
     }
 
     async fn write(&self, method: Method, path: &str, body: Bytes, options: &WriteOptions) -> Result<bool, Error> {
-        let reply = self.send_write(method, path, body, options).await?;
-        if reply.status == StatusCode::OK {
-            reply.json()
-        } else {
-            Err(reply.refused())
-        }
+        self.send_write(method, path, body, options).await?.done()
     }
 
     pub(crate) async fn send_write(

@@ -10,6 +10,7 @@
 //! | [`problem`] | what a person is told when something fails, and the exit codes |
 //! | [`sse`] | server-sent events out of a stream of bytes |
 //! | [`client`] | requests over several addresses; says `Unknown` when a write may have happened |
+//! | [`limits`] | what a server takes at once |
 //! | [`past`] | what the client reads of the past, and lists page by page |
 //! | `transport`, `connect`, [`Error`] | tries, addresses, connections; why there is no answer |
 //! | [`watch`] | one stream of changes, resumed by revision over cuts |
@@ -24,6 +25,7 @@ mod connect;
 pub mod duration;
 mod error;
 pub mod key;
+pub mod limits;
 pub mod past;
 pub mod problem;
 pub mod sse;

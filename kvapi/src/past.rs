@@ -43,15 +43,7 @@ impl Client {
         consistency: Consistency,
     ) -> Result<At<Option<Entry>>, Error> {
         let path = kv_path(key, &[&at(revision), consistency_query(consistency)]);
-        let reply = self.read_at(&path, revision).await?;
-        let value = match reply.status {
-            StatusCode::NOT_FOUND => None,
-            _ => reply.json::<Vec<Entry>>()?.pop(),
-        };
-        Ok(At {
-            revision: reply.revision()?,
-            value,
-        })
+        self.read_at(&path, revision).await?.entry()
     }
 
     /// Everything whose key begins with `prefix`, as it was at a revision; without one, as it is.

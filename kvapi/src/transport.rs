@@ -15,7 +15,7 @@ use crate::address::Address;
 use crate::client::At;
 use crate::connect::{self, Connector};
 use crate::error::Error;
-use crate::types::{Revision, header};
+use crate::types::{Entry, Revision, header};
 
 /// First and longest pause between two tries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -201,6 +201,23 @@ impl Reply {
             revision: self.revision()?,
             value,
         })
+    }
+
+    /// One key's entry; 404 is none.
+    pub(crate) fn entry(&self) -> Result<At<Option<Entry>>, Error> {
+        let list = self.list::<Entry>()?;
+        Ok(At {
+            revision: list.revision,
+            value: list.value.into_iter().next(),
+        })
+    }
+
+    /// Whether a write of one key was done.
+    pub(crate) fn done(&self) -> Result<bool, Error> {
+        match self.status {
+            StatusCode::OK => self.json(),
+            _ => Err(self.refused()),
+        }
     }
 
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {

@@ -1,5 +1,6 @@
 //! `keyway kv`: settings, one file per command.
 
+mod at_once;
 mod conflict;
 mod delete;
 mod diff;

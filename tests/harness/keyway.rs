@@ -12,6 +12,8 @@ use super::{Exit, Home, Program, binary};
 pub(crate) struct Keyway {
     command: Command,
     stdin: Vec<u8>,
+    /// Whether its output is a pipe that nobody reads any more.
+    unread: bool,
 }
 
 /// What a command said.
@@ -27,6 +29,7 @@ impl Keyway {
         Self {
             command: command(home, env!("CARGO_BIN_EXE_keyway")),
             stdin: Vec::new(),
+            unread: false,
         }
     }
 
@@ -35,6 +38,7 @@ impl Keyway {
         Ok(Self {
             command: command(home, binary(name)?),
             stdin: Vec::new(),
+            unread: false,
         })
     }
 
@@ -60,6 +64,12 @@ impl Keyway {
         self
     }
 
+    /// Whoever read its output is gone before it begins.
+    pub(crate) fn unread(mut self) -> Self {
+        self.unread = true;
+        self
+    }
+
     /// Runs it to its end, off the test's own threads.
     pub(crate) async fn run(mut self, arguments: &[&str]) -> anyhow::Result<Said> {
         self.command.args(arguments);
@@ -78,7 +88,10 @@ impl Keyway {
         let mut child = self
             .command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(match self.unread {
+                true => Stdio::from(std::io::pipe()?.1),
+                false => Stdio::piped(),
+            })
             .stderr(Stdio::piped())
             .spawn()?;
         let mut pipe = child.stdin.take().context("it was asked for a pipe")?;

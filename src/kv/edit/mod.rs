@@ -19,6 +19,7 @@ use kvapi::{Consistency, Entry, Error, Problem};
 use self::desk::Desk;
 use self::plan::{Change, Tree, operations, plan};
 use self::sheet::Sheet;
+use super::at_once::at_once;
 use super::put::author;
 use crate::context::Context;
 use crate::diff::{Side, painted, unified};
@@ -87,21 +88,38 @@ impl Edit {
         };
         let base = desk.base()?.unwrap_or(now);
         match self.edit(&mut context, &desk, &base).await {
-            Ok(Ended::Written) => {
+            Ok(Ended::Unchanged) => {
                 desk.clear();
+                context.out.say("nothing changed, nothing was written");
+                Ok(exit::OK)
+            }
+            Ok(Ended::Written(changes)) => {
+                // Before anything is printed: from here on it is in the store, whoever reads of it.
+                desk.clear();
+                report(&mut context, &changes)?;
                 Ok(exit::OK)
             }
             Ok(Ended::Shown) => {
-                if let Some(path) = desk.keep(&base) {
-                    let how = self.how_to_go_on(path);
-                    context
-                        .out
-                        .say(format_args!("nothing was written; to write it:   {how}"));
-                }
+                self.say_kept(&mut context, &mut desk, &base);
                 Ok(exit::OK)
             }
             Err(Failure::Told(problem)) => Err(self.kept(&mut desk, &base, problem).into()),
-            Err(Failure::NobodyReads) => Err(Failure::NobodyReads),
+            Err(Failure::NobodyReads) => {
+                self.say_kept(&mut context, &mut desk, &base);
+                Err(Failure::NobodyReads)
+            }
+        }
+    }
+
+    /// Keeps what was typed and says where. Without these words it would be as good as lost, so --quiet
+    /// does not silence them.
+    fn say_kept(&self, context: &mut Context<'_>, desk: &mut Desk, base: &[Entry]) {
+        if let Some(path) = desk.keep(base) {
+            let how = self.how_to_go_on(path);
+            let place = path.display();
+            context.out.insist(format_args!(
+                "nothing was written; what you typed is kept in {place}\nto write it:   {how}"
+            ));
         }
     }
 
@@ -124,8 +142,7 @@ impl Edit {
         };
         let changes = plan(&plan::tree(base), &items, &plan::tree(&now));
         if changes.is_empty() {
-            context.out.say("nothing changed, nothing was written");
-            return Ok(Ended::Written);
+            return Ok(Ended::Unchanged);
         }
         self.show(context, &changes, &plan::tree(base))?;
         if context.settings.dry_run {
@@ -134,7 +151,7 @@ impl Edit {
         let count = changes.len();
         context.confirm(&format!("Write {count} {} in one transaction?", keys(count)))?;
         self.write(context, &changes).await?;
-        Ok(Ended::Written)
+        Ok(Ended::Written(changes))
     }
 
     /// Whether it is a prefix; `/` is that of everything.
@@ -241,54 +258,25 @@ impl Edit {
         Ok(())
     }
 
-    async fn write(&self, context: &mut Context<'_>, changes: &[Change]) -> Result<(), Failure> {
+    async fn write(&self, context: &Context<'_>, changes: &[Change]) -> Result<(), Failure> {
         let options = WriteOptions {
             author: Some(author()),
             message: self.message.clone(),
             ..WriteOptions::default()
         };
         let ops: Vec<TxnOp> = operations(changes);
-        // A value of 512 KiB fits no transaction, but it needs none if it is alone.
-        if let ([op], [Change { to: Some(_), .. }]) = (ops.as_slice(), changes) {
-            let options = WriteOptions {
-                flags: op.flags,
-                cas: Some(op.index),
-                ..options
-            };
-            if !context.client.put(&op.key, op.value.clone(), &options).await? {
-                return Err(faster(&[&op.key]).into());
+        match at_once(&context.client, &ops, &options).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reasons)) => {
+                let keys = reasons.iter().filter_map(|reason| ops.get(reason.op_index));
+                let keys: Vec<&str> = keys.map(|op| op.key.as_str()).collect();
+                Err(faster(&keys).into())
             }
-        } else {
-            match context.client.txn(&ops, &options).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(reasons)) => {
-                    let keys = reasons.iter().filter_map(|reason| ops.get(reason.op_index));
-                    let keys: Vec<&str> = keys.map(|op| op.key.as_str()).collect();
-                    return Err(faster(&keys).into());
-                }
-                Err(Error::Refused { status, text }) if status == http::StatusCode::PAYLOAD_TOO_LARGE => {
-                    let problem = Problem::of(
-                        &codes::TOO_LARGE,
-                        format!("this is too much for one transaction: {text}"),
-                    );
-                    return Err(problem
-                        .help("change less at a time, or take   keyway kv import   which goes in several")
-                        .into());
-                }
-                Err(error) => return Err(error.into()),
+            Err(Error::Refused { status, text }) if status == http::StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(too_large(&ops, &text).into())
             }
+            Err(error) => Err(error.into()),
         }
-        let deleted = changes.iter().filter(|change| change.to.is_none()).count();
-        let written = changes.len() - deleted;
-        if context.out.is_json() {
-            let document = serde_json::json!({"written": written, "deleted": deleted});
-            context.out.json(&document)?;
-        } else {
-            context
-                .out
-                .say(format_args!("wrote {written} {}, deleted {deleted}", keys(written)));
-        }
-        Ok(())
     }
 
     /// The problem, and where what was typed is.
@@ -340,14 +328,41 @@ impl Edit {
 
 /// How an edit ended that did not fail.
 enum Ended {
-    /// There is nothing left of it that is not in the store.
-    Written,
+    /// There is nothing in it that is not in the store already.
+    Unchanged,
+    /// These are in the store.
+    Written(Vec<Change>),
     /// It was only to be shown.
     Shown,
 }
 
+fn report(context: &mut Context<'_>, changes: &[Change]) -> Result<(), Failure> {
+    let deleted = changes.iter().filter(|change| change.to.is_none()).count();
+    let written = changes.len() - deleted;
+    if context.out.is_json() {
+        let document = serde_json::json!({"written": written, "deleted": deleted});
+        return context.out.json(&document);
+    }
+    context
+        .out
+        .say(format_args!("wrote {written} {}, deleted {deleted}", keys(written)));
+    Ok(())
+}
+
 fn keys(count: usize) -> &'static str {
     if count == 1 { "key" } else { "keys" }
+}
+
+/// What the server does not take at once.
+fn too_large(ops: &[TxnOp], reason: &str) -> Problem {
+    match ops {
+        [op] => Problem::of(&codes::TOO_LARGE, format!("`{}`: {reason}", op.key)),
+        _ => Problem::of(
+            &codes::TOO_LARGE,
+            format!("this is too much for one transaction: {reason}"),
+        )
+        .help("change less at a time, or take   keyway kv import   which goes in several"),
+    }
 }
 
 fn faster(keys: &[&str]) -> Problem {

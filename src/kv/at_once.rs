@@ -1,0 +1,35 @@
+//! Several writes as one: all of them, or none and the reasons.
+
+use kvapi::client::WriteOptions;
+use kvapi::types::{TxnError, TxnOp};
+use kvapi::{Client, Error};
+
+/// Carries the operations out as one.
+///
+/// A single value is put by itself, which is just as much all or nothing: in a transaction it would be
+/// base64, a third longer, so that one of the greatest length would never fit.
+pub(super) async fn at_once(
+    client: &Client,
+    ops: &[TxnOp],
+    options: &WriteOptions,
+) -> Result<Result<(), Vec<TxnError>>, Error> {
+    let [op] = ops else {
+        return Ok(client.txn(ops, options).await?.map(|_| ()));
+    };
+    let cas = match op.verb.as_str() {
+        "set" => None,
+        "cas" => Some(op.index),
+        _ => return Ok(client.txn(ops, options).await?.map(|_| ())),
+    };
+    let options = WriteOptions {
+        flags: op.flags,
+        cas,
+        ..options.clone()
+    };
+    let lost = TxnError {
+        op_index: 0,
+        what: "the index is another".into(),
+    };
+    let done = client.put(&op.key, op.value.clone(), &options).await?;
+    Ok(if done { Ok(()) } else { Err(vec![lost]) })
+}
