@@ -138,7 +138,7 @@ async fn pass(client: TcpStream, target: String, rival: Arc<Client>) -> anyhow::
         if length == 0 {
             return Ok(());
         }
-        if piece.starts_with(b"PUT /v1/txn") {
+        if piece.starts_with(b"PUT ") {
             rival.put("app/a", "rival", &Default::default()).await?;
         }
         to_server.write_all(&piece[..length]).await?;
@@ -273,6 +273,59 @@ fn many_keys_are_not_set_back_without_a_question() {
             .await?
             .expect(0)?;
         assert_eq!(tree(&server, home).await?, "");
+        Ok(())
+    });
+}
+
+#[test]
+fn one_value_of_the_greatest_length_goes_back() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let large = vec![b'x'; 524_288];
+        server.put("app/large", large.clone()).await?;
+        let before = server.revision("app/large").await?.to_string();
+        server.put("app/large", "small").await?;
+        let after = server.revision("app/large").await?;
+
+        // As one key, below a prefix, and of a key that is gone.
+        for (target, delete) in [("app/large", false), ("app/", false), ("app/", true)] {
+            server.put("app/large", "small").await?;
+            if delete {
+                server.kv(home, &["delete", "app/large"]).await?.expect(0)?;
+            }
+            server.kv(home, &["revert", target, "--to", &before]).await?.expect(0)?;
+            let value = server.kv(home, &["get", "app/large"]).await?.expect(0)?;
+            assert_eq!(value.out, large, "{target}");
+            let newest = server
+                .kv(home, &["history", "app/large", "-n", "1", "-o", "json"])
+                .await?
+                .json()?;
+            assert_eq!(newest["changes"][0]["message"], format!("revert to revision {before}"));
+        }
+        assert!(server.revision("app/large").await? > after);
+        Ok(())
+    });
+}
+
+#[test]
+fn one_value_goes_back_only_if_nobody_changed_it() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let before = release(&server, home).await?;
+        let address = with_a_rival(&server, server.client()).await?;
+
+        let rivalled = server.keyway(home).addr(&address);
+        let said = rivalled
+            .run(&["kv", "revert", "app/a", "--to", &before])
+            .await?
+            .expect(5)?;
+
+        assert!(
+            said.err.contains("nothing was set back: `app/a` was changed"),
+            "{}",
+            said.err
+        );
+        assert_eq!(tree(&server, home).await?, "app/a:rival\napp/new:1\n");
         Ok(())
     });
 }

@@ -10,6 +10,7 @@ use kvapi::problem::exit;
 use kvapi::types::TxnOp;
 use kvapi::{Problem, Revision};
 
+use super::at_once::at_once;
 use super::conflict::{self, Expected};
 use super::folder::Folder;
 use super::past;
@@ -90,8 +91,8 @@ impl Revert {
             ),
             ..WriteOptions::default()
         };
-        let errors = match context.client.txn(&ops, &options).await {
-            Ok(Ok(_)) => return Ok(()),
+        let errors = match at_once(&context.client, &ops, &options).await {
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(errors)) => errors,
             Err(kvapi::Error::Refused { status, text }) if status == StatusCode::PAYLOAD_TOO_LARGE => {
                 return Err(too_large(target, to, changes, &text).into());
@@ -131,11 +132,17 @@ fn op(change: &Difference<'_>) -> TxnOp {
 
 /// The server's limit, and the parts in which it goes.
 fn too_large(target: &Target, to: Revision, changes: &[Difference<'_>], reason: &str) -> Problem {
-    let what = format!(
-        "{} changes are more than one transaction takes, so nothing was done: {reason}",
-        changes.len()
-    );
-    let problem = Problem::new(exit::INVALID, what);
+    let what = match changes {
+        [one] => format!(
+            "`{}` is more than the server takes, so nothing was done: {reason}",
+            one.key
+        ),
+        several => format!(
+            "{} changes are more than one transaction takes, so nothing was done: {reason}",
+            several.len()
+        ),
+    };
+    let problem = Problem::of(&kvapi::codes::TOO_LARGE, what);
     let folder = Folder::new(target.as_str());
     let parts: BTreeSet<&str> = changes.iter().map(|change| folder.next_level(change.key)).collect();
     if parts.len() == 1 && parts.iter().all(|part| !part.ends_with('/')) {
