@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kvapi::Consistency;
 use kvapi::client::WriteOptions;
 
-use crate::harness::{Exit, Home, Keyway, Said, Server, alone, long, test};
+use crate::harness::{Exit, Home, Keyway, Options, Said, Server, alone, long, test};
 
 async fn kv(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
     server.keyway(home).run(&[&["kv"], arguments].concat()).await
@@ -127,6 +128,32 @@ fn an_environment_file_and_a_folder_are_forms_too_and_say_what_they_cannot_hold(
             .await?
             .expect(0)?;
         assert_eq!(kv(&server, home, &["get", "again/a/b"]).await?.out, b"\xff\0");
+
+        // One name for a file and a folder, or for two keys: refused before anything is written.
+        server.put("both/a", "1").await?;
+        server.put("both/a/b", "2").await?;
+        server.put("both/both", "3").await?;
+        let refused = ["export", "both", "--as", "dir", "--out", "both"];
+        let said = kv(&server, home, &refused).await?.expect(3)?;
+        assert!(
+            said.err.contains("`a/b`") && said.err.contains("`a` is a key too"),
+            "{}",
+            said.err
+        );
+        assert!(said.err.contains("--as consul"), "{}", said.err);
+        kv(&server, home, &["delete", "both/a/b"]).await?.expect(0)?;
+        server.put("both", "4").await?;
+        for form in ["dir", "env"] {
+            let said = kv(&server, home, &["export", "both", "--as", form, "--out", "both"])
+                .await?
+                .expect(3)?;
+            assert!(
+                said.err.contains("`both` and `both/both` would both be `both`"),
+                "{}",
+                said.err
+            );
+        }
+        assert!(!home.path("both").exists());
 
         server.put("env/bad name", "1").await?;
         let said = kv(&server, home, &["export", "env", "--as", "env"]).await?.expect(3)?;
@@ -293,10 +320,82 @@ fn what_is_more_than_one_transaction_is_written_in_several_and_says_so() {
         // A value that no transaction can carry goes alone.
         let large = "x".repeat(500_000);
         let document = format!("large: {large}\nsmall: y\n");
-        import(&server, home, &["--as", "yaml"], document.as_bytes())
+        let said = import(&server, home, &["--as", "yaml"], document.as_bytes())
             .await?
             .expect(0)?;
+        assert!(
+            said.err.contains("the 2 keys go in 2, one after the other"),
+            "{}",
+            said.err
+        );
         assert_eq!(kv(&server, home, &["get", "large"]).await?.out.len(), 500_000);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_import_that_is_too_long_for_one_transaction_says_so_before_it_begins() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let value = "x".repeat(100_000);
+        let document: String = (0..8).map(|n| format!("k{n}: {value}\n")).collect();
+        let yaml = ["--as", "yaml"];
+        let told = "this is more than one transaction (at most 128 keys and 524288 bytes each): the 8 keys go in 3";
+
+        let dry = import(
+            &server,
+            home,
+            &[&yaml[..], &["--dry-run"]].concat(),
+            document.as_bytes(),
+        )
+        .await?
+        .expect(0)?;
+        assert!(dry.err.contains(told), "{}", dry.err);
+        let json = [&yaml[..], &["--dry-run", "-o", "json"]].concat();
+        let dry = import(&server, home, &json, document.as_bytes()).await?.expect(0)?;
+        assert_eq!(dry.json()?["transactions"], 3);
+        assert!(contents(&server).await?.is_empty());
+
+        let said = import(&server, home, &yaml, document.as_bytes()).await?.expect(0)?;
+        let (before, after) = said
+            .err
+            .split_once("imported 8 keys: in 3 transactions")
+            .context("it ends")?;
+        assert!(before.contains(told) && after.trim().is_empty(), "{}", said.err);
+        Ok(())
+    });
+}
+
+#[test]
+fn raised_limits_of_the_server_are_used() {
+    test(async |home| {
+        let flags = ["--max-txn-ops", "1000", "--max-txn-size", "4MiB"]
+            .map(str::to_owned)
+            .to_vec();
+        let options = Options {
+            flags,
+            ..Options::default()
+        };
+        let server = Server::with(home, options).await?;
+        let value = "x".repeat(3_000);
+        let document: String = (0..500).map(|n| format!("k{n}: {value}\n")).collect();
+
+        let said = import(&server, home, &["--as", "yaml"], document.as_bytes())
+            .await?
+            .expect(0)?;
+
+        assert!(
+            said.err.contains("imported 500 keys: in one transaction"),
+            "{}",
+            said.err
+        );
+        assert!(!said.err.contains("more than one"), "{}", said.err);
+        let revisions = server.client().list("", Consistency::Default).await?.value;
+        assert!(
+            revisions
+                .iter()
+                .all(|entry| entry.modify_index == revisions[0].modify_index)
+        );
         Ok(())
     });
 }

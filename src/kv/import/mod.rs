@@ -13,6 +13,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use clap::{Args, ValueEnum};
 use kvapi::Problem;
 use kvapi::client::WriteOptions;
+use kvapi::limits::Limits;
 use kvapi::problem::exit;
 use kvapi::types::TxnOp;
 
@@ -23,6 +24,7 @@ use crate::context::Context;
 use crate::document::{As, Item};
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
+use batch::Plan;
 use source::Source;
 use write::{Done, Writer};
 
@@ -80,7 +82,12 @@ impl Import {
             ));
         }
         let mut source = Source::open(&self.source, self.form)?;
-        let total = self.check(&mut source)?;
+        let asked = context.client.limits().await;
+        let limits = *asked.as_ref().unwrap_or(&Limits::default());
+        let mut plan = Plan::new(limits);
+        // A mistake of the document is told even if nobody answers.
+        let total = self.check(&mut source, &mut plan)?;
+        asked.map_err(|error| write::nothing_written(error.into()))?;
         source.rewind()?;
         let there = match &folder {
             Some(folder) if self.prune => self.survey(&context, folder).await?,
@@ -91,26 +98,34 @@ impl Import {
             _ => There::default(),
         };
         if context.settings.dry_run {
-            return self.would(context, &mut source, there);
+            return self.would(context, &mut source, there, plan);
         }
         let doomed = self.doomed(&mut source, there)?;
         source.rewind()?;
+        doomed.iter().for_each(|op| plan.add(op));
+        let total = total + doomed.len() as u64;
+        let in_several = plan.transactions > 1;
+        if in_several {
+            let how = write::several(limits, total, Some(plan.transactions));
+            context.out.say(how);
+        }
         if doomed.len() > UNASKED {
             context.confirm(&format!(
                 "This deletes {} keys that are not in the document.",
                 doomed.len()
             ))?;
         }
-        let mut progress = Progress::new(context.settings, "import", Some(total + doomed.len() as u64));
+        let mut progress = Progress::new(context.settings, "import", Some(total));
         let mut writer = Writer {
-            limits: write::limits(&context.client).await,
+            limits,
             options: WriteOptions {
                 author: Some(author()),
                 message: self.message.clone(),
                 ..WriteOptions::default()
             },
             on_conflict: self.on_conflict,
-            total: total + doomed.len() as u64,
+            total,
+            said: in_several,
             done: Done::default(),
             context: &mut context,
         };
@@ -129,8 +144,8 @@ impl Import {
         Ok(exit::OK)
     }
 
-    /// Reads all of it; how many there are.
-    fn check(&self, source: &mut Source) -> Result<u64, Failure> {
+    /// Reads all of it and counts the transactions; how many settings there are.
+    fn check(&self, source: &mut Source, plan: &mut Plan) -> Result<u64, Failure> {
         let mut total = 0;
         while let Some(item) = source.next()? {
             let key = self.key(&item.key);
@@ -141,6 +156,7 @@ impl Import {
                 )
                 .help("nothing was written")
             })?;
+            plan.add(&self.op(item));
             total += 1;
         }
         Ok(total)
@@ -187,16 +203,7 @@ impl Import {
         while let Some(item) = source.next()? {
             there.0.remove(&self.key(&item.key));
         }
-        let mut doomed: Vec<TxnOp> = there
-            .0
-            .into_iter()
-            .map(|(key, (index, _))| TxnOp {
-                index,
-                ..TxnOp::new("delete-cas", key)
-            })
-            .collect();
-        doomed.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(doomed)
+        Ok(there.deletions())
     }
 
     /// `--on-conflict fail` of more than one transaction must find a conflict before it writes.
@@ -211,7 +218,7 @@ impl Import {
                 bytes += batch::size(&check);
                 checks.push(check);
             }
-            let is_full = checks.len() == 64 || bytes > writer.limits.bytes / 2;
+            let is_full = checks.len() == 64 || bytes > writer.limits.txn_bytes / 2;
             if !checks.is_empty() && (is_full || item.is_none()) {
                 if let Err(reasons) = client.txn(&checks, &WriteOptions::default()).await? {
                     let problem = write::conflict(&checks, &reasons);
@@ -229,7 +236,7 @@ impl Import {
     }
 
     /// `--dry-run`: a line for each key that would be touched.
-    fn would(&self, context: Context<'_>, source: &mut Source, mut there: There) -> Outcome {
+    fn would(&self, context: Context<'_>, source: &mut Source, mut there: There, mut plan: Plan) -> Outcome {
         let out = context.out;
         let (mut new, mut changed, mut equal, mut kept) = (0_u64, 0_u64, 0_u64, 0_u64);
         while let Some(item) = source.next()? {
@@ -257,20 +264,26 @@ impl Import {
                 out.line(format_args!("{what} {key}"))?;
             }
         }
-        let mut doomed: Vec<String> = there.0.into_keys().filter(|_| self.prune).collect();
-        doomed.sort();
+        let doomed = if self.prune { there.deletions() } else { Vec::new() };
+        doomed.iter().for_each(|op| plan.add(op));
+        let transactions = plan.transactions;
         if out.is_json() {
             out.json(&serde_json::json!({
                 "dry_run": true, "create": new, "change": changed, "equal": equal, "keep": kept, "delete": doomed.len(),
+                "transactions": transactions,
             }))?;
         } else {
             doomed
                 .iter()
-                .try_for_each(|key| out.line(format_args!("delete {key}")))?;
+                .try_for_each(|op| out.line(format_args!("delete {}", op.key)))?;
             let deleted = doomed.len();
             out.say(format_args!(
                 "would create {new}, change {changed}, delete {deleted}; {equal} are equal, {kept} are there"
             ));
+        }
+        if transactions > 1 {
+            let keys = new + changed + equal + kept + doomed.len() as u64;
+            out.say(write::several(plan.limits, keys, Some(transactions)));
         }
         Ok(if kept > 0 && self.on_conflict == OnConflict::Fail {
             exit::CONFLICT
@@ -283,6 +296,19 @@ impl Import {
 /// Keys that are there, each with its revision and a print of what it holds.
 #[derive(Default)]
 struct There(HashMap<String, (u64, u64)>);
+
+impl There {
+    /// What deletes them as they are, in byte order.
+    fn deletions(self) -> Vec<TxnOp> {
+        let deletion = |(key, (index, _))| TxnOp {
+            index,
+            ..TxnOp::new("delete-cas", key)
+        };
+        let mut deletions: Vec<TxnOp> = self.0.into_iter().map(deletion).collect();
+        deletions.sort_by(|a, b| a.key.cmp(&b.key));
+        deletions
+    }
+}
 
 /// Equal for equal values, and as good as never for others.
 fn fingerprint(value: &[u8], flags: u64) -> u64 {

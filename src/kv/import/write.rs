@@ -2,18 +2,19 @@
 
 use std::collections::VecDeque;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use kvapi::client::WriteOptions;
 use kvapi::codes;
+use kvapi::limits::Limits;
 use kvapi::problem::exit;
 use kvapi::types::{TxnError, TxnOp};
-use kvapi::{Client, Error, Problem};
-use serde_json::Value;
+use kvapi::{Error, Problem};
 
 use super::OnConflict;
-use super::batch::{Limits, fitting, size};
+use super::batch::{fitting, learn, size};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::kv::at_once::at_once;
 use crate::progress::Progress;
 use crate::signals::{INTERRUPTED, Stop};
 
@@ -42,21 +43,9 @@ pub(super) struct Writer<'a, 'b> {
     pub(super) on_conflict: OnConflict,
     pub(super) limits: Limits,
     pub(super) total: u64,
+    /// Whether it was said that this is more than one transaction.
+    pub(super) said: bool,
     pub(super) done: Done,
-}
-
-/// What the body of a transaction may have on this server; an older one does not say, and has Consul's.
-pub(super) async fn limits(client: &Client) -> Limits {
-    let mut limits = Limits::default();
-    let about = client.send(Method::GET, "/v1/agent/self", bytes::Bytes::new(), HeaderMap::new());
-    if let Ok(reply) = about.await
-        && reply.status == StatusCode::OK
-        && let Ok(about) = serde_json::from_slice::<Value>(&reply.body)
-        && let Some(bytes) = about["DebugConfig"]["TxnMaxReqLen"].as_u64().filter(|&n| n > 0)
-    {
-        limits.bytes = usize::try_from(bytes).unwrap_or(limits.bytes);
-    }
-    limits
 }
 
 impl Writer<'_, '_> {
@@ -70,9 +59,8 @@ impl Writer<'_, '_> {
         let mut queue = VecDeque::new();
         let mut queued = 0;
         let mut ended = false;
-        let mut said = false;
         loop {
-            while !ended && queued <= self.limits.bytes {
+            while !ended && queued <= self.limits.txn_bytes {
                 match next()? {
                     Some(op) => {
                         queued += size(&op);
@@ -85,9 +73,10 @@ impl Writer<'_, '_> {
             if count == 0 {
                 return Ok(());
             }
-            if (!ended || count < queue.len()) && !said && self.limits.ops.is_some() {
-                self.say_several();
-                said = true;
+            if (!ended || count < queue.len()) && !self.said {
+                // It takes less than it says.
+                self.context.out.say(several(self.limits, self.total, None));
+                self.said = true;
             }
             let batch: Vec<TxnOp> = queue.iter().take(count).cloned().collect();
             match self.send(&batch).await {
@@ -100,7 +89,7 @@ impl Writer<'_, '_> {
                         return Err(self.stopped(Problem::new(INTERRUPTED, "interrupted")).into());
                     }
                 }
-                Err(Sending::TooLarge(text)) if self.limits.learn(&text) => {}
+                Err(Sending::TooLarge(text)) if learn(&mut self.limits, &text) => {}
                 Err(Sending::TooLarge(text)) => {
                     let problem = Problem::new(
                         exit::INVALID,
@@ -113,29 +102,16 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn say_several(&mut self) {
-        let Limits { ops, bytes } = self.limits;
-        let ops = ops.map_or_else(|| "any number of".to_owned(), |ops| format!("at most {ops}"));
-        self.context.out.say(format_args!(
-            "this is more than one transaction ({ops} keys and {bytes} bytes each): the {} keys are written in several, one after the other",
-            self.total
-        ));
-    }
-
     /// One transaction; what may be there already is taken out of it if it is to be skipped.
     async fn send(&mut self, batch: &[TxnOp]) -> Result<(), Sending> {
         let mut batch = batch.to_vec();
         loop {
-            if let [op] = batch.as_slice()
-                && size(op) + 2 > self.limits.bytes
-            {
-                return self.put(op).await;
-            }
             if batch.is_empty() {
                 return Ok(());
             }
-            match self.context.client.txn(&batch, &self.options).await? {
-                Ok(_) => {
+            let sent = at_once(&self.context.client, &batch, &self.options).await;
+            match sent.map_err(|error| refused(&batch, error))? {
+                Ok(()) => {
                     self.count(&batch);
                     return Ok(());
                 }
@@ -153,35 +129,6 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// A value that no transaction of this server can carry, alone.
-    async fn put(&mut self, op: &TxnOp) -> Result<(), Sending> {
-        let options = WriteOptions {
-            flags: op.flags,
-            cas: (op.verb == "cas").then_some(op.index),
-            ..self.options.clone()
-        };
-        match self.context.client.put(&op.key, op.value.clone(), &options).await {
-            Ok(true) => self.count(std::slice::from_ref(op)),
-            Ok(false) if self.on_conflict == OnConflict::Skip => self.done.skipped += 1,
-            Ok(false) => {
-                let reasons = [TxnError {
-                    op_index: 0,
-                    what: String::new(),
-                }];
-                return Err(Sending::Failed(conflict(std::slice::from_ref(op), &reasons)));
-            }
-            Err(Error::Refused { status, text }) => {
-                let problem = Problem::from(Error::Refused { status, text });
-                return Err(Sending::Failed(Problem {
-                    what: format!("`{}`: {}", op.key, problem.what),
-                    ..problem
-                }));
-            }
-            Err(e) => return Err(Sending::Failed(e.into())),
-        }
-        Ok(())
-    }
-
     fn count(&mut self, batch: &[TxnOp]) {
         let deleted = batch.iter().filter(|op| op.verb == "delete-cas").count() as u64;
         self.done.deleted += deleted;
@@ -196,9 +143,7 @@ impl Writer<'_, '_> {
             return problem;
         }
         if self.done.transactions == 0 {
-            let help = problem.help.iter().filter(|help| !help.contains("nothing was done"));
-            let told = Problem::new(*code, format!("nothing was written: {what}"));
-            return help.fold(told, Problem::help);
+            return nothing_written(problem);
         }
         let (done, total) = (self.done.ops(), self.total);
         Problem::of(&codes::STOPPED_MIDWAY, format!("stopped after {done} of {total} keys: {what}")).help(
@@ -221,13 +166,37 @@ enum Sending {
     Failed(Problem),
 }
 
-impl From<Error> for Sending {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Refused { status, text } if status == StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge(text),
-            error => Self::Failed(error.into()),
+/// A problem before anything was written.
+pub(super) fn nothing_written(problem: Problem) -> Problem {
+    let mut help = problem.help;
+    help.retain(|help| !help.contains("nothing was done"));
+    let what = format!("nothing was written: {}", problem.what);
+    Problem { what, help, ..problem }
+}
+
+/// Why a batch was not taken; a value that was alone in it is named.
+fn refused(batch: &[TxnOp], error: Error) -> Sending {
+    match (batch, error) {
+        ([op], error @ Error::Refused { .. }) => {
+            let problem = Problem::from(error);
+            Sending::Failed(Problem {
+                what: format!("`{}`: {}", op.key, problem.what),
+                ..problem
+            })
         }
+        (_, Error::Refused { status, text }) if status == StatusCode::PAYLOAD_TOO_LARGE => Sending::TooLarge(text),
+        (_, error) => Sending::Failed(error.into()),
     }
+}
+
+/// That an import is not all or nothing, and how it is cut; `transactions` is how many, as far as that is known.
+pub(super) fn several(limits: Limits, keys: u64, transactions: Option<u64>) -> String {
+    let Limits { txn_ops, txn_bytes, .. } = limits;
+    let several = transactions.map_or_else(|| "several".to_owned(), |n| n.to_string());
+    format!(
+        "this is more than one transaction (at most {txn_ops} keys and {txn_bytes} bytes each): \
+         the {keys} keys go in {several}, one after the other"
+    )
 }
 
 /// Whether all that failed is keys that are there already.
