@@ -31,6 +31,8 @@ pub struct History {
     pub revision: Revision,
     /// The changes, newest first.
     pub changes: Vec<Change>,
+    /// Whether there are older ones: an answer holds only so many.
+    pub more: bool,
 }
 
 impl Client {
@@ -111,6 +113,7 @@ impl Client {
         let list = reply.list()?;
         Ok(History {
             oldest: reply.number(header::OLDEST).unwrap_or_default(),
+            more: reply.header(header::MORE) == Some("true"),
             revision: list.revision,
             changes: list.value,
         })

@@ -109,7 +109,7 @@ impl Batcher {
 
     /// Waits until the command is applied, or is known not to be, or cannot be known.
     pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
-        let bytes = command.weight();
+        let bytes = command.burden();
         let share = u32::try_from(bytes.min(QUEUE_BYTES)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room)
             .try_acquire_many_owned(share)

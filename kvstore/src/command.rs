@@ -36,7 +36,10 @@ impl Proposal {
 }
 
 /// What a command or an operation takes beside its texts, in bytes.
-const FRAME: usize = 64;
+pub(crate) const FRAME: usize = 64;
+
+/// What the list of a tree's entries takes, at most: their values are shared with the state.
+const TREE: usize = 2 << 20;
 
 /// One write: it takes one revision or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +55,17 @@ pub struct Command {
 }
 
 impl Command {
+    /// About how many bytes it takes until it has its answer, the answer included: of a tree that
+    /// a transaction shows, nobody knows how large it is.
+    #[must_use]
+    pub fn burden(&self) -> usize {
+        let trees = match &self.action {
+            Action::Txn { ops } => ops.iter().any(|op| matches!(op, Op::GetTree { .. })),
+            _ => false,
+        };
+        self.weight() + if trees { TREE } else { 0 }
+    }
+
     /// About how many bytes it takes in the log and in memory.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -65,7 +79,7 @@ impl Command {
             Action::Delete { key, .. } => key.as_str().len(),
             Action::DeletePrefix { prefix } => prefix.len(),
             Action::Txn { ops } => ops.iter().map(Op::weight).sum(),
-            Action::Keep(_) | Action::Compact { .. } => 0,
+            Action::Keep(_) | Action::Compact { .. } | Action::Retain(_) => 0,
         };
         FRAME + note + action
     }
@@ -118,6 +132,33 @@ pub enum Action {
     Keep(Limits),
     /// Forgets the history before a revision, which can be read itself.
     Compact { revision: Revision },
+    /// Both at once, and only what it names: two that are under way do not undo each other.
+    Retain(Retain),
+}
+
+/// What is to be different about the history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retain {
+    /// See [`Limits::revisions`].
+    pub revisions: Option<u64>,
+    /// See [`Limits::versions`].
+    pub versions: Option<u64>,
+    /// See [`Limits::bytes`].
+    pub bytes: Option<u64>,
+    /// What stands before this revision is forgotten; it can be read itself.
+    pub compact_to: Option<Revision>,
+}
+
+impl Retain {
+    /// The limits as they are from now on.
+    #[must_use]
+    pub fn limits(&self, now: Limits) -> Limits {
+        Limits {
+            revisions: self.revisions.unwrap_or(now.revisions),
+            versions: self.versions.unwrap_or(now.versions),
+            bytes: self.bytes.unwrap_or(now.bytes),
+        }
+    }
 }
 
 /// One operation of a transaction. Consul's verbs, checked.
@@ -212,6 +253,16 @@ pub struct Limits {
     pub bytes: u64,
 }
 
+impl Limits {
+    /// What a client may ask for. A key that changes all the time has a list of its revisions, which
+    /// is copied now and then; and all of the history is in memory.
+    pub const MOST: Self = Self {
+        revisions: 1_000_000,
+        versions: 10_000,
+        bytes: 16 << 30,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -242,6 +293,11 @@ pub enum Outcome {
     Failed(Vec<(usize, String)>),
     /// The request id was used for another action before. Nothing was done.
     RequestReused,
+    /// What is left of an answer that was too large to be remembered.
+    Forgotten {
+        /// Whether it was carried out; else it failed and changed nothing.
+        done: bool,
+    },
 }
 
 impl Reply {
@@ -250,12 +306,14 @@ impl Reply {
     pub fn weight(&self) -> usize {
         FRAME
             + match &self.outcome {
-                Outcome::Done(_) | Outcome::RequestReused => 0,
-                Outcome::Shown(entries) => entries
-                    .iter()
-                    .map(|(key, entry)| FRAME + key.as_str().len() + entry.value.len())
-                    .sum(),
+                Outcome::Done(_) | Outcome::RequestReused | Outcome::Forgotten { .. } => 0,
+                Outcome::Shown(entries) => entries.iter().map(|(key, entry)| shown_weight(key, entry)).sum(),
                 Outcome::Failed(failed) => failed.iter().map(|(_, what)| FRAME + what.len()).sum(),
             }
     }
+}
+
+/// About how many bytes an entry takes in an answer.
+pub(crate) fn shown_weight(key: &Key, entry: &Entry) -> usize {
+    FRAME + key.as_str().len() + entry.value.len()
 }

@@ -121,6 +121,17 @@ impl State {
                 self.history.compact(self.revision.min(*revision), rows);
                 return (Outcome::Done(true), None);
             }
+            Action::Retain(retain) => {
+                let now = self.history.limits();
+                let limits = retain.limits(now);
+                if limits != now {
+                    self.history.keep(limits, rows);
+                }
+                if let Some(revision) = retain.compact_to {
+                    self.history.compact(self.revision.min(revision), rows);
+                }
+                return (Outcome::Done(true), None);
+            }
             _ => {}
         }
         let mut draft = Draft::new(&mut self.entries, self.revision.next());

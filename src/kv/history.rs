@@ -103,21 +103,18 @@ impl History {
         let mut found = Found::default();
         let mut before = None;
         loop {
-            // One more than is shown tells whether there are more.
-            let wanted = limit.saturating_add(1).saturating_sub(found.changes.len()).min(PAGE);
+            let wanted = (limit - found.changes.len()).min(PAGE);
             let page = client
                 .history(target.as_str(), target.is_prefix(), Some(wanted), before)
                 .await?;
             found.oldest = page.oldest;
             let last = page.changes.last().map(|change| change.revision);
-            let full = page.changes.len() >= wanted;
             found.changes.extend(page.changes);
-            if found.changes.len() > limit {
-                found.changes.truncate(limit);
-                found.more = true;
+            if found.changes.len() == limit {
+                found.more = page.more;
                 return Ok(found);
             }
-            if !full || last.is_none() {
+            if !page.more || last.is_none() {
                 return Ok(found);
             }
             before = last;

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::answer::{Answer, Freshness};
 use super::caller::{Caller, message, request_id};
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::golang::Query;
 use super::params::Consistency;
 use crate::command::{Action, Command, Outcome, Reply};
@@ -33,23 +33,26 @@ impl Call {
             action,
         };
         let reply = self.node.propose(command).await?;
-        if reply.outcome == Outcome::RequestReused {
-            let text = "the request id was used for another write before; give every write an id of its own";
-            return Err(Error::new(StatusCode::UNPROCESSABLE_ENTITY, text));
+        match reply.outcome {
+            Outcome::RequestReused => {
+                let text = "the request id was used for another write before; give every write an id of its own";
+                Err(Error::new(StatusCode::UNPROCESSABLE_ENTITY, text))
+            }
+            Outcome::Forgotten { done } => {
+                let revision = reply.revision;
+                let what = if done {
+                    "was carried out, once"
+                } else {
+                    "failed and changed nothing"
+                };
+                let text = format!(
+                    "the write {what}, at revision {revision}; its answer was too large to be remembered: \
+                     read what it would have shown"
+                );
+                Err(Error::new(StatusCode::GONE, text).kind(Kind::Revision(revision)))
+            }
+            _ => Ok(reply),
         }
-        Ok(reply)
-    }
-
-    /// Carries out a write that may as well happen twice: it leaves the same.
-    pub(super) async fn propose_anew(&self, action: Action) -> Result<()> {
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
-        self.node.propose(command).await?;
-        Ok(())
     }
 
     /// How fresh a read of this kind is.

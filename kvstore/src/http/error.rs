@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Allow(&'static str),
     /// The oldest revision that can be read.
     Oldest(Revision),
+    /// The revision that the write took.
+    Revision(Revision),
 }
 
 impl Error {

@@ -2,7 +2,7 @@
 //!
 //! `GET /v1/history/KEY`, or with `recurse` everything that begins with it: the changes that are
 //! kept, newest first, one for each revision. `limit` is how many, `before` a revision that they
-//! are older than. `GET /v1/history` says how much is kept, and `PUT` changes that or forgets the
+//! are older than; if there are more than fit, `X-Keyway-More` says so. `GET /v1/history` says how much is kept, and `PUT` changes that or forgets the
 //! past before a revision.
 
 use http::{HeaderName, StatusCode};
@@ -16,7 +16,7 @@ use super::call::{Call, Result};
 use super::error::Error;
 use super::params::{ReadParams, check_datacenter, key, key_text, refuse_enterprise};
 use super::slice::{limit, positive};
-use crate::command::{Action, Limits};
+use crate::command::{Action, Limits, Retain};
 use crate::read::ReadMode;
 use crate::state::State;
 use crate::state::history::{Record, Version};
@@ -24,6 +24,12 @@ use crate::watch::index::Pattern;
 
 /// The longest body of a `PUT`.
 const MAX_BODY_BYTES: usize = 4096;
+
+/// What an answer comes to before it ends with `X-Keyway-More`; one change is always there.
+const PAGE_BYTES: usize = 16 << 20;
+
+/// And what that one change may come to: it is made as a whole.
+const CHANGE_BYTES: usize = 64 << 20;
 
 /// `GET` of a key or a prefix. 404 and an empty body if nothing is kept; the root's is `[]`.
 pub(super) async fn get(call: &Call, path: &[u8]) -> Result {
@@ -44,57 +50,132 @@ pub(super) async fn get(call: &Call, path: &[u8]) -> Result {
     };
     call.caller.may_read(&text)?;
     let state = blocking::read(&call.node, &params, what).await?;
-    let changes: Vec<Change> = if recurse {
-        of_prefix(&state, &text, before).take(limit).collect()
+    let page = if recurse {
+        Page::of(of_prefix(&state, &text, before), limit)
     } else {
-        of_key(&state, &key(&text)?, before).take(limit).collect()
-    };
-    let answer = if changes.is_empty() && !(recurse && text.is_empty()) {
+        Page::of(of_key(&state, &key(&text)?, before), limit)
+    }?;
+    let answer = if page.changes.is_empty() && !(recurse && text.is_empty()) {
         Answer::empty(StatusCode::NOT_FOUND)
     } else {
-        Answer::json(&changes, call.pretty())
+        Answer::json(&page.changes, call.pretty())
     };
     Ok(answer
         .kv_meta(index_of(&state, what), call.freshness(params.consistency))
+        .more(page.more)
         .with(
             HeaderName::from_static(header::OLDEST),
             state.history().oldest().0.into(),
         ))
 }
 
-fn of_key(state: &State, key: &Key, before: Revision) -> impl Iterator<Item = Change> {
+/// What one revision did, as it is kept.
+struct Kept<'a> {
+    revision: Revision,
+    record: &'a Record,
+    versions: Vec<(&'a Key, &'a Version)>,
+}
+
+impl Kept<'_> {
+    /// As long as it is in JSON, or a little more.
+    fn json_len(&self) -> usize {
+        let note = [&self.record.author, &self.record.message];
+        let note = note.into_iter().flatten().map(|text| text_len(text)).sum::<usize>();
+        let versions = self.versions.iter().map(|(key, version)| {
+            text_len(key.as_str())
+                + match version {
+                    // Names, indentation, and numbers of twenty digits.
+                    Some(entry) => {
+                        400 + text_len(entry.session.as_deref().unwrap_or_default()) + entry.value.len() / 3 * 4
+                    }
+                    None => 80,
+                }
+        });
+        200 + note + versions.sum::<usize>()
+    }
+
+    fn change(&self) -> Change {
+        Change {
+            revision: self.revision,
+            at: self.record.at,
+            author: self.record.author.as_deref().map(str::to_owned),
+            message: self.record.message.as_deref().map(str::to_owned),
+            changes: self
+                .versions
+                .iter()
+                .map(|(key, version)| KeyChange {
+                    key: key.as_str().to_owned(),
+                    entry: version.as_ref().map(|entry| entry.to_wire(key)),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A text in JSON, whatever of it is escaped.
+fn text_len(text: &str) -> usize {
+    let escaped = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\' | b'<' | b'>' | b'&' | 0x7f..);
+    text.len() + 5 * text.bytes().filter(escaped).count()
+}
+
+/// As many changes as go into one answer.
+struct Page {
+    changes: Vec<Change>,
+    /// Whether there are older ones.
+    more: bool,
+}
+
+impl Page {
+    fn of<'a>(kept: impl Iterator<Item = Kept<'a>>, limit: usize) -> Result<Self> {
+        let (mut changes, mut bytes) = (Vec::new(), 0_usize);
+        for kept in kept {
+            let length = kept.json_len();
+            bytes += length;
+            if changes.len() == limit || !changes.is_empty() && bytes > PAGE_BYTES {
+                return Ok(Self { changes, more: true });
+            }
+            if length > CHANGE_BYTES {
+                let revision = kept.revision;
+                return Err(Error::bad(format!(
+                    "revision {revision} changed more than one answer holds ({} MiB); \
+                     ask for a longer prefix, or for what is older: before={revision}",
+                    CHANGE_BYTES >> 20
+                )));
+            }
+            changes.push(kept.change());
+        }
+        Ok(Self { changes, more: false })
+    }
+}
+
+fn of_key<'a>(state: &'a State, key: &'a Key, before: Revision) -> impl Iterator<Item = Kept<'a>> {
     let history = state.history();
     history
         .versions_before(key, before)
         .filter_map(move |(revision, version)| {
             let record = history.record(revision)?;
-            Some(change(revision, record, std::iter::once((key, version))))
+            let versions = vec![(key, version)];
+            Some(Kept {
+                revision,
+                record,
+                versions,
+            })
         })
 }
 
-fn of_prefix(state: &State, prefix: &str, before: Revision) -> impl Iterator<Item = Change> {
+fn of_prefix<'a>(state: &'a State, prefix: &'a str, before: Revision) -> impl Iterator<Item = Kept<'a>> {
     let history = state.history();
     history.before(before).filter_map(move |(revision, record)| {
         let matching = history
             .versions_of(revision)
             .filter(|(key, _)| key.as_str().starts_with(prefix));
-        Some(change(revision, record, matching)).filter(|change| !change.changes.is_empty())
+        let versions: Vec<_> = matching.collect();
+        (!versions.is_empty()).then_some(Kept {
+            revision,
+            record,
+            versions,
+        })
     })
-}
-
-fn change<'a>(revision: Revision, record: &Record, versions: impl Iterator<Item = (&'a Key, &'a Version)>) -> Change {
-    Change {
-        revision,
-        at: record.at,
-        author: record.author.as_deref().map(str::to_owned),
-        message: record.message.as_deref().map(str::to_owned),
-        changes: versions
-            .map(|(key, version)| KeyChange {
-                key: key.as_str().to_owned(),
-                entry: version.as_ref().map(|entry| entry.to_wire(key)),
-            })
-            .collect(),
-    }
 }
 
 /// `GET /v1/history`: how much is kept.
@@ -113,48 +194,51 @@ pub(super) async fn put(call: &Call, body: Incoming) -> Result {
             "the body does not say what to keep: {e}; give {{\"Revisions\":..,\"Versions\":..,\"Bytes\":..,\"CompactTo\":..}}, any of them"
         ))
     })?;
-    let state = call.node.read(ReadMode::Linearizable).await?;
-    let limits = wanted(&asked, state.history().limits())?;
-    if let Some(revision) = asked.compact_to
-        && revision > state.revision()
-    {
-        let newest = state.revision();
-        return Err(Error::bad(format!(
-            "`CompactTo` is {revision}, which has not been taken yet; the newest is {newest}"
-        )));
-    }
-    // Each is as good as done if it is asked again, so one request id for both would do no good.
-    if limits != state.history().limits() {
-        call.propose_anew(Action::Keep(limits)).await?;
-    }
+    check(&asked)?;
     if let Some(revision) = asked.compact_to {
-        call.propose_anew(Action::Compact { revision }).await?;
+        let newest = call.node.read(ReadMode::Linearizable).await?.revision();
+        if revision > newest {
+            return Err(Error::bad(format!(
+                "`CompactTo` is {revision}, which has not been taken yet; the newest is {newest}"
+            )));
+        }
     }
+    let retain = Retain {
+        revisions: asked.revisions,
+        versions: asked.versions,
+        bytes: asked.bytes,
+        compact_to: asked.compact_to,
+    };
+    call.propose(Action::Retain(retain)).await?;
     let state = call.node.read(ReadMode::Linearizable).await?;
     Ok(Answer::json(&info(&state), call.pretty()).revision(state.revision()))
 }
 
-/// The limits as they are to be.
-fn wanted(asked: &HistoryChange, now: Limits) -> Result<Limits> {
-    for (name, value) in [
-        ("Revisions", asked.revisions),
-        ("Versions", asked.versions),
-        ("CompactTo", asked.compact_to.map(|revision| revision.0)),
-    ] {
-        if value == Some(0) {
-            return Err(Error::bad(format!("`{name}` is 0; give a whole number from 1 on")));
-        }
-    }
+/// Whether there is anything to change, and to what can be.
+fn check(asked: &HistoryChange) -> Result<()> {
     if *asked == HistoryChange::default() {
         return Err(Error::bad(
             "nothing to change: give `Revisions`, `Versions`, `Bytes` or `CompactTo`",
         ));
     }
-    Ok(Limits {
-        revisions: asked.revisions.unwrap_or(now.revisions),
-        versions: asked.versions.unwrap_or(now.versions),
-        bytes: asked.bytes.unwrap_or(now.bytes),
-    })
+    let compact_to = asked.compact_to.map(|revision| revision.0);
+    for (name, value, least, most) in [
+        ("Revisions", asked.revisions, 1, Limits::MOST.revisions),
+        ("Versions", asked.versions, 1, Limits::MOST.versions),
+        ("Bytes", asked.bytes, 0, Limits::MOST.bytes),
+        ("CompactTo", compact_to, 1, u64::MAX),
+    ] {
+        let Some(value) = value else { continue };
+        if value < least {
+            return Err(Error::bad(format!(
+                "`{name}` is {value}; give a whole number from 1 on"
+            )));
+        }
+        if value > most {
+            return Err(Error::bad(format!("`{name}` is {value}; it can be at most {most}")));
+        }
+    }
+    Ok(())
 }
 
 fn info(state: &State) -> HistoryInfo {

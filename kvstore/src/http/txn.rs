@@ -80,7 +80,7 @@ fn shown(outcome: Outcome) -> std::result::Result<Vec<Entry>, Vec<Refused>> {
         Outcome::Shown(entries) => Ok(entries.iter().map(|(key, entry)| entry.to_wire(key)).collect()),
         Outcome::Failed(failed) => Err(failed),
         // Single writes, and what is refused before it comes here.
-        Outcome::Done(_) | Outcome::RequestReused => Ok(Vec::new()),
+        Outcome::Done(_) | Outcome::RequestReused | Outcome::Forgotten { .. } => Ok(Vec::new()),
     }
 }
 

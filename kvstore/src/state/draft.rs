@@ -9,9 +9,61 @@ use kvapi::{Key, Revision};
 
 use super::entry::Entry;
 use super::history::Version;
-use crate::command::{Action, Op, Outcome};
+use crate::command::{Action, Op, Outcome, shown_weight};
 
 type Map = OrdMap<Key, Arc<Entry>>;
+
+/// How much a transaction shows: keys and values, and [`FRAME`](crate::command::FRAME) for each
+/// entry. Every replica, and every later start, must refuse the same, so another number would be
+/// another format of the log.
+pub(super) const SHOWN_BYTES: usize = 32 << 20;
+
+/// And how many entries.
+pub(super) const SHOWN_ENTRIES: usize = 65_536;
+
+/// What the operations of a transaction show, as far as there is room for it.
+#[derive(Default)]
+struct Shown {
+    entries: Vec<(Key, Arc<Entry>)>,
+    bytes: usize,
+}
+
+impl Shown {
+    fn push(&mut self, key: &Key, entry: Arc<Entry>) -> Result<(), TooMuch> {
+        self.bytes += shown_weight(key, &entry);
+        if self.bytes > SHOWN_BYTES || self.entries.len() == SHOWN_ENTRIES {
+            return Err(TooMuch);
+        }
+        self.entries.push((key.clone(), entry));
+        Ok(())
+    }
+}
+
+/// A transaction would show more than it may.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the answer is too large: a transaction shows at most {} MiB and {SHOWN_ENTRIES} entries; \
+     show less, or read the tree as a list: GET /v1/kv/PREFIX?recurse",
+    SHOWN_BYTES >> 20
+)]
+struct TooMuch;
+
+/// Why an operation ends a transaction or makes it fail.
+enum Stop {
+    /// The other operations are tried all the same.
+    Failed(String),
+    TooMuch(TooMuch),
+}
+
+impl From<TooMuch> for Stop {
+    fn from(reason: TooMuch) -> Self {
+        Self::TooMuch(reason)
+    }
+}
+
+fn failed(what: String) -> Stop {
+    Stop::Failed(what)
+}
 
 /// See the module. [`Draft::finish`] ends it.
 pub(super) struct Draft<'a> {
@@ -40,7 +92,7 @@ impl<'a> Draft<'a> {
                 Outcome::Done(true)
             }
             Action::Txn { ops } => self.txn(ops),
-            Action::Keep(_) | Action::Compact { .. } => Outcome::Done(true),
+            Action::Keep(_) | Action::Compact { .. } | Action::Retain(_) => Outcome::Done(true),
         }
     }
 
@@ -104,27 +156,33 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Every operation is tried, and all that fail are named (Consul's rule).
+    /// Every operation is tried, and all that fail are named (Consul's rule); but the first for
+    /// whose answer there is no room is the last.
     fn txn(&mut self, ops: &[Op]) -> Outcome {
-        let mut shown = Vec::new();
+        let mut shown = Shown::default();
         let mut failed = Vec::new();
         for (index, op) in ops.iter().enumerate() {
-            if let Err(what) = self.op(op, &mut shown) {
-                failed.push((index, what));
+            match self.op(op, &mut shown) {
+                Ok(()) => {}
+                Err(Stop::Failed(what)) => failed.push((index, what)),
+                Err(Stop::TooMuch(reason)) => {
+                    failed.push((index, reason.to_string()));
+                    break;
+                }
             }
         }
         if failed.is_empty() {
-            Outcome::Shown(shown)
+            Outcome::Shown(shown.entries)
         } else {
             Outcome::Failed(failed)
         }
     }
 
-    fn op(&mut self, op: &Op, shown: &mut Vec<(Key, Arc<Entry>)>) -> Result<(), String> {
+    fn op(&mut self, op: &Op, shown: &mut Shown) -> Result<(), Stop> {
         match op {
             Op::Set { key, value, flags } => {
                 self.put(key, value, *flags, None);
-                self.show_without_value(key, shown);
+                self.show_without_value(key, shown)?;
             }
             Op::Cas {
                 key,
@@ -133,11 +191,11 @@ impl<'a> Draft<'a> {
                 index,
             } => {
                 if !self.put(key, value, *flags, Some(*index)) {
-                    return Err(format!("failed to set key \"{key}\", index is stale"));
+                    return Err(failed(format!("failed to set key \"{key}\", index is stale")));
                 }
-                self.show_without_value(key, shown);
+                self.show_without_value(key, shown)?;
             }
-            Op::Get { key } => shown.push((key.clone(), self.existing(key)?)),
+            Op::Get { key } => shown.push(key, self.existing(key)?)?,
             Op::GetOrEmpty {
                 key,
                 flags,
@@ -154,56 +212,55 @@ impl<'a> Draft<'a> {
                         session: session.clone(),
                     })
                 };
-                shown.push((key.clone(), self.map.get(key).cloned().unwrap_or_else(empty)));
+                shown.push(key, self.map.get(key).cloned().unwrap_or_else(empty))?;
             }
             Op::GetTree { prefix } => {
-                shown.extend(super::range(self.map, prefix).map(|(key, entry)| (key.clone(), Arc::clone(entry))));
+                for (key, entry) in super::range(self.map, prefix) {
+                    shown.push(key, Arc::clone(entry))?;
+                }
             }
             Op::Delete { key } => drop(self.delete(key, None)),
             Op::DeleteCas { key, index } => {
                 if !self.delete(key, Some(*index)) {
-                    return Err(format!("failed to delete key \"{key}\", index is stale"));
+                    return Err(failed(format!("failed to delete key \"{key}\", index is stale")));
                 }
             }
             Op::DeleteTree { prefix } => self.delete_prefix(prefix),
             Op::CheckIndex { key, index } => {
                 let Some(entry) = self.map.get(key) else {
-                    return Err(format!("failed to check index, key \"{key}\" doesn't exist"));
+                    return Err(failed(format!("failed to check index, key \"{key}\" doesn't exist")));
                 };
                 if entry.modify.0 != *index {
                     let now = entry.modify;
-                    return Err(format!(
+                    return Err(failed(format!(
                         "failed index check for key \"{key}\", current modify index {now} != {index}"
-                    ));
+                    )));
                 }
-                self.show_without_value(key, shown);
+                self.show_without_value(key, shown)?;
             }
             Op::CheckNotExists { key } => {
                 if self.map.contains_key(key) {
-                    return Err(format!("key \"{key}\" exists"));
+                    return Err(failed(format!("key \"{key}\" exists")));
                 }
             }
         }
         Ok(())
     }
 
-    fn existing(&self, key: &Key) -> Result<Arc<Entry>, String> {
+    fn existing(&self, key: &Key) -> Result<Arc<Entry>, Stop> {
         self.map
             .get(key)
             .cloned()
-            .ok_or_else(|| format!("key \"{key}\" doesn't exist"))
+            .ok_or_else(|| failed(format!("key \"{key}\" doesn't exist")))
     }
 
-    fn show_without_value(&self, key: &Key, shown: &mut Vec<(Key, Arc<Entry>)>) {
-        if let Some(entry) = self.map.get(key) {
-            shown.push((
-                key.clone(),
-                Arc::new(Entry {
-                    value: Bytes::new(),
-                    ..Entry::clone(entry)
-                }),
-            ));
-        }
+    fn show_without_value(&self, key: &Key, shown: &mut Shown) -> Result<(), TooMuch> {
+        let Some(entry) = self.map.get(key) else { return Ok(()) };
+        let entry = Entry {
+            value: Bytes::new(),
+            ..Entry::clone(entry)
+        };
+        shown.push(key, Arc::new(entry))
     }
 
     fn set(&mut self, key: &Key, entry: Option<Entry>) {

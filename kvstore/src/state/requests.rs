@@ -6,7 +6,7 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use super::rows::Row;
-use crate::command::{Fingerprint, Reply, RequestId};
+use crate::command::{Fingerprint, Outcome, Reply, RequestId};
 
 /// How long an answer is remembered, in log time.
 pub const KEPT_MS: u64 = 600_000;
@@ -16,6 +16,10 @@ pub const KEPT: usize = 100_000;
 
 /// How much memory the answers may take; the newest is always remembered.
 pub const KEPT_BYTES: usize = 64 << 20;
+
+/// How large an answer may be to be remembered. Of a larger one only that it was given, and at
+/// which revision: else a few would push out the many small ones, whose writes could happen twice.
+pub const REMEMBERED_BYTES: usize = 1 << 20;
 
 /// An answer, with what decides when it is forgotten.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,6 +72,16 @@ impl Requests {
     }
 
     pub(super) fn insert(&mut self, id: RequestId, at: u64, action: Fingerprint, reply: Reply, rows: &mut Vec<Row>) {
+        let reply = if reply.weight() > REMEMBERED_BYTES {
+            Reply {
+                revision: reply.revision,
+                outcome: Outcome::Forgotten {
+                    done: !matches!(reply.outcome, Outcome::Failed(_)),
+                },
+            }
+        } else {
+            reply
+        };
         let order = self.by_order.get_max().map_or(0, |(order, _)| order + 1);
         let remembered = Arc::new(Remembered {
             order,

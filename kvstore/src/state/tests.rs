@@ -5,9 +5,10 @@ use kvapi::{Key, Revision};
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::{Limits, Op, RequestId};
+use crate::command::{Limits, Op, RequestId, Retain};
 
 mod agreement;
+mod answers;
 pub(crate) mod model;
 mod past;
 
@@ -329,41 +330,6 @@ fn a_request_id_answers_only_the_action_that_it_was_given_to() {
 
     assert_eq!(reply.outcome, Outcome::RequestReused);
     assert!(state.get("b").is_none());
-}
-
-#[test]
-fn answers_are_forgotten_when_they_take_too_much_memory_but_for_the_newest() {
-    let mut state = State::default();
-    let value = Bytes::from(vec![b'x'; requests::KEPT_BYTES / 2]);
-    state.apply(
-        0,
-        &command(Action::Put {
-            key: key("a"),
-            value,
-            flags: 0,
-            cas: None,
-        }),
-    );
-    let read = |id: &str| Command {
-        request: Some(RequestId(id.into())),
-        ..command(Action::Txn {
-            ops: vec![Op::Get { key: key("a") }],
-        })
-    };
-    for id in ["1", "2", "3"] {
-        state.apply(0, &read(id));
-    }
-    state.apply(0, &put("b", "1"));
-
-    let known = |id: &str| {
-        matches!(
-            state
-                .requests()
-                .look_up(&RequestId(id.into()), || read(id).action.fingerprint()),
-            requests::Known::Answered(_)
-        )
-    };
-    assert_eq!([known("1"), known("2"), known("3")], [false, false, true]);
 }
 
 #[test]

@@ -218,6 +218,15 @@ async fn how_much_is_kept_is_shown_and_changed() {
             r#"{"CompactTo":7}"#,
             "`CompactTo` is 7, which has not been taken yet; the newest is 6",
         ),
+        (
+            r#"{"Revisions":1000001}"#,
+            "`Revisions` is 1000001; it can be at most 1000000",
+        ),
+        (r#"{"Versions":10001}"#, "`Versions` is 10001; it can be at most 10000"),
+        (
+            r#"{"Bytes":17179869185}"#,
+            "`Bytes` is 17179869185; it can be at most 17179869184",
+        ),
         (r#"{"Bytes":-1}"#, "the body does not say what to keep"),
     ] {
         let got = store.ask("PUT", "/v1/history", body).await;

@@ -202,6 +202,12 @@ impl Model {
                 self.floor = self.floor.max(revision.0.min(self.revision()));
                 Outcome::Done(true)
             }
+            Action::Retain(retain) => {
+                self.limits = retain.limits(self.limits);
+                let compact_to = retain.compact_to.map_or(0, |revision| revision.0);
+                self.floor = self.floor.max(compact_to.min(self.revision()));
+                Outcome::Done(true)
+            }
         };
         if !matches!(outcome, Outcome::Failed(_)) && !work.touched.is_empty() {
             self.maps.push(work.map);
