@@ -12,6 +12,7 @@
 //! | [`store`], [`folder`] | log, state on disk, snapshots, recovery |
 //! | [`batch`], [`read`], [`node`] | group commit, shared read-index, and where all is wired |
 //! | [`room`], `upkeep` | a disk that is nearly full; snapshots, and a log that stays short |
+//! | [`view`], [`held`] | the state that readers see, and how long a slow one holds on to it |
 //! | [`watch`] | who is told of what |
 //! | `http`, [`server`](config) | the API, and the doors that it is served at |
 //! | [`net`](chance), [`disk`], [`clock`], [`chance`] | the seams to the world; nothing else touches it |
@@ -24,6 +25,7 @@ pub mod config;
 pub mod disk;
 pub mod failpoint;
 pub mod folder;
+pub mod held;
 pub mod http;
 mod leadership;
 pub mod net;

@@ -142,6 +142,12 @@ impl Node {
         self.inner.views.current()
     }
 
+    /// The same, for those who hold on to it.
+    #[must_use]
+    pub fn views(&self) -> &Views {
+        &self.inner.views
+    }
+
     /// Where changes are waited for.
     #[must_use]
     pub fn hub(&self) -> &Arc<Hub> {

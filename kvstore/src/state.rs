@@ -42,7 +42,28 @@ pub struct State {
     tombstones: Tombstones,
     history: History,
     requests: Requests,
+    sums: Sums,
 }
+
+/// Numbers beside the map, in bytes. Derived, and no part of what two states are compared by.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    /// Keys and values of the map.
+    held: u64,
+    /// Those that were replaced or deleted, since the state was loaded.
+    replaced: u64,
+    /// Not bytes: how many keys were changed since then.
+    changes: u64,
+}
+
+impl PartialEq for Sums {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// What an older state keeps of the map's inner order for each key that was changed since, at most.
+const LEAF: u64 = 1024;
 
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +88,7 @@ impl Default for State {
             tombstones: Tombstones::default(),
             history: History::with(crate::command::Limits::default(), Revision(1), Revision(1)),
             requests: Requests::default(),
+            sums: Sums::default(),
         }
     }
 }
@@ -154,7 +176,8 @@ impl State {
     /// Takes the news of a revision into everything that is not the map itself.
     fn take(&mut self, event: &Event, before: &[Version], rows: &mut Vec<Row>) {
         self.revision = event.revision;
-        for (key, entry) in &event.changes {
+        for ((key, entry), before) in event.changes.iter().zip(before) {
+            self.sums.change(key, before.as_deref(), entry.as_deref());
             if key.is_own() {
                 self.own = event.revision
             } else {
@@ -201,6 +224,22 @@ impl State {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Keys and values, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.sums.held
+    }
+
+    /// About how many bytes stay in memory because an older state is held beside this one: what was
+    /// replaced since, but no more than there was.
+    #[must_use]
+    pub fn cost_of_holding(&self, older: &Self) -> u64 {
+        let since = |now: u64, then: u64| now.checked_sub(then).unwrap_or(u64::MAX);
+        let replaced = since(self.sums.replaced, older.sums.replaced).min(older.sums.held);
+        let changes = since(self.sums.changes, older.sums.changes).min(older.len() as u64);
+        replaced + changes * LEAF
     }
 
     /// The index that a read of one key reports: its own, or the newest change around it.
@@ -322,7 +361,10 @@ impl State {
                     state.tombstones = Tombstones::with(row.tombstone_floor);
                     counted = true;
                 }
-                Row::Key(key, Some(entry)) => drop(state.entries.insert(key, entry)),
+                Row::Key(key, Some(entry)) => {
+                    state.sums.change(&key, None, Some(&entry));
+                    state.entries.insert(key, entry);
+                }
                 Row::Version(revision, key, Some(version)) => state.history.restore(revision, key, version),
                 Row::Record(revision, Some(record)) => state.history.restore_record(revision, record),
                 Row::Tombstone(key, Some(revision)) => state.tombstones.restore(key, revision),
@@ -358,6 +400,15 @@ impl State {
             }
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Sums {
+    fn change(&mut self, key: &Key, before: Option<&Entry>, now: Option<&Entry>) {
+        let bytes = |entry: Option<&Entry>| entry.map_or(0, |entry| (key.as_str().len() + entry.value.len()) as u64);
+        self.held = self.held + bytes(now) - bytes(before);
+        self.replaced += bytes(before);
+        self.changes += 1;
     }
 }
 

@@ -1,5 +1,6 @@
 //! What readers see: the state after the last applied entry, as a value that never changes.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::state::{Event, State};
@@ -18,6 +19,17 @@ pub trait Sink: Send + Sync + 'static {
 #[derive(Debug, Clone, Default)]
 pub struct Views {
     current: Arc<RwLock<Arc<State>>>,
+    held: Arc<AtomicUsize>,
+}
+
+/// One more state that is held for a slow client, until it is dropped.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Views {
@@ -30,5 +42,18 @@ impl Views {
     /// Puts a newer state in place.
     pub fn set(&self, view: Arc<State>) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// How many clients a state is held for.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Counts one of them.
+    #[must_use]
+    pub fn count_held(&self) -> Counted {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.held))
     }
 }

@@ -14,8 +14,9 @@ use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::budget::{Budget, Share};
 use super::error::{Error, Kind};
-use super::flow::{Cut, Flow};
+use super::flow::Flow;
 use crate::clock;
+use crate::held::Cut;
 use crate::node::Node;
 use crate::watch::stream::Stream;
 
@@ -97,7 +98,9 @@ impl hyper::body::Body for Body {
             Self::Whole(bytes) | Self::Chunked(bytes) => Poll::Ready(bytes.take()),
             Self::Watch(watch) => {
                 let (stream, node) = &mut **watch;
-                stream.poll_next(cx, || node.view())
+                return stream
+                    .poll_next(cx, node.views())
+                    .map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)));
             }
         };
         next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))

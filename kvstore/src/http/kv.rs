@@ -88,7 +88,7 @@ fn listed(call: &Call, state: &Arc<State>, prefix: &str, slice: &Slice, of: Of) 
     let answer = if list.ended() {
         Answer::json_text(text)
     } else {
-        Answer::list(Flow::new(list, text, Arc::clone(state), call.node.clone()))
+        Answer::list(Flow::new(list, text, Arc::clone(state), call.node.views().clone()))
     };
     answer.more(more)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use kvapi::Key;
 use kvapi::key::{BadKey, MAX_KEY_BYTES, is_own, shows};
+use kvapi::{Key, Revision};
 
 use super::index::Pattern;
 use crate::state::{Entry, Event, State};
@@ -97,10 +97,25 @@ impl Patterns {
         }
     }
 
-    /// What this watch sees of a state after a key, in byte order, and no more of it than `most`;
-    /// empty when there is nothing more.
+    /// Whether everything that this watch sees can be read as it was at a revision.
     #[must_use]
-    pub fn entries_after(&self, state: &State, key: Option<&Key>, most: usize) -> Vec<(Key, Arc<Entry>)> {
+    pub fn readable(&self, state: &State, revision: Revision) -> bool {
+        revision == state.revision()
+            || self
+                .iter()
+                .all(|pattern| state.readable(pattern.text(), revision).is_ok())
+    }
+
+    /// What this watch sees of a state as it was at a revision that is [`Patterns::readable`], after a
+    /// key, in byte order, and no more of it than `most`; empty when there is nothing more.
+    #[must_use]
+    pub fn entries_after(
+        &self,
+        state: &State,
+        revision: Revision,
+        key: Option<&Key>,
+        most: usize,
+    ) -> Vec<(Key, Arc<Entry>)> {
         let after = key.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_str()));
         let mut patterns: Vec<Pattern<'_>> = self.iter().collect();
         patterns.sort_unstable_by_key(Pattern::text);
@@ -114,13 +129,15 @@ impl Patterns {
             match pattern {
                 Pattern::Prefix(prefix) if key.is_some_and(|key| lies_behind(prefix, key.as_str())) => {}
                 Pattern::Prefix(prefix) => {
-                    let some = state.walk(prefix, after, None).take(most);
+                    let some = state.walk(prefix, after, Some(revision)).take(most);
                     found.extend(some.map(|(key, entry)| (key.clone(), Arc::clone(entry))));
                 }
                 Pattern::Key(name) if key.is_some_and(|key| name <= key.as_str()) => {}
                 Pattern::Key(name) => {
-                    if let (Some(entry), Ok(key)) = (state.get(name), Key::new(name)) {
-                        found.insert(key, Arc::clone(entry));
+                    let Ok(key) = Key::new(name) else { continue };
+                    if let Ok(Some(entry)) = state.get_at(&key, revision) {
+                        let entry = Arc::clone(entry);
+                        found.insert(key, entry);
                     }
                 }
             }
@@ -188,11 +205,15 @@ mod tests {
                 let action = Action::Put { key: Key::new(name).unwrap(), value: "x".into(), flags: 0, cas: None };
                 state.apply(1, &Command { request: None, author: None, message: None, action });
             }
+            // Whatever comes behind it is not seen.
+            let revision = state.revision();
+            let action = Action::DeletePrefix { prefix: String::new() };
+            state.apply(1, &Command { request: None, author: None, message: None, action });
 
             let mut shown: Vec<String> = Vec::new();
             let mut last: Option<Key> = None;
             loop {
-                let piece = patterns.entries_after(&state, last.as_ref(), most);
+                let piece = patterns.entries_after(&state, revision, last.as_ref(), most);
                 prop_assert!(piece.len() <= most);
                 let Some((key, _)) = piece.last() else { break };
                 last = Some(key.clone());

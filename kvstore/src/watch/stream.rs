@@ -20,7 +20,9 @@ use super::frame;
 use super::hub::Subscription;
 use super::patterns::{Part, Patterns};
 use crate::clock;
+use crate::held::{Cut, Held};
 use crate::state::{Event, State};
+use crate::view::Views;
 
 /// How often an idle stream says that it lives.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -83,11 +85,12 @@ impl Stream {
         }
     }
 
-    /// The next bytes to send; `None` once the stream has ended. `view` is the state as it is now,
+    /// The next bytes to send; `None` once the stream has ended. `views` has the state as it is now,
     /// for when the ring does not reach back far enough.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>, view: impl Fn() -> Arc<State>) -> Poll<Option<Bytes>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>, views: &Views) -> Poll<Option<Result<Bytes, Cut>>> {
         loop {
-            if let Some(bytes) = self.next_ready() {
+            if let Some(bytes) = self.next_ready(views) {
+                self.ended |= bytes.is_err();
                 return Poll::Ready(Some(bytes));
             }
             if self.ended {
@@ -95,25 +98,26 @@ impl Stream {
             }
             if self.stopping.as_mut().poll(cx).is_ready() {
                 self.ended = true;
-                return Poll::Ready(Some(frame::end("the server is stopping; connect again to go on")));
+                return Poll::Ready(Some(Ok(frame::end("the server is stopping; connect again to go on"))));
             }
             self.subscription.wake(cx.waker());
-            if self.pull(&view) {
+            if self.pull(views) {
                 continue;
             }
             if self.keep_alive.as_mut().poll(cx).is_ready() {
                 self.keep_alive.as_mut().reset(clock::now() + KEEP_ALIVE);
-                return Poll::Ready(Some(self.sign_of_life()));
+                return Poll::Ready(Some(Ok(self.sign_of_life())));
             }
             return Poll::Pending;
         }
     }
 
-    fn next_ready(&mut self) -> Option<Bytes> {
+    fn next_ready(&mut self, views: &Views) -> Option<Result<Bytes, Cut>> {
         if let Some(bytes) = self.ready.pop_front() {
-            return Some(bytes);
+            return Some(Ok(bytes));
         }
-        let bytes = self.snapshot.as_mut()?.next_piece(self.subscription.patterns());
+        let snapshot = self.snapshot.as_mut()?;
+        let bytes = snapshot.next_piece(self.subscription.patterns(), views);
         if bytes.is_none() {
             self.snapshot = None;
         }
@@ -121,12 +125,12 @@ impl Stream {
     }
 
     /// Looks for news. `false` if there was nothing to look at.
-    fn pull(&mut self, view: impl Fn() -> Arc<State>) -> bool {
+    fn pull(&mut self, views: &Views) -> bool {
         let Some(first) = self.subscription.take() else {
             return false;
         };
         if self.subscription.take_replaced() {
-            self.begin_snapshot(&view());
+            self.begin_snapshot(&views.current());
             return true;
         }
         // Nothing between the cursor and the first mark concerns us.
@@ -139,7 +143,7 @@ impl Stream {
                     self.subscription.look_again(self.cursor.next());
                 }
             }
-            None => self.pull_from_history(&view()),
+            None => self.pull_from_history(&views.current()),
         }
         true
     }
@@ -206,36 +210,54 @@ impl Stream {
     }
 }
 
-/// A snapshot event on its way. The state is held, which costs next to nothing; of its entries,
-/// only those of the next piece.
+/// A snapshot event on its way, all of one revision. Of its entries, only those of the next piece are
+/// in memory. The state is held as [`Held`] says; after that the rest comes from a newer one, as it
+/// was.
 struct Snapshot {
-    state: Arc<State>,
+    revision: Revision,
+    source: Source,
     /// The last key that was sent.
     last: Option<Key>,
     started: bool,
     ended: bool,
 }
 
+/// What the next piece is made of.
+enum Source {
+    /// Most snapshots are one piece.
+    Fresh(Arc<State>),
+    Held(Held),
+}
+
 impl Snapshot {
-    const fn of(state: Arc<State>) -> Self {
+    fn of(state: Arc<State>) -> Self {
         Self {
-            state,
+            revision: state.revision(),
+            source: Source::Fresh(state),
             last: None,
             started: false,
             ended: false,
         }
     }
 
-    fn next_piece(&mut self, patterns: &Patterns) -> Option<Bytes> {
+    fn next_piece(&mut self, patterns: &Patterns, views: &Views) -> Option<Result<Bytes, Cut>> {
         if self.ended {
             return None;
         }
+        let state = match &self.source {
+            Source::Fresh(state) => Arc::clone(state),
+            Source::Held(held) => held.state(),
+        };
+        if !patterns.readable(&state, self.revision) {
+            self.ended = true;
+            return Some(Err(Cut));
+        }
         let mut out = Vec::new();
         if !std::mem::replace(&mut self.started, true) {
-            out = frame::snapshot_start(self.state.revision());
+            out = frame::snapshot_start(self.revision);
         }
         while out.len() < PIECE {
-            let entries = patterns.entries_after(&self.state, self.last.as_ref(), AT_ONCE);
+            let entries = patterns.entries_after(&state, self.revision, self.last.as_ref(), AT_ONCE);
             if entries.is_empty() {
                 out.extend_from_slice(frame::SNAPSHOT_END);
                 self.ended = true;
@@ -252,7 +274,10 @@ impl Snapshot {
                 }
             }
         }
-        Some(out.into())
+        if !self.ended && matches!(self.source, Source::Fresh(_)) {
+            self.source = Source::Held(Held::new(state, views.clone()));
+        }
+        Some(Ok(out.into()))
     }
 }
 

@@ -3,9 +3,9 @@
 use super::*;
 use crate::state::draft::{SHOWN_BYTES, SHOWN_ENTRIES};
 
-fn with(id: impl ToString, ops: Vec<Op>) -> Command {
+fn with(id: &str, ops: Vec<Op>) -> Command {
     Command {
-        request: Some(RequestId(id.to_string().into())),
+        request: Some(RequestId(id.into())),
         ..command(Action::Txn { ops })
     }
 }
@@ -105,14 +105,14 @@ fn answers_are_forgotten_when_together_they_take_too_much_memory() {
     let mut state = store(1, requests::REMEMBERED_BYTES - 1000);
     let all = 0..=requests::KEPT_BYTES / requests::REMEMBERED_BYTES + 1;
     for id in all.clone() {
-        state.apply(0, &with(id, vec![get("a/0")]));
+        state.apply(0, &with(&id.to_string(), vec![get("a/0")]));
     }
     state.apply(0, &put("b", "1"));
 
     let known = all.map(|id| {
         let look_up = |id: usize| {
             state.requests().look_up(&RequestId(id.to_string().into()), || {
-                with(id, vec![get("a/0")]).action.fingerprint()
+                with(&id.to_string(), vec![get("a/0")]).action.fingerprint()
             })
         };
         matches!(

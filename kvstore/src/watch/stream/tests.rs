@@ -51,6 +51,12 @@ impl Fixture {
         });
     }
 
+    fn views(&self) -> Views {
+        let views = Views::default();
+        views.set(Arc::new(self.state.clone()));
+        views
+    }
+
     fn subscribe(&self, prefixes: &[&str]) -> Subscription {
         let prefixes = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
         self.hub.subscribe(Patterns::new(vec![], prefixes).unwrap())
@@ -74,8 +80,9 @@ impl Fixture {
         let mut parser = Parser::default();
         let mut told = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
-        let view = Arc::new(self.state.clone());
-        while let Poll::Ready(Some(bytes)) = stream.poll_next(&mut cx, || Arc::clone(&view)) {
+        let views = self.views();
+        while let Poll::Ready(Some(bytes)) = stream.poll_next(&mut cx, &views) {
+            let bytes = bytes.unwrap();
             told.extend(parser.push(&bytes).iter().map(short));
         }
         told
@@ -258,8 +265,8 @@ async fn a_large_snapshot_comes_in_pieces_and_whole() {
     let mut cx = Context::from_waker(Waker::noop());
 
     let mut pieces = Vec::new();
-    while let Poll::Ready(Some(bytes)) = stream.poll_next(&mut cx, Arc::default) {
-        pieces.push(bytes);
+    while let Poll::Ready(Some(bytes)) = stream.poll_next(&mut cx, &Views::default()) {
+        pieces.push(bytes.unwrap());
     }
 
     assert!(pieces.len() > 10);
@@ -270,6 +277,59 @@ async fn a_large_snapshot_comes_in_pieces_and_whole() {
         panic!("{parsed:?}")
     };
     assert_eq!(snapshot.entries.len(), 100);
+}
+
+#[tokio::test]
+async fn a_slow_snapshot_goes_on_from_a_newer_state_as_it_was_or_is_cut_off() {
+    for (own, compacted) in [(false, false), (false, true), (true, false)] {
+        let mut fixture = Fixture::new(Bounds::default());
+        let prefix = if own { "_keyway/" } else { "a/" };
+        for n in 0..20 {
+            fixture.put(&format!("{prefix}{n:03}"), &"x".repeat(10_000));
+        }
+        let mut stream = fixture.snapshot(&[prefix]);
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(Ok(first))) = stream.poll_next(&mut cx, &fixture.views()) else {
+            panic!("no piece")
+        };
+        let views = fixture.views();
+        let Some(Snapshot { source, .. }) = &mut stream.snapshot else {
+            panic!("no snapshot")
+        };
+        let held = Held::new(views.current(), views.clone());
+        held.let_go();
+        *source = Source::Held(held);
+        fixture.put(&format!("{prefix}019"), "new");
+        fixture.put(&format!("{prefix}019/new"), "new");
+        if compacted {
+            let revision = fixture.state.revision();
+            fixture.apply(Action::Compact { revision });
+        }
+        views.set(fixture.views().current());
+
+        let mut pieces = vec![first];
+        let mut cut = false;
+        while let Poll::Ready(Some(piece)) = stream.poll_next(&mut cx, &views) {
+            match piece {
+                Ok(piece) => pieces.push(piece),
+                Err(Cut) => cut = true,
+            }
+        }
+
+        let told: Vec<String> = Parser::default().push(&pieces.concat()).iter().map(short).collect();
+        assert_eq!(cut, own || compacted);
+        if cut {
+            assert!(told.is_empty() && stream.ended, "{told:?}");
+        } else {
+            let all: Vec<String> = (0..20).map(|n| format!("a/{n:03}")).collect();
+            let expected = [
+                format!("s21:{}", all.join(",")),
+                "c22:a/019".into(),
+                "c23:a/019/new".into(),
+            ];
+            assert_eq!(told, expected);
+        }
+    }
 }
 
 mod any_order {
@@ -359,9 +419,9 @@ mod any_order {
                         reader.parser = Parser::default();
                     }
                     Step::Read => {
-                        let view = Arc::new(fixture.state.clone());
-                        while let Poll::Ready(Some(bytes)) = stream.poll_next(&mut cx, || Arc::clone(&view)) {
-                            reader.follow(&bytes);
+                        let views = fixture.views();
+                        while let Poll::Ready(Some(bytes)) = stream.poll_next(&mut cx, &views) {
+                            reader.follow(&bytes.unwrap());
                         }
                     }
                 }

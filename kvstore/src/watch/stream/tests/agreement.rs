@@ -89,9 +89,9 @@ impl Reader {
 
     fn read(&mut self, fixture: &Fixture, model: &Model) -> Result<(), TestCaseError> {
         let mut cx = Context::from_waker(Waker::noop());
-        let view = Arc::new(fixture.state.clone());
-        while let Poll::Ready(Some(bytes)) = self.stream.poll_next(&mut cx, || Arc::clone(&view)) {
-            for event in self.parser.push(&bytes) {
+        let views = fixture.views();
+        while let Poll::Ready(Some(bytes)) = self.stream.poll_next(&mut cx, &views) {
+            for event in self.parser.push(&bytes.unwrap()) {
                 let event = WatchEvent::parse(&event.name, &event.data).unwrap().unwrap();
                 self.event(event, fixture, model)?;
             }
