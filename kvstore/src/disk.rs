@@ -132,6 +132,13 @@ pub fn length(path: &Path) -> io::Result<u64> {
     Ok(fs::metadata(path)?.len())
 }
 
+/// When a file was last written, milliseconds since 1970.
+pub fn modified_ms(path: &Path) -> io::Result<u64> {
+    let modified = fs::metadata(path)?.modified()?;
+    let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Whether an error says that there is no room left.
 #[must_use]
 pub fn is_full(e: &io::Error) -> bool {

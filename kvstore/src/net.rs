@@ -251,15 +251,13 @@ pub async fn serve<S, B>(
                     local: stream.local_addr().ok(),
                 });
                 connections.spawn(async move {
-                    converse(stream, service, stopping, close).await;
-                    drop(place);
+                    converse(stream, service, &place, stopping, close).await;
                 });
             }
             Connection::Unix(stream) => {
                 let service = service_for(&Peer { local: None });
                 connections.spawn(async move {
-                    converse(stream, service, stopping, close).await;
-                    drop(place);
+                    converse(stream, service, &place, stopping, close).await;
                 });
             }
         }
@@ -322,7 +320,7 @@ async fn hear_out(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Res
 }
 
 /// Serves one connection to its end.
-async fn converse<I, S, B>(mut io: I, service: S, stopping: CancellationToken, close: CancellationToken)
+async fn converse<I, S, B>(mut io: I, service: S, place: &Place, stopping: CancellationToken, close: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -335,6 +333,7 @@ where
         .await
         .is_err_and(|e| e.is_parse())
     {
+        place.refuse_head();
         // Boxed, since its buffer would be a part of every connection.
         let _ = clock::timeout(REFUSAL_TIMEOUT, Box::pin(hear_out(&mut io))).await;
     }

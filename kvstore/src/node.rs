@@ -196,6 +196,19 @@ impl Node {
         (self.inner.log_size.snapshots(), self.inner.log_size.snapshot_bytes())
     }
 
+    /// How old the newest snapshot is.
+    #[must_use]
+    pub fn snapshot_age(&self) -> Option<Duration> {
+        let at = self.inner.log_size.snapshot_at_ms()?;
+        Some(Duration::from_millis(clock::wall_ms().saturating_sub(at)))
+    }
+
+    /// Bytes of changes that are not in the state on disk yet.
+    #[must_use]
+    pub fn unwritten_bytes(&self) -> usize {
+        self.inner.closing.unwritten_bytes()
+    }
+
     /// Bytes of log after the newest snapshot.
     #[must_use]
     pub fn log_since_snapshot(&self) -> u64 {

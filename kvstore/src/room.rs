@@ -77,6 +77,16 @@ pub struct Admitted {
     charge: u64,
 }
 
+impl Admitted {
+    fn new(shared: &Arc<Shared>, charge: u64) -> Self {
+        shared.pending.fetch_add(charge, Ordering::Relaxed);
+        Self {
+            shared: Arc::clone(shared),
+            charge,
+        }
+    }
+}
+
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.shared.pending.fetch_sub(self.charge, Ordering::Relaxed);
@@ -104,26 +114,25 @@ impl Room {
         let shared = &self.shared;
         let charge = (bytes as u64).saturating_mul(COPIES).saturating_add(OVERHEAD);
         let (free, needed) = (shared.free.load(Ordering::Relaxed), self.needed());
-        let charged = shared
-            .charged
-            .fetch_add(charge, Ordering::Relaxed)
-            .saturating_add(charge);
-        let left = free.saturating_sub(charged);
-        let enough = match self.level() {
-            Level::Plenty => left >= shared.min || shrinks(action) && left >= floor(shared.min),
-            Level::Low => shrinks(action) && left >= floor(shared.min),
+        let level = self.level();
+        let shrinks = shrinks(action);
+        let enough = |left: u64| match level {
+            Level::Plenty => left >= shared.min || shrinks && left >= floor(shared.min),
+            Level::Low => shrinks && left >= floor(shared.min),
             Level::Full => false,
         };
-        if !enough {
-            shared.charged.fetch_sub(charge, Ordering::Relaxed);
+        let left = |charged: u64| free.saturating_sub(charged.saturating_add(charge));
+        // Pending first: a measurement in between counts it twice, and not never.
+        let admitted = Admitted::new(shared, charge);
+        let charged = shared
+            .charged
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |charged| {
+                enough(left(charged)).then(|| charged.saturating_add(charge))
+            });
+        charged.map(|_| admitted).map_err(|charged| {
             shared.look.notify_one();
-            let free = if self.level() == Level::Plenty { left } else { free };
-            return Err(NoRoom { free, needed });
-        }
-        shared.pending.fetch_add(charge, Ordering::Relaxed);
-        Ok(Admitted {
-            shared: Arc::clone(shared),
-            charge,
+            let free = if level == Level::Plenty { left(charged) } else { free };
+            NoRoom { free, needed }
         })
     }
 
@@ -288,6 +297,29 @@ mod tests {
         drop(admitted);
         room.measured(68 * MIB);
         assert!(room.admit(&put(), 1 << 20).is_ok());
+    }
+
+    /// Writers that are refused while others measure: whatever is taken away was put there before.
+    #[test]
+    fn counting_comes_out_even_whatever_is_measured_meanwhile() {
+        let room = room(65 * MIB);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for n in 0..20_000_usize {
+                        drop(room.admit(&put(), n % 3 * (512 << 10)));
+                    }
+                });
+            }
+            for _ in 0..20_000 {
+                room.measured(65 * MIB);
+            }
+        });
+
+        assert_eq!(room.shared.pending.load(Ordering::Relaxed), 0);
+        room.measured(65 * MIB);
+        assert_eq!(room.shared.charged.load(Ordering::Relaxed), 0);
+        assert!(room.admit(&put(), 1).is_ok());
     }
 
     #[test]

@@ -113,7 +113,8 @@ pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::
 fn measure(log: &LogStore, snapshots: &Snapshots) -> io::Result<()> {
     let newest = snapshots.current()?;
     if let Some((_, file)) = &newest {
-        log.size().snapshot_has(disk::length(file.path())?);
+        let path = file.path();
+        log.size().snapshot_is(disk::length(path)?, disk::modified_ms(path)?);
     }
     let newest = newest.and_then(|(header, _)| header.last_log_id);
     log.measure(newest.map(|id| id.index), snapshots.oldest_kept()?)
@@ -126,6 +127,13 @@ pub struct Closing {
 }
 
 impl Closing {
+    /// Bytes of changes that are not in the state on disk yet; 0 once it is closed.
+    #[must_use]
+    pub fn unwritten_bytes(&self) -> usize {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.as_ref().map_or(0, |(_, writer, _)| writer.unwritten_bytes())
+    }
+
     /// Closes all files and gives the folder free. The log is closed whole; the state on disk is
     /// written and made durable up to `until`, and then left behind as a kill would leave it: the
     /// next start catches up from the log. Does nothing the second time.

@@ -151,6 +151,15 @@ impl Server {
         Ok(self.client().send(method.parse()?, path, Bytes::new(), map).await?)
     }
 
+    /// A number of `/metrics`, by its name and labels.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<u64> {
+        let said = self.request("GET", "/metrics", &[]).await?;
+        let text = String::from_utf8_lossy(&said.body).into_owned();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.with_context(|| format!("there is no {name}\n{text}"))?;
+        value.parse().with_context(|| format!("{name} {value}"))
+    }
+
     /// Stores one value.
     pub(crate) async fn put(&self, key: &str, value: impl Into<Bytes>) -> anyhow::Result<()> {
         let stored = self.client().put(key, value, &WriteOptions::default()).await?;

@@ -12,7 +12,8 @@ use kvapi::types::header;
 use serde::Serialize;
 
 use super::body::Body;
-use super::error::{Error, Kind};
+use super::budget::Share;
+use super::error::{Error, Kind, Refusal};
 use super::flow::Flow;
 use super::json;
 use crate::node::{Node, Status};
@@ -33,13 +34,14 @@ pub(super) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     content: Content,
+    refusal: Option<Refusal>,
 }
 
 enum Content {
     Plain(Bytes),
     Json(Vec<u8>),
     List(Box<Flow>),
-    Watch(Box<(Stream, Node)>),
+    Watch(Box<(Stream, Node, Share)>),
 }
 
 impl Answer {
@@ -49,6 +51,7 @@ impl Answer {
             // As many as a read of Consul's has, so that the map never grows.
             headers: HeaderMap::with_capacity(12),
             content,
+            refusal: None,
         }
     }
 
@@ -89,9 +92,9 @@ impl Answer {
             )
     }
 
-    /// Events for as long as the client listens.
-    pub(super) fn watch(stream: Stream, node: Node) -> Self {
-        Self::new(StatusCode::OK, Content::Watch(Box::new((stream, node))))
+    /// Events for as long as the client listens; so long it holds its share of what may be watched.
+    pub(super) fn watch(stream: Stream, node: Node, share: Share) -> Self {
+        Self::new(StatusCode::OK, Content::Watch(Box::new((stream, node, share))))
             .with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))
             .with(CACHE_CONTROL, HeaderValue::from_static("no-cache"))
             // Proxies such as nginx would collect events until a buffer is full.
@@ -177,6 +180,7 @@ impl Answer {
             status,
             mut headers,
             content,
+            refusal,
         } = self;
         headers.insert(HeaderName::from_static(header::CLUSTER), cluster.clone());
         // Only what says that it varies may be different for those who take gzip.
@@ -199,6 +203,9 @@ impl Answer {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
+        if let Some(refusal) = refusal {
+            response.extensions_mut().insert(refusal);
+        }
         response
     }
 }
@@ -209,7 +216,8 @@ impl From<Error> for Answer {
             std::borrow::Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
             std::borrow::Cow::Owned(text) => text.into(),
         };
-        let answer = Self::text(error.status, text);
+        let mut answer = Self::text(error.status, text);
+        answer.refusal = error.refusal;
         match error.kind {
             Kind::Plain => answer,
             Kind::Unknown => answer.with(

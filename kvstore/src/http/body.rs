@@ -13,7 +13,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::budget::{Budget, Share};
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, Refusal};
 use super::flow::Flow;
 use crate::clock;
 use crate::held::Cut;
@@ -77,7 +77,7 @@ pub enum Body {
     /// A long list, in chunks that are made when there is room for them.
     List(Box<Flow>),
     /// For as long as somebody listens.
-    Watch(Box<(Stream, Node)>),
+    Watch(Box<(Stream, Node, Share)>),
 }
 
 impl Body {
@@ -97,7 +97,7 @@ impl hyper::body::Body for Body {
             Self::List(flow) => return Poll::Ready(flow.next_piece().map(|piece| piece.map(Frame::data))),
             Self::Whole(bytes) | Self::Chunked(bytes) => Poll::Ready(bytes.take()),
             Self::Watch(watch) => {
-                let (stream, node) = &mut **watch;
+                let (stream, node, _) = &mut **watch;
                 return stream
                     .poll_next(cx, node.views())
                     .map(|bytes| bytes.map(|bytes| bytes.map(Frame::data)));
@@ -152,7 +152,9 @@ async fn read_within(
                 started.elapsed().as_secs(),
                 patience.as_secs()
             );
-            return Err(Error::new(StatusCode::REQUEST_TIMEOUT, text).kind(Kind::Close));
+            return Err(Error::new(StatusCode::REQUEST_TIMEOUT, text)
+                .kind(Kind::Close)
+                .refusal(Refusal::SlowBody));
         };
         let Some(data) = next else {
             bytes.shrink_to_fit();
@@ -173,7 +175,8 @@ async fn read_within(
                 "too many large bodies are under way ({} MiB in all); try again",
                 budget.most() >> 20
             );
-            return Err(refused(body, headers, StatusCode::TOO_MANY_REQUESTS, text).await);
+            let refused = refused(body, headers, StatusCode::TOO_MANY_REQUESTS, text).await;
+            return Err(refused.refusal(Refusal::Bodies));
         }
         if bytes.capacity() - bytes.len() < data.len()
             && let Some(expected) = expected
@@ -232,6 +235,7 @@ pub(super) fn counted(mut response: Response<Body>, budget: &Arc<Budget>) -> Res
     );
     let mut refusal = Response::new(Body::whole(text));
     *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    refusal.extensions_mut().insert(Refusal::Answers);
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     refusal.headers_mut().insert(http::header::CONTENT_TYPE, plain);
     if let Some(cluster) = response.headers().get(kvapi::types::header::CLUSTER) {

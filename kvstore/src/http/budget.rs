@@ -6,17 +6,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use crate::config::Limits;
+
 /// What request bodies may take while they are being read.
 const BODIES: usize = 128 << 20;
 
 /// What large answers may take while their clients take them.
 const ANSWERS: usize = 256 << 20;
 
+/// What may be watched: names, and what finds them.
+const WATCHES: usize = 256 << 20;
+
+// Whatever a server can be told to take in one request fits, or nobody could ever send it.
+const _: () = assert!(Limits::MOST.txn_bytes <= BODIES && Limits::MOST.value_bytes <= BODIES);
+
 /// The budgets of a server.
 #[derive(Debug)]
 pub struct Budgets {
     pub bodies: Arc<Budget>,
     pub answers: Arc<Budget>,
+    pub watches: Arc<Budget>,
 }
 
 impl Default for Budgets {
@@ -24,6 +33,7 @@ impl Default for Budgets {
         Self {
             bodies: Budget::new(BODIES),
             answers: Budget::new(ANSWERS),
+            watches: Budget::new(WATCHES),
         }
     }
 }

@@ -18,6 +18,32 @@ pub(super) struct Error {
     pub(super) status: StatusCode,
     pub(super) text: Cow<'static, str>,
     pub(super) kind: Kind,
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// What there was too much of, for the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Bytes of bodies that are being read.
+    Bodies,
+    /// Time that a body took.
+    SlowBody,
+    /// Bytes of answers that nobody takes.
+    Answers,
+    /// Writes that wait.
+    Writes,
+    /// Reads that wait.
+    Reads,
+    /// Keys and prefixes that are watched.
+    Watches,
+    /// Bytes on the disk.
+    Disk,
+}
+
+impl Refusal {
+    /// All of them, by their names, in the order above.
+    pub(super) const NAMES: [&'static str; 7] =
+        ["bodies", "slow_body", "answers", "writes", "reads", "watches", "disk"];
 }
 
 /// What an answer says besides status and text.
@@ -44,6 +70,15 @@ impl Error {
             status,
             text: text.into(),
             kind: Kind::Plain,
+            refusal: None,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn refusal(self, refusal: Refusal) -> Self {
+        Self {
+            refusal: Some(refusal),
+            ..self
         }
     }
 
@@ -92,8 +127,12 @@ impl From<ProposeError> for Error {
             // Another server may take it: to a client a stopping server has no leader.
             ProposeError::NoLeader | ProposeError::Stopping => Self::no_leader(),
             ProposeError::Unknown(_) => Self::internal(error.to_string()).kind(Kind::Unknown),
-            ProposeError::Overloaded => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
-            ProposeError::NoRoom(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
+            ProposeError::Overloaded => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).refusal(Refusal::Writes)
+            }
+            ProposeError::NoRoom(_) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).refusal(Refusal::Disk)
+            }
         }
     }
 }
@@ -102,7 +141,9 @@ impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::NoLeader | ReadError::Stopping => Self::no_leader(),
-            ReadError::Overloaded => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            ReadError::Overloaded => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).refusal(Refusal::Reads)
+            }
         }
     }
 }

@@ -78,18 +78,30 @@ fn requests(text: &mut Text, call: &Call) {
 }
 
 fn connections(text: &mut Text, doors: &Doors) {
+    let traffic = doors.node.traffic();
     let open = doors.places.taken();
     text.gauge("keyway_connections", "Connections of clients that are open.", open);
     let name = "keyway_connections_refused_total";
     text.family(name, "counter", "Connections that were sent away, by reason.");
     let refused = doors.places.refused();
-    for (reason, count) in [("client", refused.for_client), ("all", refused.at_all)] {
+    for (reason, count) in [
+        ("client", refused.for_client),
+        ("all", refused.at_all),
+        ("head", refused.for_head),
+    ] {
+        text.line(format_args!("{name}{{reason=\"{reason}\"}} {count}"));
+    }
+    let name = "keyway_requests_refused_total";
+    text.family(name, "counter", "Requests refused because there was too much, by what.");
+    for (reason, count) in traffic.refused() {
         text.line(format_args!("{name}{{reason=\"{reason}\"}} {count}"));
     }
     let help = "Memory of request bodies that are being read.";
     text.gauge("keyway_request_bodies_bytes", help, doors.budgets.bodies.taken());
     let help = "Memory of large answers that clients are taking.";
     text.gauge("keyway_answers_bytes", help, doors.budgets.answers.taken());
+    let help = "Memory of the keys and prefixes that large watches name.";
+    text.gauge("keyway_watches_bytes", help, doors.budgets.watches.taken());
 }
 
 fn store(text: &mut Text, call: &Call) {
@@ -116,10 +128,25 @@ fn store(text: &mut Text, call: &Call) {
     let help = "Snapshots taken since the start.";
     text.one("keyway_snapshots_total", "counter", help, snapshots);
     text.gauge("keyway_snapshot_bytes", "How long the newest snapshot is.", bytes);
+    let name = "keyway_snapshot_age_seconds";
+    text.family(
+        name,
+        "gauge",
+        "How long ago the newest snapshot was taken; nothing if there is none.",
+    );
+    if let Some(age) = node.snapshot_age() {
+        text.line(format_args!("{name} {}", age.as_secs()));
+    }
+    let help = "Clients that take a long list or snapshot, and hold on to the state that it is of.";
+    text.gauge("keyway_held_states", help, node.views().held());
+    let help = "Memory of changes that are not in the state on disk yet; the log has them.";
+    text.gauge("keyway_state_unwritten_bytes", help, node.unwritten_bytes());
     let view = node.view();
     text.gauge("keyway_revision", "The newest revision.", view.revision());
     let help = "Keys, Keyway's own included.";
     text.gauge("keyway_keys", help, view.len());
+    let help = "Keys and values, in bytes.";
+    text.gauge("keyway_state_bytes", help, view.bytes());
     let history = view.history();
     let limits = history.limits();
     text.gauge(

@@ -67,7 +67,7 @@ use body::{Body, Incoming};
 use budget::Budgets;
 use call::{Call, cluster_header};
 use caller::{Caller, Door, refuse_pages};
-use error::{Error, Kind};
+use error::{Error, Kind, Refusal};
 use golang::Query;
 use path::BadPath;
 use route::Route;
@@ -122,6 +122,9 @@ async fn handle(doors: &Doors, door: Door, local: Option<IpAddr>, request: Reque
     };
     let response = answer.into_response(gzip, &cluster_header(&doors.node));
     let response = body::counted(response, &doors.budgets.answers);
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        doors.node.traffic().refuse(*refusal);
+    }
     // What is asked to wait says nothing of how fast we are.
     let waits = uri.path() == "/v1/watch" || uri.query().is_some_and(|query| query.contains("index="));
     let took = (!waits).then(|| begun.elapsed());
@@ -133,12 +136,28 @@ async fn handle(doors: &Doors, door: Door, local: Option<IpAddr>, request: Reque
 
 /// What is checked before anything is looked up. The path, cleaned and decoded.
 fn enter(doors: &Doors, local: Option<IpAddr>, parts: &http::request::Parts) -> Result<Vec<u8>, Error> {
+    let head = head_len(parts);
+    if head > net::MAX_HEAD_BYTES {
+        let text = format!(
+            "the head of the request is {head} bytes long; at most {} are taken",
+            net::MAX_HEAD_BYTES
+        );
+        return Err(Error::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text).kind(Kind::Close));
+    }
     let path = path::decode(parts.uri.path()).map_err(|bad| match bad {
         BadPath::Undecodable => Error::bad("400 Bad Request").kind(Kind::Close),
         BadPath::Unprintable => Error::bad("").kind(Kind::Bare),
     })?;
     refuse_pages(&parts.headers, local, &doors.allowed_hosts)?;
     Ok(path)
+}
+
+/// How long the head of a request was, as clients write it. hyper looks only between two reads.
+fn head_len(parts: &http::request::Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
+    let headers = parts.headers.iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + ": ".len() + value.len() + "\r\n".len());
+    parts.method.as_str().len() + "  HTTP/1.1\r\n".len() + target + headers.sum::<usize>() + "\r\n".len()
 }
 
 async fn answer(doors: &Doors, door: Door, route: Route<'_>, parts: http::request::Parts, body: Incoming) -> Answer {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use super::error::Refusal;
+
 /// Routes that are told apart; the last is what is no route.
 pub(super) const ROUTES: [&str; 18] = [
     "/v1/kv/{key}",
@@ -31,8 +33,8 @@ pub(super) const ROUTES: [&str; 18] = [
 const METHODS: [&str; 5] = ["GET", "PUT", "DELETE", "POST", "other"];
 
 /// Status codes that are answered; another counts as 0.
-const CODES: [u16; 16] = [
-    200, 400, 401, 403, 404, 405, 409, 410, 413, 422, 429, 500, 501, 503, 507, 0,
+const CODES: [u16; 19] = [
+    200, 400, 401, 403, 404, 405, 408, 409, 410, 413, 414, 422, 429, 431, 500, 501, 503, 507, 0,
 ];
 
 /// Upper bounds of the durations, in microseconds.
@@ -48,6 +50,7 @@ pub struct Traffic {
     codes: Box<[[ByCode; METHODS.len()]; ROUTES.len()]>,
     durations: Box<[Durations; ROUTES.len()]>,
     blocking: AtomicUsize,
+    refused: [AtomicU64; Refusal::NAMES.len()],
 }
 
 /// A blocking query, until it is dropped.
@@ -85,6 +88,7 @@ impl Default for Traffic {
             codes: Box::new(codes),
             durations: Box::new(durations),
             blocking: AtomicUsize::new(0),
+            refused: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
@@ -105,6 +109,17 @@ impl Traffic {
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             durations.nanos.fetch_add(nanos, Ordering::Relaxed);
         }
+    }
+
+    /// Something was refused because there was too much.
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was refused, by the name of the reason.
+    pub(super) fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.refused.iter().map(|count| count.load(Ordering::Relaxed));
+        Refusal::NAMES.into_iter().zip(counts)
     }
 
     /// A blocking query begins to wait.

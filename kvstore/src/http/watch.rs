@@ -5,21 +5,33 @@
 //! with it, or with the header `Last-Event-ID`, the stream goes on after that revision, or says
 //! `compacted` and gives a snapshot. Events: [`kvapi::types::WatchEvent`].
 
+use http::StatusCode;
 use kvapi::Revision;
 use kvapi::types::{MAX_VALUE_BYTES, WatchRequest, header};
 
+use super::Doors;
 use super::answer::Answer;
 use super::body::{self, Incoming};
+use super::budget::Share;
 use super::call::{Call, Result};
-use super::error::Error;
+use super::error::{Error, Refusal};
 use super::golang::{parse_uint, quote};
 use crate::read::ReadMode;
 use crate::watch::index::Pattern;
 use crate::watch::patterns::Patterns;
 use crate::watch::stream::Stream;
 
+/// How many keys and prefixes a watch names at most: each change is held against all prefixes.
+const MOST: usize = 4096;
+
+/// What a pattern takes beside its text, about.
+const EACH: usize = 512;
+
+/// What a watch may name without being counted.
+const SMALL: usize = 16 << 10;
+
 /// `GET`: the query says what to watch.
-pub(super) async fn get(call: Call) -> Result {
+pub(super) async fn get(call: Call, doors: &Doors) -> Result {
     let texts = |name| {
         let decoded = call.query.all(name).map(|bytes| String::from_utf8(bytes.to_vec()));
         decoded
@@ -36,19 +48,19 @@ pub(super) async fn get(call: Call) -> Result {
         prefixes: texts("prefix")?,
         since,
     };
-    watch(call, request).await
+    watch(call, request, doors).await
 }
 
 /// `POST`: the body says what to watch, however much.
-pub(super) async fn post(call: Call, body: Incoming) -> Result {
+pub(super) async fn post(call: Call, body: Incoming, doors: &Doors) -> Result {
     let too_large = |_| format!("the body is too large; at most {MAX_VALUE_BYTES} bytes are taken");
     let body = body::read(body, &call.headers, MAX_VALUE_BYTES, too_large).await?;
     let request =
         serde_json::from_slice(&body).map_err(|e| Error::bad(format!("the body does not say what to watch: {e}")))?;
-    watch(call, request).await
+    watch(call, request, doors).await
 }
 
-async fn watch(call: Call, request: WatchRequest) -> Result {
+async fn watch(call: Call, request: WatchRequest, doors: &Doors) -> Result {
     let since = match call.headers.get(header::LAST_EVENT_ID) {
         // Newer than what the address says: a browser repeats that as it was.
         Some(id) => Some(revision("Last-Event-ID", &String::from_utf8_lossy(id.as_bytes()))?),
@@ -60,6 +72,7 @@ async fn watch(call: Call, request: WatchRequest) -> Result {
             "nothing to watch: name at least one `key` or `prefix`; `prefix=` is everything",
         ));
     }
+    let share = share(&patterns, doors)?;
     for pattern in patterns.iter() {
         let (Pattern::Key(text) | Pattern::Prefix(text)) = pattern;
         call.caller.may_read(text)?;
@@ -77,7 +90,29 @@ async fn watch(call: Call, request: WatchRequest) -> Result {
         Some(since) if since <= state.revision() => Stream::since(subscription, since, stopping),
         _ => Stream::snapshot(subscription, &state, stopping),
     };
-    Ok(Answer::watch(stream, call.node))
+    Ok(Answer::watch(stream, call.node, share))
+}
+
+/// A watch's share of what may be watched, which is no more than that of all others.
+fn share(patterns: &Patterns, doors: &Doors) -> Result<Share> {
+    let count = patterns.iter().count();
+    if count > MOST {
+        return Err(Error::bad(format!(
+            "a watch names at most {MOST} keys and prefixes, and this one {count}; \
+             watch a prefix that they begin with, or open several watches"
+        )));
+    }
+    let budget = &doors.budgets.watches;
+    let mut share = budget.share();
+    let bytes: usize = patterns.iter().map(|pattern| pattern.text().len() + EACH).sum();
+    if bytes > SMALL && !share.grow_to(bytes) {
+        let text = format!(
+            "too many keys and prefixes are watched ({} MiB in all); watch fewer, or a prefix that they begin with",
+            budget.most() >> 20
+        );
+        return Err(Error::new(StatusCode::TOO_MANY_REQUESTS, text).refusal(Refusal::Watches));
+    }
+    Ok(share)
 }
 
 fn revision(name: &str, text: &str) -> Result<Revision> {

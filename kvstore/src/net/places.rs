@@ -35,6 +35,8 @@ pub struct Refused {
     pub for_client: u64,
     /// There were too many.
     pub at_all: u64,
+    /// What they began with was too long, or no HTTP.
+    pub for_head: u64,
 }
 
 /// Why there is no place.
@@ -131,6 +133,13 @@ pub struct Place {
     client: Option<IpAddr>,
 }
 
+impl Place {
+    /// What the connection began with could not be taken.
+    pub(super) fn refuse_head(&self) {
+        self.places.lock().refused.for_head += 1;
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
@@ -179,7 +188,8 @@ mod tests {
             places.refused(),
             Refused {
                 for_client: 1,
-                at_all: 1
+                at_all: 1,
+                for_head: 0
             }
         );
     }

@@ -15,6 +15,7 @@ use super::snapshot::{BadSnapshot, SnapshotFile};
 use super::snapshots::Snapshots;
 use super::tables::Mark;
 use super::writer::Writer;
+use crate::clock;
 use crate::command::{FORMAT, Proposal, Reply};
 use crate::disk;
 use crate::raft::{Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
@@ -239,7 +240,8 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             .map_err(|e| StorageIOError::write_state_machine(&e))?;
         self.size.snapshot_taken(self.size_now);
         self.size.superfluous_to(oldest_kept);
-        self.size.snapshot_has(disk::length(file.path()).unwrap_or_default());
+        let bytes = disk::length(file.path()).unwrap_or_default();
+        self.size.snapshot_is(bytes, clock::wall_ms());
         Ok(Snapshot {
             meta: header.meta(),
             snapshot: Box::new(file),

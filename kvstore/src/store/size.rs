@@ -18,6 +18,8 @@ struct Sizes {
     superfluous: Option<u64>,
     /// See [`LogSize::snapshot_bytes`].
     snapshot_bytes: u64,
+    /// See [`LogSize::snapshot_at_ms`].
+    snapshot_at_ms: Option<u64>,
     /// See [`LogSize::snapshots`].
     snapshots: u64,
 }
@@ -43,14 +45,23 @@ impl LogSize {
         self.lock().snapshot_bytes
     }
 
+    /// When the newest snapshot was taken, milliseconds since 1970; `None` if there is none.
+    #[must_use]
+    pub fn snapshot_at_ms(&self) -> Option<u64> {
+        self.lock().snapshot_at_ms
+    }
+
     /// How many snapshots were taken since the start.
     #[must_use]
     pub fn snapshots(&self) -> u64 {
         self.lock().snapshots
     }
 
-    pub(super) fn snapshot_has(&self, bytes: u64) {
-        self.lock().snapshot_bytes = bytes;
+    /// The newest snapshot: how long it is, and when it was taken.
+    pub(super) fn snapshot_is(&self, bytes: u64, at_ms: u64) {
+        let mut sizes = self.lock();
+        sizes.snapshot_bytes = bytes;
+        sizes.snapshot_at_ms = Some(at_ms);
     }
 
     /// The log as it was found: so many bytes for the entries from `first` to `last`, and the

@@ -120,6 +120,11 @@ impl Writer {
         self.checkpoint().await
     }
 
+    /// What has been handed over and is not written, in bytes.
+    pub(super) fn unwritten_bytes(&self) -> usize {
+        LAG_BYTES.saturating_sub(self.room.available_permits())
+    }
+
     /// Makes durable what has been handed over before.
     pub(super) async fn checkpoint(&self) -> io::Result<()> {
         self.ask(Job::Checkpoint).await

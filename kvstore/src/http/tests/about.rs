@@ -109,6 +109,9 @@ async fn the_metrics_are_those_that_the_documentation_explains() {
         "keyway_batches_total 1",
         "keyway_batched_writes_total 1",
         "keyway_blocking_queries 0",
+        "keyway_held_states 0",
+        "keyway_state_bytes 2",
+        r#"keyway_requests_refused_total{reason="disk"} 0"#,
         r#"keyway_connections_refused_total{reason="client"} 0"#,
     ] {
         assert!(

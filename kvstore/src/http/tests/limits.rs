@@ -176,3 +176,60 @@ async fn what_is_kept_is_changed_once_if_it_is_asked_twice() {
     assert!(again.text().contains(r#""Versions":4,"#), "{}", again.text());
     assert_eq!(other.status, 422);
 }
+
+#[tokio::test]
+async fn a_head_is_taken_up_to_its_limit_and_not_a_byte_beyond() {
+    let store = Fixture::new().await;
+    let ask = |length: usize| {
+        let mut request = request("GET", "/livez", "");
+        let without = "GET /livez HTTP/1.1\r\nx-long: \r\n\r\n".len();
+        let value = "x".repeat(length - without).parse().unwrap();
+        request.headers_mut().insert("x-long", value);
+        store.ask_with(Door::Tcp, request)
+    };
+
+    assert_eq!(ask(64 << 10).await.status, 200);
+    let refused = ask((64 << 10) + 1).await;
+    assert_eq!(
+        (refused.status, refused.header("connection"), refused.text()),
+        (
+            431,
+            "close",
+            "the head of the request is 65537 bytes long; at most 65536 are taken"
+        )
+    );
+    let metrics = store.ask("GET", "/metrics", "").await;
+    let counted = r#"keyway_http_requests_total{route="none",method="GET",code="431"} 1"#;
+    assert!(metrics.text().contains(counted), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn what_is_watched_is_bounded_for_each_and_for_all() {
+    let mut store = Fixture::new().await;
+    let doors = Arc::get_mut(&mut store.doors).unwrap();
+    doors.budgets.watches = budget::Budget::new(100_000);
+    let watch = |keys: usize| {
+        let keys: Vec<String> = (0..keys).map(|n| format!("key/{n:04}")).collect();
+        request("POST", "/v1/watch", &serde_json::json!({ "Keys": keys }).to_string())
+    };
+
+    let too_many = store.ask_with(Door::Tcp, watch(4097)).await;
+    let first = store.watch(watch(150)).await;
+    let refused = store.ask_with(Door::Tcp, watch(150)).await;
+    let small = store.watch(watch(20)).await;
+
+    assert_eq!(too_many.status, 400);
+    assert!(
+        too_many
+            .text()
+            .starts_with("a watch names at most 4096 keys and prefixes, and this one 4097;")
+    );
+    assert_eq!(refused.status, 429);
+    assert!(refused.text().starts_with("too many keys and prefixes are watched"));
+    let metrics = store.ask("GET", "/metrics", "").await;
+    let counted = r#"keyway_requests_refused_total{reason="watches"} 1"#;
+    assert!(metrics.text().contains(counted), "{}", metrics.text());
+    drop((first, small));
+    assert_eq!(store.doors.budgets.watches.taken(), 0);
+    store.watch(watch(150)).await;
+}
