@@ -106,6 +106,21 @@ const ROWS: &[Row] = &[
         start: Shows(&["the log's last record was incomplete"]),
     },
     Row {
+        name: "newest file of the log missing",
+        harm: |dir| Ok(fs::remove_file(last(&dir.join("log"), ".wal")?)?),
+        check: (3, &["a part of it is missing", "put the data folder back from a copy"]),
+        start: Refuses(&[
+            "ends at entry 0, and the state on disk has entry",
+            "put the data folder back from a copy",
+        ]),
+    },
+    Row {
+        name: "the state is ahead of the log",
+        harm: |dir| cut(&last(&dir.join("log"), ".wal")?, |length| length / 2),
+        check: (3, &["a part of it is missing", "put the data folder back from a copy"]),
+        start: Refuses(&["a part of the log is missing", "move `log` and `state` away"]),
+    },
+    Row {
         name: "newest snapshot damaged",
         harm: |dir| flip(&last(&dir.join("snapshots"), ".snapshot")?, |length| length / 2),
         check: (1, &["a checksum does not match", "a start passes it over"]),
@@ -207,6 +222,19 @@ fn a_damaged_or_foreign_folder_is_refused_or_mended_and_says_which() {
                 .with_context(|| format!("folder {number}: {}", row.name))?;
             fs::remove_dir_all(&dir)?;
         }
+        // The last resort that is named where a part of the log is missing.
+        let dir = home.path("from-snapshot");
+        copy(&good.dir, &dir)?;
+        fs::remove_dir_all(dir.join("log"))?;
+        fs::remove_dir_all(dir.join("state"))?;
+        let options = Options {
+            data: Some(dir),
+            ..Options::default()
+        };
+        let server = Server::with(home, options).await?;
+        server.put("goes", "on").await?;
+        let shown = server.client().list("app/", Consistency::Default).await?.value;
+        assert!(shown.len() > 25, "{shown:?}");
         Ok(())
     });
 }

@@ -11,6 +11,7 @@ mod readme;
 // The store as its users see it: the command line, the API, watches, doors, what a kill leaves.
 mod assertions;
 mod commands;
+mod compaction;
 mod consul;
 mod crashes;
 mod damage;

@@ -14,6 +14,7 @@ use super::snapshot::BadSnapshot;
 use super::snapshots::Snapshots;
 use crate::disk;
 use crate::folder::{Folder, FolderError};
+use crate::raft::LogId;
 
 /// The remedy where nothing else is left.
 const FROM_COPY: &str = "put the data folder back from a copy, or begin with an empty one";
@@ -194,6 +195,7 @@ fn check_snapshots(checked: &mut Checked, folder: &Folder) -> Option<Replica> {
 fn check_state(checked: &mut Checked, folder: &Folder, log: &Scanned, snapshot: Option<Replica>, scratch: &Path) {
     let upto = log.last.map_or(0, |id| id.index);
     let base = snapshot.unwrap_or_default();
+    let newest = base.last_log_id;
     let rebuilt = if base.last_log_id >= log.purged {
         log.replay(base, upto)
     } else {
@@ -208,7 +210,7 @@ fn check_state(checked: &mut Checked, folder: &Folder, log: &Scanned, snapshot: 
         Err(reason) => Err(reason),
     };
     match (on_disk, rebuilt) {
-        (Ok(state), rebuilt) => check_against(checked, state, rebuilt, log),
+        (Ok(state), rebuilt) => check_against(checked, state, newest, rebuilt, log),
         (Err(_), Ok(rebuilt)) if log.last.is_none() && rebuilt.last_log_id.is_none() => {
             checked.add("state", Grade::Good, "there is none, and no log to have it from", None);
         }
@@ -225,17 +227,25 @@ fn check_state(checked: &mut Checked, folder: &Folder, log: &Scanned, snapshot: 
 }
 
 /// A good state on disk, against what snapshot and log make.
-fn check_against(checked: &mut Checked, state: Replica, rebuilt: Result<Replica, String>, log: &Scanned) {
+fn check_against(
+    checked: &mut Checked,
+    state: Replica,
+    snapshot: Option<LogId>,
+    rebuilt: Result<Replica, String>,
+    log: &Scanned,
+) {
     let at = state.last_log_id.map_or(0, |id| id.index);
     let digest = state.state.digest();
     let revision = state.state.revision();
     let says = format!("revision {revision}, up to log entry {at}; every row's checksum matches");
-    if state.last_log_id > log.last {
+    if state.last_log_id > log.last.max(snapshot) {
         checked.revision = Some(revision.0);
         let last = log.last.map_or(0, |id| id.index);
-        let says = format!("{says}; but the log ends at entry {last}: it has lost its end");
-        let remedy = "the next start goes on from the state; what the log had beyond it is lost: check the disk";
-        checked.add("state", Grade::Mended, says, Some(remedy));
+        let says = format!(
+            "{says}; but the log ends at entry {last}: a part of it is missing, and with it perhaps what was acknowledged last"
+        );
+        let remedy = "put the data folder back from a copy, or, to go on from the newest snapshot without what came after it, move `log` and `state` away";
+        checked.add("state", Grade::Refused, says, Some(remedy));
         return;
     }
     // From the state on, to where from the snapshot on one comes to as well.

@@ -30,6 +30,12 @@ pub enum OpenError {
         .dir.display()
     )]
     Hole { dir: PathBuf, purged: u64, found: String },
+    #[error(
+        "the log in {} ends at entry {last}, and the state on disk has entry {applied}: a part of the log is missing, and with it perhaps what was acknowledged last; \
+         put the data folder back from a copy, or, to go on from the newest snapshot without what came after it, move `log` and `state` away",
+        .log.display()
+    )]
+    LogEnds { log: PathBuf, last: u64, applied: u64 },
     #[error("the state on disk in {} cannot be opened: {reason}; {remedy}", .dir.display())]
     State {
         dir: PathBuf,
@@ -68,8 +74,9 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
     let mut is_full = false;
     let why = match look(dir) {
         Ok((tables, Some(replica))) if replica.last_log_id >= purged => {
+            let found = go_on(replica, tables, dir, last, snapshots)?;
             remove_set_aside(dir)?;
-            return go_on(replica, tables, last, snapshots);
+            return Ok(found);
         }
         Ok((tables, Some(_))) => {
             drop(tables);
@@ -146,20 +153,25 @@ pub(super) fn look(dir: &Path) -> Result<(Tables, Option<Replica>), Unusable> {
 
 /// Goes on from a good state; or from a snapshot of another server, if the process ended while
 /// that was taking the state's place.
-fn go_on(replica: Replica, tables: Tables, last: Option<LogId>, snapshots: &Snapshots) -> Result<Found, OpenError> {
+fn go_on(
+    replica: Replica,
+    tables: Tables,
+    dir: &Path,
+    last: Option<LogId>,
+    snapshots: &Snapshots,
+) -> Result<Found, OpenError> {
     let listed = snapshots
         .current()
         .map_err(|source| cannot("list the snapshots in", snapshots.dir(), source))?;
     let snapshot = listed.and_then(|(header, _)| header.last_log_id);
     if replica.last_log_id > last.max(snapshot) {
-        // The state follows the log, so the log has lost its end. What the state has is kept.
-        let applied = replica.last_log_id.map(|id| id.index);
-        let last = last.map(|id| id.index);
-        tracing::warn!(
-            applied,
-            last,
-            "the log ends before the state does: it has lost entries; check the disk"
-        );
+        // The state follows the log, so the log has lost its end; and how much there was behind what
+        // the state has, nobody knows.
+        return Err(OpenError::LogEnds {
+            log: dir.with_file_name("log"),
+            last: last.map_or(0, |id| id.index),
+            applied: replica.last_log_id.map_or(0, |id| id.index),
+        });
     }
     let ahead = last.max(replica.last_log_id);
     if snapshot > ahead {
