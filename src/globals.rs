@@ -47,7 +47,7 @@ pub(crate) struct Globals {
     /// Read CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN, which are not looked at otherwise
     #[arg(long, global = true, help_heading = "Connection", hide_short_help = true)]
     pub(crate) consul_env: bool,
-    /// How long a request may take, such as 500ms, 30s or 1h30m [default: 10s]
+    /// How long to wait for an answer, or for more of a long one: 500ms, 30s, 1h30m [default: 10s]
     #[arg(long, global = true, value_name = "DURATION", value_parser = kvapi::duration::parse, help_heading = "Connection")]
     pub(crate) timeout: Option<Duration>,
     /// How fresh a read must be [default: default]

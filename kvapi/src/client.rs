@@ -76,7 +76,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of these servers; requests that hold nothing open end within `timeout`.
+    /// A client of these servers. Nothing but a watch or a blocking query waits longer than `timeout`
+    /// for an answer to come or, of a read, to go on coming.
     #[must_use]
     pub fn new(addresses: Vec<Address>, token: Option<String>, timeout: Duration) -> Self {
         Self {

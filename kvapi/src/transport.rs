@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::TokioExecutor;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::address::Address;
@@ -46,7 +47,8 @@ impl Transport {
     }
 
     /// Tries each address until one answers or `limit` passes. A write (anything but GET) is
-    /// repeated only if it carries a request id.
+    /// repeated only if it carries a request id. What has been read may take longer: a list of a million
+    /// keys has as long as it needs, as long as no two pieces of it are `limit` apart.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -66,7 +68,15 @@ impl Transport {
         loop {
             let index = self.current.load(Ordering::Relaxed) % servers;
             let address = &self.addresses[index];
-            let tried = timeout_at(deadline, self.once(address, &method, path, &body, &headers)).await;
+            let opened = timeout_at(deadline, self.open(address, &method, path, &body, &headers)).await;
+            let tried = match opened {
+                Ok(Ok(response)) => {
+                    let until = || if changes { deadline } else { Instant::now() + limit };
+                    whole(address, response, until).await
+                }
+                Ok(Err(failure)) => Ok(Err(failure)),
+                Err(late) => Err(late),
+            };
             let failure = match tried.map(judge) {
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(failure)) => failure,
@@ -108,29 +118,6 @@ impl Transport {
         }
     }
 
-    async fn once(
-        &self,
-        address: &Address,
-        method: &Method,
-        path: &str,
-        body: &Bytes,
-        headers: &HeaderMap,
-    ) -> Result<Reply, Failure> {
-        let response = self.open(address, method, path, body, headers).await?;
-        let (parts, body) = response.into_parts();
-        let body = body
-            .collect()
-            .await
-            .map_err(|e| Failure::broken_off(format!("the answer broke off: {e}")))?
-            .to_bytes();
-        Ok(Reply {
-            address: address.clone(),
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        })
-    }
-
     /// Sends a request to one address and returns when the head of the answer is there.
     pub(crate) async fn open(
         &self,
@@ -161,6 +148,35 @@ impl Transport {
             }
         })
     }
+}
+
+/// The rest of an answer; the inner error is a connection that broke off. `until` is how long the next
+/// piece may keep us waiting.
+async fn whole(
+    address: &Address,
+    response: Response<Incoming>,
+    until: impl Fn() -> Instant,
+) -> Result<Result<Reply, Failure>, Elapsed> {
+    let (parts, mut body) = response.into_parts();
+    let mut pieces = Vec::new();
+    while let Some(frame) = timeout_at(until(), body.frame()).await? {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => pieces.push(data),
+            // Trailers.
+            Ok(Err(_)) => {}
+            Err(e) => return Ok(Err(Failure::broken_off(format!("the answer broke off: {e}")))),
+        }
+    }
+    let body = match pieces.as_slice() {
+        [one] => one.clone(),
+        several => several.concat().into(),
+    };
+    Ok(Ok(Reply {
+        address: address.clone(),
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }))
 }
 
 /// A whole answer.

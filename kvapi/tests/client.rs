@@ -47,6 +47,27 @@ fn reply(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
+/// A server that answers with the pieces, so long apart, and then closes the connection or is silent.
+async fn trickling(pieces: &'static [&str], apart: Duration, closes: bool) -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut vec![0; 65536]).await;
+                for piece in pieces {
+                    let _ = stream.write_all(piece.as_bytes()).await;
+                    tokio::time::sleep(apart).await;
+                }
+                if !closes {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    address
+}
+
 fn ok(body: &str) -> String {
     reply("200 OK", "X-Consul-Index: 7\r\n", body)
 }
@@ -100,6 +121,25 @@ async fn a_write_whose_answer_was_lost_is_repeated_with_the_same_id() {
 
     let (first, second) = (requests.recv().await.unwrap(), requests.recv().await.unwrap());
     assert_eq!(request_id(&first), request_id(&second));
+}
+
+#[tokio::test]
+async fn a_long_answer_may_take_longer_than_the_timeout_as_long_as_it_comes() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nX-Consul-Index: 7\r\nConnection: close\r\n\r\n";
+    let list = async |pieces, closes| {
+        let address = trickling(pieces, Duration::from_millis(200), closes).await;
+        client(vec![address], 1_000).list("a", Consistency::Default).await
+    };
+
+    let comes = list(&[HEAD, "[", " ", " ", " ", " ", " ", " ", " ", "]"], true).await;
+    assert_eq!(comes.unwrap().revision, Revision(7));
+    let stalls = list(&[HEAD, "[", " "], false).await.unwrap_err();
+    assert!(matches!(stalls, Error::Timeout { .. }), "{stalls}");
+    let address = trickling(&["HTTP/1.1 200 OK\r\n", "X: 1\r\n"], Duration::from_millis(200), false).await;
+    let put = client(vec![address], 1_000)
+        .put("a", "1", &WriteOptions::default())
+        .await;
+    assert!(matches!(put, Err(Error::Unknown(_))), "{put:?}");
 }
 
 #[tokio::test]
