@@ -51,9 +51,28 @@ pub(crate) fn normalise(root: &Command, args: impl IntoIterator<Item = OsString>
 }
 
 /// Adds the remedy to clap's complaint about `--cas 0`: the revision is in a flag of its own, as in
-/// `consul kv`. `args` are those of [`normalise`].
+/// `consul kv`. And names `-acquire` as a whole, where clap has only come to `-a`. `args` are those of [`normalise`].
 pub(crate) fn explain(error: &mut clap::Error, args: &[OsString]) {
     if !matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::TooManyValues) {
+        return;
+    }
+    let refused = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(refused)) => refused.clone(),
+        _ => String::new(),
+    };
+    let is_short = refused.len() > 1 && refused.starts_with('-') && !refused.starts_with("--");
+    let whole = args.iter().filter_map(|arg| arg.to_str()).find(|arg| {
+        let name = arg.split('=').next().unwrap_or_default();
+        is_short && name.len() > refused.len() && name.starts_with(&refused)
+    });
+    if let Some(whole) = whole {
+        let whole = whole.split('=').next().unwrap_or_default();
+        let tip = match whole {
+            "-acquire" | "-release" | "-session" => "sessions and locks are not there yet".to_owned(),
+            _ => format!("to pass '{whole}' as a value, write it behind '--'"),
+        };
+        error.insert(ContextKind::InvalidArg, ContextValue::String(whole.to_owned()));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
         return;
     }
     let flags: Vec<&str> = args
@@ -111,6 +130,14 @@ fn single_dash<'a>(command: &'a Command, text: &str) -> Seen<'a> {
         text,
         value_follows: false,
     };
+    if name == "http-addr" && long_takes_value(command, name).is_none() {
+        // What it is called here; `keyway server` has one of its own.
+        return single_dash(command, &text.replacen("http-addr", "addr", 1));
+    }
+    // Clap would take it for -h, show the help, and a script would take that for success.
+    if name.starts_with('h') && long_takes_value(command, name).is_none() {
+        return rewritten(Some(format!("--{text}")));
+    }
     match (long_takes_value(command, name), value) {
         (Some(true), Some(value)) => rewritten(Some(format!("--{name}={value}"))),
         (Some(true), None) => Seen::Rewritten {
@@ -239,8 +266,39 @@ mod tests {
         }
     }
 
+    fn complaint(given: &str) -> String {
+        let root = crate::cli::command();
+        let args = normalise(&root, given.split(' ').map(OsString::from));
+        let mut error = root.try_get_matches_from(&args).unwrap_err();
+        assert!(error.use_stderr(), "{given} is a mistake: {error}");
+        explain(&mut error, &args);
+        error.to_string()
+    }
+
     #[test]
-    fn an_unknown_flag_is_left_for_clap_to_complain_about() {
+    fn an_unknown_flag_with_one_dash_is_named_as_it_was_typed() {
         check("k kv get -recurze a", "k kv get -recurze a");
+        let said = complaint("k kv put -acquire -session=x a 1");
+        assert!(
+            said.contains("'-acquire'") && said.contains("locks are not there yet"),
+            "{said}"
+        );
+        let said = complaint("k kv get -datacenter=dc1 a");
+        assert!(
+            said.contains("'-datacenter' found") && said.contains("behind '--'"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_word_that_begins_with_h_is_no_cry_for_help() {
+        check("k kv get -http-addr=http://a a", "k kv get --addr=http://a a");
+        check("k kv get -http-addr http://a a", "k kv get --addr http://a a");
+        check("k server -http-addr 127.0.0.1:0", "k server --http-addr 127.0.0.1:0");
+        check("k kv get -h", "k kv get -h");
+        for mistake in ["k kv put -hold a 1", "k kv put -http-adr=x a 1"] {
+            assert!(complaint(mistake).contains("unexpected argument '--h"), "{mistake}");
+        }
+        check("k kv get -help", "k kv get --help");
     }
 }

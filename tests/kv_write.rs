@@ -12,7 +12,15 @@ async fn value(server: &Server, home: &Home, key: &str) -> anyhow::Result<String
 fn a_put_on_a_condition_writes_only_if_it_holds() {
     test(async |home| {
         let server = Server::start(home).await?;
-        server.kv(home, &["put", "k", "1", "--create"]).await?.expect(0)?;
+        let said = server
+            .kv(home, &["put", "k", "1", "--create", "-o", "json"])
+            .await?
+            .expect(0)?;
+        let revision = server.revision("k").await?;
+        assert_eq!(
+            said.json()?,
+            json!({"key": "k", "written": true, "bytes": 1, "revision": revision})
+        );
         server.kv(home, &["put", "k", "2", "--create"]).await?.expect(5)?;
         server
             .kv(home, &["put", "k", "2", "--if-value", "1"])
@@ -62,7 +70,7 @@ fn who_comes_too_late_is_told_who_was_faster_and_the_next_command_works() {
         let mine = ["put", "app/port", "84 43", "--if-rev", &seen.to_string()];
         let said = server.kv(home, &mine).await?.expect(5)?;
 
-        let what = format!("you expected revision {seen}, it is now {now} (alice@ci, ");
+        let what = format!("you expected revision {seen}, it is now {now} (claimed by alice@ci, ");
         assert!(said.err.contains(&what), "{}", said.err);
         assert!(said.err.contains("\"open 8080\""), "{}", said.err);
         let diff = format!("keyway kv diff app/port --rev {seen}..{now}");
@@ -135,6 +143,86 @@ fn everything_is_deleted_only_by_its_own_flag() {
         assert_eq!(value(&server, home, "a").await?, "1");
         server.kv(home, &["delete", "-r", "--all", "-y"]).await?.expect(0)?;
         server.kv(home, &["get", "a"]).await?.expect(1)?;
+        Ok(())
+    });
+}
+
+/// Consul's rule for paths makes `a/b` of `a//b`; a transaction and a document carry both.
+#[test]
+fn a_key_that_a_path_does_not_carry_is_not_taken_for_its_neighbour() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("a/b", "1").await?;
+        server.kv(home, &["txn", "--put", "a//b=2"]).await?.expect(0)?;
+        for arguments in [
+            &["put", "a//b", "x"][..],
+            &["put", "a/../b", "x"],
+            &["get", "a//b"],
+            &["get", "-recurse", "a//"],
+            &["get", "-keys", "a//"],
+            &["delete", "a//b"],
+            &["delete", "a//b", "a/b"],
+            &["history", "a//b"],
+            &["revert", "a//b", "--to", "2"],
+            &["diff", "a//b", "--rev", "2..3"],
+            &["edit", "a//b"],
+            &["edit", "a//"],
+        ] {
+            let said = server
+                .keyway(home)
+                .env("EDITOR", "true")
+                .run(&[&["kv"], arguments].concat())
+                .await?;
+            let said = said.expect(3)?;
+            assert!(
+                said.err.contains("would be taken for another key"),
+                "{arguments:?}: {}",
+                said.err
+            );
+            assert!(said.err.contains("write it as `"), "{arguments:?}: {}", said.err);
+        }
+        let condition = ["txn", "--if", "value(a//b)=2", "--delete", "a/b"];
+        server.kv(home, &condition).await?.expect(2)?;
+        assert_eq!(value(&server, home, "a/b").await?, "1");
+
+        // One setting alone would go by a path.
+        let document = r#"[{"key":"a//c","value":"MQ=="}]"#;
+        server.kv(home, &["import", document]).await?.expect(0)?;
+        assert_eq!(server.kv(home, &["ls", "-r"]).await?.text(), "a//b\na//c\na/b\n");
+        assert_eq!(server.kv(home, &["ls", "-r", "a//b"]).await?.text(), "a//b\n");
+        server.kv(home, &["delete", "-r", "a//b"]).await?.expect(0)?;
+        let edited = server.keyway(home).env("EDITOR", "sed -i s/1/7/").env("VISUAL", "");
+        edited.run(&["kv", "edit", "-y", "a/"]).await?.expect(0)?;
+        assert_eq!(
+            server.kv(home, &["get", "-recurse", "a/"]).await?.text(),
+            "a//c:7\na/b:7\n"
+        );
+        let only = server
+            .keyway(home)
+            .env("EDITOR", "sed -i '0,/7/s//8/'")
+            .env("VISUAL", "");
+        only.run(&["kv", "edit", "-y", "a/"]).await?.expect(0)?;
+        let now = server.kv(home, &["get", "-recurse", "a/"]).await?.text();
+        assert_eq!(now.matches(":8").count(), 1, "{now}");
+        assert_eq!(now.lines().count(), 2, "{now}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_flag_of_consul_kv_is_never_taken_for_a_cry_for_help() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let address = format!("-http-addr={}", server.address);
+        let elsewhere = || server.keyway(home).addr("http://127.0.0.1:1");
+
+        elsewhere().run(&["kv", "put", &address, "k", "1"]).await?.expect(0)?;
+        assert_eq!(value(&server, home, "k").await?, "1");
+        let said = elsewhere()
+            .run(&["kv", "put", "-http-adr=x", "k", "2"])
+            .await?
+            .expect(2)?;
+        assert!(said.err.contains("unexpected argument"), "{}", said.err);
         Ok(())
     });
 }

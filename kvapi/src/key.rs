@@ -79,6 +79,23 @@ pub fn is_under(folder: &str, key: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// How much of a key or prefix a path of the API carries: all of it, or what stands before the first part
+/// that is cleaned away. Consul's rule: `a//b` and `a/./b` are taken for `a/b`, `a/../b` for `b`. The body
+/// of a transaction and of a watch carries every key.
+#[must_use]
+pub fn reachable(text: &str) -> &str {
+    let mut at = 0;
+    for part in text.split('/') {
+        let end = at + part.len();
+        let is_inner = at > 0 && end < text.len();
+        if matches!(part, "." | "..") || (part.is_empty() && is_inner) {
+            return &text[..at];
+        }
+        at = end + 1;
+    }
+    text
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -119,6 +136,25 @@ impl From<Key> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_path_cleans_away_is_not_reachable() {
+        for whole in ["", "a", "/", "/a", "a/", "a/b/", "a/.b", "a/...", " a /b"] {
+            assert_eq!(reachable(whole), whole);
+        }
+        for (text, start) in [
+            ("a//b", "a/"),
+            ("a//", "a/"),
+            ("//a", "/"),
+            ("//", "/"),
+            (".", ""),
+            ("./a", ""),
+            ("a/.", "a/"),
+            ("a/b/../c", "a/b/"),
+        ] {
+            assert_eq!(reachable(text), start, "{text}");
+        }
+    }
 
     #[test]
     fn a_key_is_any_text_that_is_neither_empty_nor_too_long() {

@@ -83,6 +83,15 @@ impl Client {
         })
     }
 
+    /// The first keys that begin with `prefix`, at most `limit`; Consul sends all of them.
+    pub async fn first_keys(&self, prefix: &str, limit: usize, consistency: Consistency) -> Result<Vec<String>, Error> {
+        let limit = format!("limit={limit}");
+        let reply = self
+            .read(&kv_path(prefix, &["keys", &limit, consistency_query(consistency)]))
+            .await?;
+        Ok(reply.list()?.value)
+    }
+
     /// How many keys begin with `prefix`.
     pub async fn count(&self, prefix: &str) -> Result<u64, Error> {
         #[derive(serde::Deserialize)]

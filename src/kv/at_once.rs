@@ -1,6 +1,7 @@
 //! Several writes as one: all of them, or none and the reasons.
 
 use kvapi::client::WriteOptions;
+use kvapi::key::reachable;
 use kvapi::types::{TxnError, TxnOp};
 use kvapi::{Client, Error};
 
@@ -13,13 +14,17 @@ pub(super) async fn at_once(
     ops: &[TxnOp],
     options: &WriteOptions,
 ) -> Result<Result<(), Vec<TxnError>>, Error> {
-    let [op] = ops else {
-        return Ok(client.txn(ops, options).await?.map(|_| ()));
+    let alone = match ops {
+        // A path would take `a//b` for another key.
+        [op] if reachable(&op.key).len() == op.key.len() => match op.verb.as_str() {
+            "set" => Some((op, None)),
+            "cas" => Some((op, Some(op.index))),
+            _ => None,
+        },
+        _ => None,
     };
-    let cas = match op.verb.as_str() {
-        "set" => None,
-        "cas" => Some(op.index),
-        _ => return Ok(client.txn(ops, options).await?.map(|_| ())),
+    let Some((op, cas)) = alone else {
+        return Ok(client.txn(ops, options).await?.map(|_| ()));
     };
     let options = WriteOptions {
         flags: op.flags,

@@ -72,7 +72,7 @@ impl Delete {
         } else if !dry_run {
             self.delete_keys(&context, &options).await?;
         } else if let ([key], Some(expected)) = (self.keys.as_slice(), options.cas) {
-            let key = super::key(key)?;
+            let key = super::key_in_path(key)?;
             let now = context.client.get(key.as_str(), Consistency::Default).await?.value;
             if now.is_some_and(|entry| entry.modify_index.0 != expected) {
                 return Err(conflict::lost(&context, &key, Expected::Revision(expected), &[])
@@ -95,7 +95,7 @@ impl Delete {
             doomed.keys.extend(keys);
         }
         for key in self.keys.iter().filter(|_| !self.recurse) {
-            let key = super::key(key)?;
+            let key = super::key_in_path(key)?;
             let found = context.client.get(key.as_str(), Consistency::Default).await?.value;
             let place = if found.is_some() {
                 &mut doomed.keys
@@ -140,7 +140,7 @@ impl Delete {
 
     async fn delete_keys(&self, context: &Context<'_>, options: &WriteOptions) -> Result<(), Failure> {
         if let [key] = self.keys.as_slice() {
-            let key = super::key(key)?;
+            let key = super::key_in_path(key)?;
             if !context.client.delete(key.as_str(), options).await? {
                 let retry = ["keyway", "kv", "delete", key.as_str()].map(str::to_owned);
                 let expected = Expected::Revision(options.cas.unwrap_or_default());

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use kvapi::client::At;
-use kvapi::key::{OWN_PREFIX, is_under};
+use kvapi::key::{OWN_PREFIX, is_under, reachable};
 use kvapi::types::TxnOp;
 use kvapi::{Client, Consistency, Entry};
 
@@ -78,9 +78,14 @@ impl Folder {
     }
 
     /// What the store is asked for: one read, so that the answer is of one revision. Keyway's own keys
-    /// show only to those who ask with the slash; a user's key `_keyway` is not in their folder.
+    /// show only to those who ask with the slash; a user's key `_keyway` is not in their folder. Of `a//b` a path
+    /// carries `a/`: then more comes back than is covered.
     pub(super) fn prefix(&self) -> &str {
-        if self.is_own_root() { OWN_PREFIX } else { &self.0 }
+        if self.is_own_root() {
+            OWN_PREFIX
+        } else {
+            reachable(&self.0)
+        }
     }
 
     pub(super) fn covers(&self, key: &str) -> bool {

@@ -81,9 +81,10 @@ impl Get {
     pub(super) async fn run(mut self, context: Context<'_>) -> Outcome {
         let key = self.key.take().unwrap_or_default();
         let target = if self.keys || self.recurse {
-            Target::Below(key.clone())
+            super::in_path(&key)?;
+            Target::Below(key)
         } else {
-            Target::Key(super::key(&key)?)
+            Target::Key(super::key_in_path(&key)?)
         };
         let when = self.rev.map(|rev| When::Revision(Revision(rev)));
         let revision = match when.or(self.at.map(When::At)) {
@@ -98,7 +99,10 @@ impl Get {
     }
 
     async fn one(self, context: Context<'_>, key: &Key, revision: Option<Revision>) -> Outcome {
-        let mut found = past::entry(&context.client, key.as_str(), revision, context.settings.consistency).await?;
+        let mut found = context
+            .client
+            .get_at(key.as_str(), revision, context.settings.consistency)
+            .await?;
         if let (None, Some(limit)) = (&found.value, self.wait) {
             found.value = wait::for_key(&context.client, key, limit).await?;
             if found.value.is_none() && self.default.is_none() {
@@ -249,8 +253,10 @@ async fn missing(context: &Context<'_>, key: &str, revision: Option<Revision>) -
     }
     let problem = Problem::of(&kvapi::codes::NO_SUCH_KEY, format!("no such key `{key}`"));
     // Stale: a suggestion is not worth a round of the cluster.
-    let known = context.client.keys("", None, Consistency::Stale).await;
-    let known = known.map(|keys| keys.value).unwrap_or_default();
+    let known = context
+        .client
+        .first_keys("", KEYS_TO_SUGGEST_FROM + 1, Consistency::Stale);
+    let known = known.await.unwrap_or_default();
     if known.len() > KEYS_TO_SUGGEST_FROM {
         return problem;
     }

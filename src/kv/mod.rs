@@ -26,6 +26,7 @@ mod watch;
 mod when;
 
 use clap::Subcommand;
+use kvapi::key::reachable;
 use kvapi::problem::exit;
 use kvapi::{Key, Problem};
 
@@ -85,6 +86,32 @@ impl Kv {
 /// A key as it was typed, checked.
 fn key(text: &str) -> Result<Key, Problem> {
     Key::new(text).map_err(|e| Problem::new(exit::INVALID, e.to_string()))
+}
+
+/// A key that a command reads or writes by itself, so that it stands in a path, which does not carry every
+/// key: better none than its neighbour.
+fn key_in_path(text: &str) -> Result<Key, Problem> {
+    let key = key(text)?;
+    in_path(text)?;
+    Ok(key)
+}
+
+/// Whether a path carries the key or prefix.
+fn in_path(text: &str) -> Result<(), Problem> {
+    if reachable(text).len() == text.len() {
+        return Ok(());
+    }
+    let what = format!("`{text}` has an empty part, `.` or `..` in it, and would be taken for another key");
+    let problem = Problem::new(exit::INVALID, what);
+    let parts = text.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
+    let plain = parts.collect::<Vec<_>>().join("/");
+    let problem = match plain.is_empty() {
+        true => problem,
+        false => problem.help(format!("write it as `{plain}`")),
+    };
+    Err(problem.help(
+        "for exactly this key use   keyway kv txn   with --put, --delete or --else-get; kv ls and kv export show it",
+    ))
 }
 
 #[cfg(test)]

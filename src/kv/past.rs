@@ -1,8 +1,7 @@
 //! Reads of the past: keys as they were, and which revision a time stands for.
 
-use kvapi::client::At;
 use kvapi::types::Change;
-use kvapi::{Client, Consistency, Entry, Problem, Revision};
+use kvapi::{Client, Consistency, Problem, Revision};
 
 use super::side::Side;
 use super::target::Target;
@@ -14,7 +13,7 @@ use crate::output::moment;
 pub(super) async fn side(client: &Client, target: &Target, at: Option<Revision>) -> Result<Side, Failure> {
     let (revision, entries) = match target {
         Target::Key(key) => {
-            let found = entry(client, key.as_str(), at, Consistency::Default).await?;
+            let found = client.get_at(key.as_str(), at, Consistency::Default).await?;
             (found.revision, found.value.into_iter().collect())
         }
         Target::Below(prefix) => {
@@ -27,33 +26,6 @@ pub(super) async fn side(client: &Client, target: &Target, at: Option<Revision>)
         None => format!("revision {revision}, now"),
     };
     Ok(Side::of(entries, note))
-}
-
-/// One key as it was at a revision, or as it is.
-///
-/// Of a key the newest versions are kept, without a hole, also those older than the revisions at which
-/// everything can be read. So if one from before the revision is there, it is what stood there then.
-pub(super) async fn entry(
-    client: &Client,
-    key: &str,
-    at: Option<Revision>,
-    consistency: Consistency,
-) -> Result<At<Option<Entry>>, Failure> {
-    let compacted = match client.get_at(key, at, consistency).await {
-        Err(error @ kvapi::Error::Compacted { .. }) => error,
-        found => return Ok(found?),
-    };
-    let Some(revision) = at else {
-        return Err(compacted.into());
-    };
-    let history = client.history(key, false, Some(1), Some(revision.next())).await?;
-    match history.changes.into_iter().next() {
-        Some(change) => Ok(At {
-            revision,
-            value: change.changes.into_iter().find_map(|one| one.entry),
-        }),
-        None => Err(compacted.into()),
-    }
 }
 
 /// The last change of the target, if any is kept.

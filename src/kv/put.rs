@@ -53,14 +53,14 @@ pub(crate) struct Put {
     /// Why, for the history
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// Who, for the history; KEYWAY_AUTHOR or USER@HOST if nothing else is said
+    /// Who, for the history: a claim that nobody checks; KEYWAY_AUTHOR or USER@HOST if nothing is said
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
 }
 
 impl Put {
     pub(super) async fn run(self, mut context: Context<'_>) -> Outcome {
-        let key = super::key(&self.key)?;
+        let key = super::key_in_path(&self.key)?;
         let retry = self.retry();
         let value = self.value()?;
         let now = match (&self.if_value, context.settings.dry_run) {
@@ -94,17 +94,21 @@ impl Put {
             author: Some(self.author.unwrap_or_else(author)),
             message: self.message,
         };
-        if !context.client.put(key.as_str(), value, &options).await? {
+        let stored = context.client.store(key.as_str(), value, &options).await?;
+        if !stored.done {
             let expected = Expected::Revision(cas.unwrap_or_default());
             return Err(conflict::lost(&context, &key, expected, &retry).await.into());
         }
         if context.out.is_json() {
-            context
-                .out
-                .json(&serde_json::json!({"key": key.as_str(), "written": true, "bytes": bytes}))?;
+            context.out.json(&serde_json::json!({
+                "key": key.as_str(), "written": true, "bytes": bytes, "revision": stored.revision,
+            }))?;
         } else {
             let unit = if bytes == 1 { "byte" } else { "bytes" };
-            context.out.say(format_args!("wrote {key} ({bytes} {unit})"));
+            let at = stored
+                .revision
+                .map_or_else(String::new, |at| format!(" at revision {at}"));
+            context.out.say(format_args!("wrote {key} ({bytes} {unit}){at}"));
             if context.out.layout == Layout::Names {
                 context.out.line(&key)?;
             }

@@ -17,8 +17,8 @@ impl Target {
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
         match text {
             "" | "/" => Ok(Self::Below(String::new())),
-            _ if text.ends_with('/') => Ok(Self::Below(text.into())),
-            _ => Ok(Self::Key(super::key(text)?)),
+            _ if text.ends_with('/') => super::in_path(text).map(|()| Self::Below(text.into())),
+            _ => super::key_in_path(text).map(Self::Key),
         }
     }
 

@@ -165,9 +165,10 @@ impl Edit {
     /// The entries, of one revision.
     async fn read(&self, context: &Context<'_>) -> Result<Vec<Entry>, Failure> {
         if let Some(prefix) = self.prefix() {
+            super::in_path(prefix)?;
             return Ok(context.client.list(prefix, Consistency::Default).await?.value);
         }
-        let key = super::key(&self.target)?;
+        let key = super::key_in_path(&self.target)?;
         let found = context.client.get(key.as_str(), Consistency::Default).await?.value;
         if found.is_none() {
             let below = context

@@ -75,6 +75,8 @@ impl std::str::FromStr for Condition {
                 let (key, value) = rest.split_once(")=").ok_or_else(wrong)?;
                 let key = crate::kv::key(key)?;
                 if name == "value" {
+                    // It is read by itself first.
+                    crate::kv::in_path(key.as_str())?;
                     return Ok(Self::Value(key, Source::parse(Some(value))));
                 }
                 let revision = value.parse();
