@@ -81,7 +81,7 @@ Environment of keyway and keyway-agent
 
   KEYWAY_ADDR             servers, separated by commas [default: http://127.0.0.1:8500]
   KEYWAY_TOKEN            token to show; KEYWAY_TOKEN_FILE names a file that holds it
-  KEYWAY_AUTHOR           who writes, for the history [default: USER@HOST]
+  KEYWAY_AUTHOR           who writes, for the history: a claim that nobody checks [default: USER@HOST]
   KEYWAY_CONTEXT          address and token by a name
   VISUAL, EDITOR          what `keyway kv edit` opens
   KEYWAY_OUTPUT           text, json, jsonl, yaml, table, raw or name

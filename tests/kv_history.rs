@@ -34,7 +34,8 @@ fn a_history_says_who_changed_a_key_when_and_why() {
         let lines: Vec<Vec<String>> = said
             .text()
             .lines()
-            .map(|line| line.split_whitespace().map(str::to_owned).collect())
+            .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()))
+            .map(|cells| cells.map(str::to_owned).collect())
             .collect();
         assert_eq!(lines[0], ["REVISION", "TIME", "AUTHOR", "OP", "SIZE", "MESSAGE"]);
         let column = |i: usize| -> Vec<&str> { lines.iter().skip(1).map(|line| line[i].as_str()).collect() };
@@ -43,7 +44,8 @@ fn a_history_says_who_changed_a_key_when_and_why() {
             [third, second, first].map(|revision| revision.to_string())
         );
         assert!(column(1).iter().all(|time| time.ends_with('Z')), "{lines:?}");
-        assert_eq!(column(2)[1..], ["alice@ci", "bob@laptop", "alice@ci"]);
+        let claims = ["alice@ci (claimed)", "bob@laptop (claimed)", "alice@ci (claimed)"];
+        assert_eq!(column(2)[1..], claims);
         assert_eq!(column(3), ["delete", "put", "put", "create"]);
         assert_eq!(column(4), ["-", "4", "4", "2"]);
 
@@ -55,6 +57,8 @@ fn a_history_says_who_changed_a_key_when_and_why() {
         assert_eq!(document["key"], "app/port");
         assert_eq!(document["changes"].as_array().map(Vec::len), Some(2));
         assert_eq!(document["changes"][1]["message"], "tls");
+        assert_eq!(document["changes"][1]["author"], "alice@ci");
+        assert_eq!(document["changes"][1]["author_is_claim"], true);
         assert_eq!(document["changes"][1]["changes"][0]["entry"]["value"], "8443");
         assert!(said.err.contains("--limit 0"), "{}", said.err);
         let said = server
@@ -80,7 +84,7 @@ fn a_history_shows_values_and_diffs_and_everything_below_a_prefix() {
         let text = said.text();
         assert!(text.starts_with(&format!("revision {third}  ")), "{text}");
         assert!(
-            text.contains("alice@ci  tls\n") && text.contains("-8080\n+8443\n"),
+            text.contains("alice@ci (claimed)  tls\n") && text.contains("-8080\n+8443\n"),
             "{text}"
         );
         let said = server.kv(home, &["history", "app/", "--values"]).await?.expect(0)?;

@@ -84,9 +84,10 @@ fn told(key: &Key, expected: Expected, now: Option<Revision>, last: Option<&Chan
     }
 }
 
-/// Who made a change, when and why: ` (alice@ci, 12s ago, "open 8443")`.
+/// Who made a change as they claim, when and why: ` (claimed by alice@ci, 12s ago, "open 8443")`.
 pub(super) fn by(change: &Change) -> String {
-    let author = change.author.as_deref().map(plain);
+    let author = change.author.as_deref();
+    let author = author.map(|author| format!("claimed by {}", plain(author)));
     let message = change.message.as_ref().map(|message| format!("{message:?}"));
     let parts: Vec<String> = [author, Some(moment::ago(change.at)), message]
         .into_iter()
@@ -120,7 +121,7 @@ mod tests {
         let said = said(Expected::Revision(844), Some(851), "keyway kv put app/port 8443");
 
         assert!(
-            said.contains("you expected revision 844, it is now 851 (alice@ci, "),
+            said.contains("you expected revision 844, it is now 851 (claimed by alice@ci, "),
             "{said}"
         );
         assert!(said.contains("\"open 8443\")"), "{said}");

@@ -7,7 +7,7 @@ use kvapi::problem::exit;
 use kvapi::types::{Change, KeyChange};
 use kvapi::{Client, Entry, Problem, Revision};
 
-use super::shown::{change_json, on_one_line, plain};
+use super::shown::{author, change_json, on_one_line, plain};
 use super::side::{Side, differences};
 use super::target::Target;
 use crate::context::Context;
@@ -25,6 +25,7 @@ Examples:
   keyway kv history --diff -n 3 app/port       the last three changes, as diffs
   keyway kv history app/                       every change below app/
 
+An author is what the writer claims to be (--author, KEYWAY_AUTHOR): no server checks it.
 Exits with 1 if nothing is kept of it.")]
 pub(crate) struct History {
     /// Key; what ends in / is a prefix, and / alone is everything
@@ -69,7 +70,7 @@ impl History {
                 for (i, change) in found.changes.iter().enumerate() {
                     let gap = if i == 0 { "" } else { "\n" };
                     let head = out.paint.bold(format_args!("revision {}", change.revision));
-                    let who = change.author.as_deref().map(plain);
+                    let who = author(change);
                     let words = [Some(out.time(change.at)), who, change.message.as_deref().map(plain)];
                     let words: Vec<String> = words.into_iter().flatten().collect();
                     out.line(format_args!("{gap}{head}  {}", words.join("  ")))?;
@@ -138,7 +139,7 @@ impl History {
         let mut row = vec![
             change.revision.to_string(),
             at,
-            change.author.as_deref().map_or_else(String::new, plain),
+            author(change).unwrap_or_default(),
             op(entry).to_owned(),
             entry.map_or_else(String::new, |entry| entry.value.len().to_string()),
         ];

@@ -73,6 +73,7 @@ pub(super) fn change_json(change: &Change) -> serde_json::Value {
         "revision": change.revision,
         "time": time(change.at),
         "author": change.author,
+        "author_is_claim": change.author.as_ref().map(|_| true),
         "message": change.message,
         "changes": changes,
     })
@@ -99,6 +100,12 @@ pub(super) fn on_one_line(value: &[u8]) -> String {
 /// A key, an author or a message on one line: anybody may have written them, and a terminal obeys what it reads.
 pub(super) fn plain(text: &str) -> String {
     on_one_line(text.as_bytes())
+}
+
+/// Who wrote something, for a person, and that nobody has checked it: an author is what a client said.
+pub(super) fn author(change: &Change) -> Option<String> {
+    let author = change.author.as_deref()?;
+    Some(format!("{} (claimed)", plain(author)))
 }
 
 #[cfg(test)]

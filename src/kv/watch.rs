@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use self::handler::Handler;
 use self::session::{Next, Session};
 use super::past;
-use super::shown::{Shown, change_json, on_one_line, plain};
+use super::shown::{Shown, author, change_json, on_one_line, plain};
 use super::when::When;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -237,7 +237,7 @@ impl Teller<'_> {
     /// `-o table`: with the time and who wrote it. What comes later is not known, so the columns are
     /// as wide as they usually have to be.
     fn table_rows(&mut self, change: &Change) -> Result<(), Failure> {
-        let author = change.author.as_deref().map_or_else(|| "-".into(), plain);
+        let author = author(change).unwrap_or_else(|| "-".into());
         for one in &change.changes {
             let (revision, time) = (change.revision, self.out.time(change.at));
             let (op, value) = match &one.entry {
@@ -245,7 +245,7 @@ impl Teller<'_> {
                 None => ("delete", "-".into()),
             };
             let row = format!(
-                "{revision:<9}  {time:<10}  {author:<16}  {op:<6}  {}  {value}",
+                "{revision:<9}  {time:<10}  {author:<26}  {op:<6}  {}  {value}",
                 plain(&one.key)
             );
             self.out.line(row)?;
