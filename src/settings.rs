@@ -10,12 +10,12 @@
 
 pub(crate) mod contexts;
 pub(crate) mod file;
+mod layers;
 mod token;
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kvapi::problem::exit;
@@ -23,6 +23,8 @@ use kvapi::{Address, Client, Consistency, Problem};
 
 use self::contexts::Contexts;
 use self::file::File;
+pub(crate) use self::layers::{Effective, Given, Origin, user_file};
+use self::layers::{Layer, Picked, asked, places, with_context};
 use crate::globals::{Globals, LogFormat, ProgressStyle, ReadMode};
 use crate::output::Style;
 
@@ -51,55 +53,6 @@ pub(crate) struct Settings {
     pub(crate) flags: File,
     /// Each value, and where it is from, for `keyway config show`.
     pub(crate) effective: Vec<Effective>,
-}
-
-/// One value that holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Effective {
-    pub(crate) key: &'static str,
-    /// As a file would say it; a token is not shown.
-    pub(crate) value: Option<String>,
-    pub(crate) origin: Origin,
-}
-
-/// Where a value is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Flag,
-    Environment,
-    Consul,
-    /// A file, and whether it is the project's.
-    File(PathBuf, bool),
-    Context(String),
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag => f.write_str("flag"),
-            Self::Environment => f.write_str("environment"),
-            Self::Consul => f.write_str("environment of consul"),
-            Self::File(path, _) => write!(f, "{}", path.display()),
-            Self::Context(name) => write!(f, "context {name}"),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
-/// What one place says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Layer {
-    origin: Origin,
-    file: File,
-}
-
-/// Who gave a flag its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Given {
-    ByFlag,
-    ByEnvironment,
-    Not,
 }
 
 impl Settings {
@@ -219,140 +172,6 @@ impl Settings {
     pub(crate) fn client(&self) -> Client {
         Client::new(self.addresses.clone(), self.token.clone(), self.timeout)
     }
-}
-
-/// The layers, and what is picked from them.
-struct Picked<'a> {
-    layers: &'a [Layer],
-    effective: Vec<Effective>,
-}
-
-impl Picked<'_> {
-    fn pick<T>(
-        &mut self,
-        key: &'static str,
-        of: impl Fn(&File) -> Option<T>,
-        shown: impl Fn(&T) -> String,
-        default: impl Fn() -> T,
-    ) -> T {
-        let found = self
-            .layers
-            .iter()
-            .find_map(|layer| Some((of(&layer.file)?, layer.origin.clone())));
-        let (value, origin) = found.unwrap_or_else(|| (default(), Origin::Default));
-        self.effective.push(Effective {
-            key,
-            value: Some(shown(&value)),
-            origin,
-        });
-        value
-    }
-
-    /// The token of the first layer that has one, but for that of a context whose address is not used. To an
-    /// address that a folder names goes only a token that was typed: the folder may be somebody else's.
-    fn token(&mut self, addr_from: &Origin, no_input: bool) -> Result<Option<String>, Problem> {
-        let of_a_folder = matches!(addr_from, Origin::File(_, true));
-        let layer = self.layers.iter().find(|layer| {
-            let is_strange = match layer.origin {
-                Origin::Flag => false,
-                Origin::Context(_) => layer.origin != *addr_from,
-                Origin::Environment | Origin::Consul | Origin::File(..) | Origin::Default => of_a_folder,
-            };
-            (layer.file.token.is_some() || layer.file.token_file.is_some()) && !is_strange
-        });
-        let origin = layer.map_or(Origin::Default, |layer| layer.origin.clone());
-        let token = match layer.map(|layer| (&layer.file.token, &layer.file.token_file)) {
-            Some((Some(token), _)) if token == "-" => Some(token::ask(no_input)?),
-            Some((Some(token), _)) => Some(token.clone()),
-            Some((None, Some(path))) => Some(token::read(path)?),
-            Some((None, None)) | None => None,
-        };
-        self.effective.push(Effective {
-            key: "token",
-            value: token.as_ref().map(|_| "(not shown)".into()),
-            origin,
-        });
-        Ok(token)
-    }
-}
-
-/// Flags, environment, and Consul's environment if that is wanted.
-fn asked(globals: &Globals, given: &impl Fn(&str) -> Given) -> Vec<Layer> {
-    let layer = |by, origin| Layer {
-        origin,
-        file: File::of(globals, |id| given(id) == by),
-    };
-    let mut layers = vec![
-        layer(Given::ByFlag, Origin::Flag),
-        layer(Given::ByEnvironment, Origin::Environment),
-    ];
-    let called = std::env::args_os().next().map(PathBuf::from);
-    let is_consul = called.is_some_and(|path| path.file_name().is_some_and(|name| name == "consul"));
-    if globals.consul_env || is_consul {
-        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        layers.push(Layer {
-            origin: Origin::Consul,
-            file: File {
-                addr: set("CONSUL_HTTP_ADDR"),
-                token: set("CONSUL_HTTP_TOKEN"),
-                token_file: set("CONSUL_HTTP_TOKEN_FILE").map(PathBuf::from),
-                ..File::default()
-            },
-        });
-    }
-    layers
-}
-
-/// The layers with that of the context that holds, and what is to be told of it.
-fn with_context(mut layers: Vec<Layer>, contexts: &Contexts) -> Result<(Vec<Layer>, Effective), Problem> {
-    let named = layers
-        .iter()
-        .position(|layer| layer.file.context.is_some())
-        .map(|at| (at + 1, layers[at].file.context.clone(), layers[at].origin.clone()));
-    let chosen = || {
-        // Above the user's own file and the machine's.
-        let at = layers
-            .iter()
-            .position(|layer| matches!(layer.origin, Origin::File(_, false)));
-        let origin = user_file("contexts.toml").map_or(Origin::Default, |path| Origin::File(path, false));
-        let origin = if contexts.current.is_some() {
-            origin
-        } else {
-            Origin::Default
-        };
-        (at.unwrap_or(layers.len()), contexts.current.clone(), origin)
-    };
-    let (at, name, origin) = named.unwrap_or_else(chosen);
-    // The empty name is that of no context.
-    let name = name.filter(|name| !name.is_empty());
-    if let Some(name) = &name {
-        let layer = Layer {
-            origin: Origin::Context(name.clone()),
-            file: contexts.layer(name)?,
-        };
-        layers.insert(at, layer);
-    }
-    let effective = Effective {
-        key: "context",
-        value: name,
-        origin,
-    };
-    Ok((layers, effective))
-}
-
-/// A file of the user's own.
-pub(crate) fn user_file(name: &str) -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let home = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
-    home.map(|home| home.join("keyway").join(name))
-}
-
-/// The files, strongest first, and whether each is the project's.
-fn places() -> Vec<(PathBuf, bool)> {
-    let mut places = vec![("keyway.toml".into(), true)];
-    places.extend(user_file("config.toml").map(|path| (path, false)));
-    places.push(("/etc/keyway/config.toml".into(), false));
-    places
 }
 
 #[cfg(test)]

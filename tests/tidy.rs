@@ -353,6 +353,36 @@ fn what_is_serialised_is_a_promise_to_somebody() {
 }
 
 #[test]
+fn every_decision_has_one_form_and_is_in_the_list() {
+    let list = read("docs/decisions/README.md");
+    let pages: Vec<PathBuf> = files(".md")
+        .into_iter()
+        .filter(|path| path.starts_with("docs/decisions/"))
+        .collect();
+    let pages: Vec<&PathBuf> = pages.iter().filter(|path| !path.ends_with("README.md")).collect();
+    assert!(pages.len() > 10, "{pages:?}");
+    for path in pages {
+        let text = read(path);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let number = name.split('-').next().unwrap_or_default();
+        let title = text
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix(&format!("# {number} ")));
+        let title = title.unwrap_or_else(|| panic!("{name} begins with `# {number} TITLE`"));
+        assert!(
+            list.contains(&format!("| [{number}]({name}) | {title} |")),
+            "{name} is not in the list as `{title}`"
+        );
+        let parts = ["\n**Context.**", "\n**Decision.**", "\n**Turned down.**"].map(|part| text.find(part));
+        assert!(
+            parts.is_sorted() && parts[0].is_some(),
+            "{name}: Context, Decision, Turned down, in this order"
+        );
+    }
+}
+
+#[test]
 fn the_changelog_has_its_headings() {
     let allowed = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"];
     let text = read("CHANGELOG.md");
