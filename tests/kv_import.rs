@@ -1,4 +1,4 @@
-//! `keyway kv export` and `kv import`: nothing is lost on the way out and in again.
+//! `keyway kv import`: all of it or nothing where it fits, and else it is said how far it came.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -7,159 +7,25 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kvapi::Consistency;
-use kvapi::client::WriteOptions;
 
 use crate::harness::{Exit, Home, Keyway, Options, Said, Server, alone, long, test};
 
-async fn kv(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
+pub(crate) async fn kv(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
     server.keyway(home).run(&[&["kv"], arguments].concat()).await
 }
 
-async fn import(server: &Server, home: &Home, arguments: &[&str], document: &[u8]) -> anyhow::Result<Said> {
+pub(crate) async fn import(server: &Server, home: &Home, arguments: &[&str], document: &[u8]) -> anyhow::Result<Said> {
     let arguments = [&["kv", "import"], arguments, &["-"]].concat();
     server.keyway(home).stdin(document).run(&arguments).await
 }
 
-/// Text, binary, flags, an empty value, odd keys.
-async fn furnish(server: &Server) -> anyhow::Result<()> {
-    let every_byte: Vec<u8> = (0..=255).collect();
-    for (key, value) in [
-        ("app", b"is a key and a folder".to_vec()),
-        ("app/port", b"8080".to_vec()),
-        ("app/bytes", every_byte),
-        ("app/empty", Vec::new()),
-        ("app//odd key/\u{e9}$", b"line\nline\n".to_vec()),
-        ("apple", b"not below app".to_vec()),
-    ] {
-        server.put(key, value).await?;
-    }
-    let options = WriteOptions {
-        flags: u64::MAX,
-        ..WriteOptions::default()
-    };
-    server.client().put("app/flags", "f", &options).await?;
-    Ok(())
-}
-
 /// Everything as far as a document holds it.
-async fn contents(server: &Server) -> anyhow::Result<Vec<(String, Vec<u8>, u64)>> {
+pub(crate) async fn contents(server: &Server) -> anyhow::Result<Vec<(String, Vec<u8>, u64)>> {
     let list = server.client().list("", Consistency::Default).await?.value;
     Ok(list
         .into_iter()
         .map(|entry| (entry.key, entry.value.to_vec(), entry.flags))
         .collect())
-}
-
-#[test]
-fn what_is_exported_in_any_form_is_imported_as_it_was() {
-    test(async |home| {
-        let server = Server::start(home).await?;
-        furnish(&server).await?;
-        let before = contents(&server).await?;
-        for form in ["consul", "json", "yaml", "toml"] {
-            let document = kv(&server, home, &["export", "--as", form]).await?.expect(0)?.out;
-            kv(&server, home, &["delete", "-r", "--all", "-y"]).await?.expect(0)?;
-            let said = import(&server, home, &["--as", form], &document).await?.expect(0)?;
-            assert!(said.err.contains("imported 7 keys: in one transaction"), "{}", said.err);
-            assert_eq!(contents(&server).await?, before, "{form}");
-        }
-        let half = kv(&server, home, &["export", "app/"]).await?.expect(0)?.text();
-        assert!(half.contains("\"app\"") && !half.contains("apple"), "{half}");
-        Ok(())
-    });
-}
-
-#[test]
-fn an_export_is_what_consul_writes_and_reads() {
-    test(async |home| {
-        let server = Server::start(home).await?;
-        let options = WriteOptions {
-            flags: 7,
-            ..WriteOptions::default()
-        };
-        server.client().put("a/b", "x", &options).await?;
-
-        let export = "[\n\t{\n\t\t\"key\": \"a/b\",\n\t\t\"flags\": 7,\n\t\t\"value\": \"eA==\"\n\t}\n]\n";
-        assert_eq!(kv(&server, home, &["export"]).await?.expect(0)?.text(), export);
-        assert_eq!(kv(&server, home, &["export", "none"]).await?.expect(0)?.text(), "[]\n");
-
-        for prefix in ["-prefix=pre", "-prefix=pre/"] {
-            import(&server, home, &[prefix], export.as_bytes()).await?.expect(0)?;
-            assert_eq!(kv(&server, home, &["get", "pre/a/b"]).await?.text(), "x");
-            kv(&server, home, &["delete", "-r", "pre"]).await?.expect(0)?;
-        }
-        home.write("export.json", export)?;
-        for source in ["export.json", "@export.json", export] {
-            kv(&server, home, &["import", "-prefix=p", source]).await?.expect(0)?;
-            assert_eq!(kv(&server, home, &["get", "p/a/b"]).await?.text(), "x");
-            kv(&server, home, &["delete", "-r", "p"]).await?.expect(0)?;
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn an_environment_file_and_a_folder_are_forms_too_and_say_what_they_cannot_hold() {
-    test(async |home| {
-        let server = Server::start(home).await?;
-        server.put("env/PORT", "8080").await?;
-        server.put("env/GREETING", "it's a\n$HOME").await?;
-        let text = kv(&server, home, &["export", "env", "--as", "env"])
-            .await?
-            .expect(0)?
-            .text();
-        assert_eq!(text, "GREETING='it'\\''s a\n$HOME'\nPORT=8080\n");
-        import(&server, home, &["--as", "env", "--prefix", "back"], text.as_bytes())
-            .await?
-            .expect(0)?;
-        assert_eq!(
-            kv(&server, home, &["get", "back/GREETING"]).await?.text(),
-            "it's a\n$HOME"
-        );
-
-        server.put("tree/a/b", &b"\xff\0"[..]).await?;
-        server.put("tree/c", "c").await?;
-        kv(&server, home, &["export", "tree", "--as", "dir"]).await?.expect(2)?;
-        kv(&server, home, &["export", "tree", "--as", "dir", "--out", "files"])
-            .await?
-            .expect(0)?;
-        assert_eq!(std::fs::read(home.path("files/a/b"))?, b"\xff\0");
-        kv(&server, home, &["import", "--as", "dir", "--prefix", "again", "files"])
-            .await?
-            .expect(0)?;
-        assert_eq!(kv(&server, home, &["get", "again/a/b"]).await?.out, b"\xff\0");
-
-        // One name for a file and a folder, or for two keys: refused before anything is written.
-        server.put("both/a", "1").await?;
-        server.put("both/a/b", "2").await?;
-        server.put("both/both", "3").await?;
-        let refused = ["export", "both", "--as", "dir", "--out", "both"];
-        let said = kv(&server, home, &refused).await?.expect(3)?;
-        assert!(
-            said.err.contains("`a/b`") && said.err.contains("`a` is a key too"),
-            "{}",
-            said.err
-        );
-        assert!(said.err.contains("--as consul"), "{}", said.err);
-        kv(&server, home, &["delete", "both/a/b"]).await?.expect(0)?;
-        server.put("both", "4").await?;
-        for form in ["dir", "env"] {
-            let said = kv(&server, home, &["export", "both", "--as", form, "--out", "both"])
-                .await?
-                .expect(3)?;
-            assert!(
-                said.err.contains("`both` and `both/both` would both be `both`"),
-                "{}",
-                said.err
-            );
-        }
-        assert!(!home.path("both").exists());
-
-        server.put("env/bad name", "1").await?;
-        let said = kv(&server, home, &["export", "env", "--as", "env"]).await?.expect(3)?;
-        assert!(said.err.contains("`bad name`") && said.out.is_empty(), "{said:?}");
-        Ok(())
-    });
 }
 
 #[test]

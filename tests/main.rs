@@ -20,6 +20,7 @@ mod durability;
 mod full_disk;
 mod globals;
 mod kv_edit;
+mod kv_export;
 mod kv_history;
 mod kv_import;
 mod kv_read;
