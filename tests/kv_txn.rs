@@ -133,3 +133,34 @@ fn a_dry_run_of_a_transaction_says_whether_it_would_go_through() {
         Ok(())
     });
 }
+
+#[test]
+fn a_body_that_is_wrong_is_told_with_its_place_and_what_to_do() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        for (body, told) in [
+            (
+                "not json",
+                "standard input: this is no list in JSON: expected ident at line 1 column 2",
+            ),
+            (r#"{"KV":{}}"#, "standard input: this is no list in JSON"),
+            (
+                r#"[{"KV":{"Verb":"set","Key":"a"}},{"KV":{"Verb":"bogus","Key":"b"}}]"#,
+                "standard input: operation 1 (b): `bogus` is no verb",
+            ),
+            (r#"[{"KV":{"Verb":"set","Key":"a","Value":"!!"}}]"#, "illegal base64"),
+        ] {
+            let said = server
+                .keyway(home)
+                .stdin(body)
+                .run(&["kv", "txn", "-"])
+                .await?
+                .expect(3)?;
+            assert!(said.err.contains(told), "{body}: {}", said.err);
+            assert!(said.err.contains("nothing was done"), "{body}: {}", said.err);
+            assert!(!said.err.trim_end().contains("\nerror"), "one error: {}", said.err);
+        }
+        server.kv(home, &["get", "a"]).await?.expect(1)?;
+        Ok(())
+    });
+}

@@ -226,3 +226,33 @@ fn a_flag_of_consul_kv_is_never_taken_for_a_cry_for_help() {
         Ok(())
     });
 }
+
+#[test]
+fn what_the_server_does_not_take_is_told_with_a_remedy() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let large = server.keyway(home).stdin(vec![b'x'; 524_289]);
+        let said = large.run(&["kv", "put", "large", "-"]).await?.expect(3)?;
+        assert!(
+            said.err.contains("max size: 524288 bytes") && said.err.contains("--max-value-size"),
+            "{}",
+            said.err
+        );
+        let said = server.kv(home, &["put", "two\nlines", "1"]).await?.expect(3)?;
+        assert!(said.err.contains("answered 400 Bad Request\n"), "{}", said.err);
+        assert!(said.err.contains("a line break in a key"), "{}", said.err);
+        let said = server
+            .kv(home, &["diff", "nowhere", "--rev", "1..1"])
+            .await?
+            .expect(0)?;
+        assert!(said.err.contains("nothing on either side"), "{}", said.err);
+        let said = server.kv(home, &["import", "nowhere.json"]).await?.expect(3)?;
+        assert!(
+            said.err.contains("nowhere.json") && said.err.contains("- for standard input"),
+            "{}",
+            said.err
+        );
+        assert!(server.kv(home, &["ls"]).await?.out.is_empty());
+        Ok(())
+    });
+}

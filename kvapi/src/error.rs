@@ -32,7 +32,7 @@ pub enum Error {
         last: Option<String>,
     },
     /// The server refused. Repeating will not help.
-    #[error("the server answered {status}: {text}")]
+    #[error("the server answered {status}{}", said(text))]
     Refused {
         /// The status.
         status: StatusCode,
@@ -66,6 +66,14 @@ fn tried(addresses: &[Address]) -> String {
     match addresses {
         [_] => String::new(),
         several => format!(" (the last of {})", names(several)),
+    }
+}
+
+/// The server's words, if it had any.
+fn said(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!(": {text}"),
     }
 }
 

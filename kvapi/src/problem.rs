@@ -107,7 +107,7 @@ impl From<client::Error> for Problem {
                 .help("nothing was done; is the server running? Start one with `keyway dev`, or name it with --addr or KEYWAY_ADDR"),
             Error::Unknown(_) => Self::of(&codes::UNKNOWN_OUTCOME, what).help("read the key before you repeat the write"),
             Error::Timeout { .. } => Self::of(&codes::TIMED_OUT, what).help("give it longer with --timeout"),
-            Error::Refused { status, .. } => {
+            Error::Refused { status, ref text } => {
                 let kind = match status.as_u16() {
                     401 | 403 => &codes::DENIED,
                     409 => &codes::CHANGED,
@@ -115,7 +115,15 @@ impl From<client::Error> for Problem {
                     429 | 500.. => &codes::UNAVAILABLE,
                     _ => &codes::REFUSED,
                 };
-                Self::of(kind, what)
+                let problem = Self::of(kind, what);
+                match status.as_u16() {
+                    413 => problem.help("other limits are given to the server: --max-value-size, --max-txn-size, --max-txn-ops"),
+                    // Consul's manner: without a word.
+                    400 if text.is_empty() => {
+                        problem.help("a path carries no character that does not print, such as a line break in a key")
+                    }
+                    _ => problem,
+                }
             }
             Error::Compacted { oldest, .. } => Self::of(&codes::COMPACTED, what).help(format!(
                 "read at revision {oldest} or later; how much is kept is shown and changed at /v1/history"

@@ -50,6 +50,7 @@ impl Diff {
     pub(super) async fn run(self, context: Context<'_>) -> Outcome {
         let (before, after) = self.sides(&context).await?;
         let found = differences(&before, &after);
+        let is_empty = before.versions.is_empty() && after.versions.is_empty();
         let out = context.out;
         match (out.format, out.layout) {
             (Format::Json, _) => {
@@ -67,6 +68,9 @@ impl Diff {
                     out.bytes(text.as_bytes())?;
                 }
             }
+        }
+        if is_empty {
+            out.say("there is nothing on either side");
         }
         Ok(if self.exit_code && !found.is_empty() {
             exit::NO

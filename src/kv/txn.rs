@@ -66,7 +66,15 @@ impl Txn {
             request = request.only_checks()?;
         }
         let names = request.names.clone();
-        match context.client.txn_json(request.body, &options).await? {
+        let sent = context.client.txn_json(request.body, &options).await;
+        let sent = sent.map_err(|error| match error {
+            // What the server says of the body, with the place and the remedy that it does not know.
+            kvapi::Error::Refused { status, .. } if status == http::StatusCode::BAD_REQUEST => {
+                Problem::from(error).help(FORM)
+            }
+            error => error.into(),
+        });
+        match sent? {
             Ok(results) => {
                 let results = results.get(request.checks.min(results.len())..).unwrap_or_default();
                 report(&mut context, results, &names, dry_run)
@@ -190,6 +198,25 @@ impl Request {
     }
 }
 
+const FORM: &str = "nothing was done; the form is shown by   keyway kv txn --help";
+
+/// What an operation may be, sessions included, which the server has its own words for.
+const VERBS: &[&str] = &[
+    "set",
+    "cas",
+    "get",
+    "get-or-empty",
+    "get-tree",
+    "delete",
+    "delete-cas",
+    "delete-tree",
+    "check-index",
+    "check-not-exists",
+    "check-session",
+    "lock",
+    "unlock",
+];
+
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Op {
     #[serde(rename = "KV", alias = "kv")]
@@ -210,8 +237,23 @@ fn from_json(text: &str) -> Result<Request, Problem> {
             .help("write operations into a file, or use --put, --delete and --if"));
     }
     let body = source.read()?;
+    let place = text.strip_prefix('@').unwrap_or("standard input");
+    if let Err(e) = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(&body) {
+        let problem = Problem::of(
+            &kvapi::codes::BAD_DOCUMENT,
+            format!("{place}: this is no list in JSON: {e}"),
+        );
+        return Err(problem.help(FORM));
+    }
     let ops = serde_json::from_slice::<Vec<Op>>(&body).ok();
     let ops: Option<Vec<TxnOp>> = ops.map(|ops| ops.into_iter().map(|op| op.kv).collect());
+    for (i, op) in ops.iter().flatten().enumerate() {
+        if !VERBS.contains(&op.verb.as_str()) {
+            let what = format!("{place}: operation {i} ({}): `{}` is no verb", op.key, op.verb);
+            let problem = Problem::of(&kvapi::codes::BAD_DOCUMENT, what);
+            return Err(problem.help(format!("nothing was done; the verbs are {}", VERBS.join(", "))));
+        }
+    }
     let names = ops
         .iter()
         .flatten()

@@ -47,7 +47,8 @@ impl Source {
         let mut file = match text {
             "-" => spool(io::stdin().lock()).map_err(|e| unreadable(&e))?,
             text if text.starts_with('[') => spool(text.as_bytes()).map_err(|e| unreadable(&e))?,
-            _ => File::open(path).map_err(|e| unreadable(&e))?,
+            _ => File::open(path)
+                .map_err(|e| unreadable(&e).help("name a file that can be read, or - for standard input"))?,
         };
         if !file.metadata().is_ok_and(|about| about.is_file()) {
             // A pipe can be read only once.
