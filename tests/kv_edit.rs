@@ -362,3 +362,26 @@ fn output_that_nobody_reads_loses_nothing_that_was_typed() {
         Ok(())
     });
 }
+
+#[test]
+fn ctrl_c_at_the_question_ends_an_edit_and_keeps_what_was_typed() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("app/a", "1").await?;
+        let mut terminal = keyway(&server, home, "sed -i s/1/2/")?.on_a_terminal(&["kv", "edit", "app/a"])?;
+
+        let (exit, shown) = tokio::task::spawn_blocking(move || {
+            terminal.until("[y/N]")?;
+            terminal.signal(nix::sys::signal::Signal::SIGINT)?;
+            terminal.exit()
+        })
+        .await??;
+
+        assert_eq!(exit, crate::harness::Exit::Code(130), "{shown}");
+        assert!(shown.contains("interrupted, nothing was done"), "{shown}");
+        assert_eq!(value(&server, "app/a").await?.unwrap(), "1");
+        let kept = left(home)?.pop().context("it is kept")?.join("a");
+        assert_eq!(std::fs::read(kept)?, b"2");
+        Ok(())
+    });
+}

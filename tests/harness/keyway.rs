@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 use super::program::command;
+use super::terminal::Terminal;
 use super::{Exit, Home, Program, binary};
 
 /// See the module.
@@ -82,6 +83,11 @@ impl Keyway {
     /// Starts it and goes on.
     pub(crate) fn start(mut self, home: &Home, name: &str, arguments: &[&str]) -> anyhow::Result<Program> {
         Program::start(home, name, self.command.args(arguments))
+    }
+
+    /// Starts it on a terminal of its own.
+    pub(crate) fn on_a_terminal(mut self, arguments: &[&str]) -> anyhow::Result<Terminal> {
+        Terminal::start(self.command.args(arguments))
     }
 
     fn finish(mut self) -> anyhow::Result<Said> {

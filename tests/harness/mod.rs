@@ -12,6 +12,7 @@ mod record;
 mod resources;
 mod server;
 mod stream;
+mod terminal;
 mod test;
 
 pub(crate) use agent::Agent;

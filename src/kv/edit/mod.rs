@@ -149,7 +149,8 @@ impl Edit {
             return Ok(Ended::Shown);
         }
         let count = changes.len();
-        context.confirm(&format!("Write {count} {} in one transaction?", keys(count)))?;
+        let question = format!("Write {count} {} in one transaction?", keys(count));
+        context.confirm_or_stop(&question).await?;
         self.write(context, &changes).await?;
         Ok(Ended::Written(changes))
     }
