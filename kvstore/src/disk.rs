@@ -139,6 +139,17 @@ pub fn modified_ms(path: &Path) -> io::Result<u64> {
     Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// What to do where a folder or file may not be written, or not be read.
+#[must_use]
+pub fn remedy(e: &io::Error) -> Option<&'static str> {
+    match e.kind() {
+        io::ErrorKind::PermissionDenied => Some("let the server's user read and write there, and start again"),
+        io::ErrorKind::ReadOnlyFilesystem => Some("mount that file system for writing, and start again"),
+        io::ErrorKind::StorageFull => Some("free some space, and start again"),
+        _ => None,
+    }
+}
+
 /// Whether an error says that there is no room left.
 #[must_use]
 pub fn is_full(e: &io::Error) -> bool {

@@ -69,11 +69,11 @@ pub enum FolderError {
     BadIdentity { path: PathBuf, reason: String },
     #[error("{} is not a data folder of keyway; name the folder that a server was given with --data-dir", .0.display())]
     Missing(PathBuf),
-    #[error("cannot {what} {}: {source}", .path.display())]
+    #[error("cannot {what} {}: {reason}{}", .path.display(), and_remedy(.reason))]
     Io {
         what: &'static str,
         path: PathBuf,
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -217,11 +217,15 @@ fn lock(dir: &Path) -> Result<disk::Lock, FolderError> {
 }
 
 fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> FolderError {
-    move |source| FolderError::Io {
+    move |reason| FolderError::Io {
         what,
         path: path.to_owned(),
-        source,
+        reason,
     }
+}
+
+fn and_remedy(e: &io::Error) -> String {
+    disk::remedy(e).map_or_else(String::new, |remedy| format!("; {remedy}"))
 }
 
 #[cfg(test)]

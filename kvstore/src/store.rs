@@ -76,7 +76,7 @@ pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::
         blocking(move || {
             disk::remove_unfinished(snapshots.dir())
                 .map_err(|source| recovery::cannot("remove unfinished files in", snapshots.dir(), source))?;
-            let log = LogStore::open(&dir, fatal).map_err(|source| OpenError::Log { dir, source })?;
+            let log = LogStore::open(&dir, fatal).map_err(|reason| OpenError::Log { dir, reason })?;
             let found = recovery::recover(&log, &snapshots, &state)?;
             measure(&log, &snapshots).map_err(|source| recovery::cannot("look at", snapshots.dir(), source))?;
             Ok::<_, OpenError>((log, found))

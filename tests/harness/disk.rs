@@ -75,6 +75,11 @@ impl Disk {
         Self::mount(home, name, &copy)
     }
 
+    /// From now on nothing can be written.
+    pub(crate) fn read_only(&self) -> anyhow::Result<()> {
+        run(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.dir))
+    }
+
     /// Takes what is free, up to the last byte; but `keep` bytes, about.
     pub(crate) fn fill(&self, keep: u64) -> anyhow::Result<()> {
         let path = self.dir.join(format!("filler-{}", fs::read_dir(&self.dir)?.count()));

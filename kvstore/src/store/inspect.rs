@@ -60,9 +60,9 @@ pub fn inspect(dir: &Path) -> anyhow::Result<Inspection> {
     let folder = Folder::open_existing(dir)?;
     let folder = folder.ok_or_else(|| anyhow::anyhow!("{} is not a data folder of keyway", dir.display()))?;
     let snapshots = Snapshots::new(&folder.snapshots(), folder.cluster_id());
-    let log = LogStore::open(&folder.log(), Fatal::default()).map_err(|source| OpenError::Log {
+    let log = LogStore::open(&folder.log(), Fatal::default()).map_err(|reason| OpenError::Log {
         dir: folder.log(),
-        source,
+        reason,
     })?;
     let (purged, last) = log.bounds()?;
     let on_disk = if crate::disk::exists(&folder.state()) {

@@ -21,10 +21,11 @@ use crate::raft::LogId;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(
-        "the log in {} cannot be read: {source}; put the data folder back from a copy, or let the server join again as a new node",
-        .dir.display()
+        "the log in {} cannot be read: {reason}; {}",
+        .dir.display(),
+        disk::remedy(.reason).unwrap_or("put the data folder back from a copy, or let the server join again as a new node")
     )]
-    Log { dir: PathBuf, source: io::Error },
+    Log { dir: PathBuf, reason: io::Error },
     #[error(
         "the state cannot be rebuilt: the log begins after entry {purged}, and neither {} nor a good snapshot reaches there{found}; put the data folder back from a copy",
         .dir.display()
@@ -44,11 +45,15 @@ pub enum OpenError {
     },
     #[error("{0}; put the `keyway.json` of the folder back from a copy, or the snapshots")]
     Foreign(BadSnapshot),
-    #[error("cannot {what} {}: {source}", .path.display())]
+    #[error(
+        "cannot {what} {}: {reason}; {}",
+        .path.display(),
+        disk::remedy(.reason).unwrap_or("check the disk and start again")
+    )]
     Io {
         what: &'static str,
         path: PathBuf,
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -65,9 +70,9 @@ pub(super) struct Found {
 
 /// Finds the state.
 pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Result<Found, OpenError> {
-    let (purged, last) = log.bounds().map_err(|source| OpenError::Log {
+    let (purged, last) = log.bounds().map_err(|reason| OpenError::Log {
         dir: dir.to_owned(),
-        source,
+        reason,
     })?;
     refuse_foreign(snapshots)?;
     let was_there = disk::exists(dir);
@@ -283,7 +288,7 @@ fn aside(dir: &Path) -> PathBuf {
     dir.with_extension("set-aside")
 }
 
-pub(super) fn cannot(what: &'static str, path: &Path, source: io::Error) -> OpenError {
+pub(super) fn cannot(what: &'static str, path: &Path, reason: io::Error) -> OpenError {
     let path = path.to_owned();
-    OpenError::Io { what, path, source }
+    OpenError::Io { what, path, reason }
 }

@@ -18,6 +18,9 @@ use crate::disk;
 /// The longest log id or vote, in bytes; what claims to be longer is neither.
 const MAX_ID_BYTES: u32 = 64;
 
+/// How often the end of a file is read in search of what follows damage.
+const READ_AGAIN: usize = 64;
+
 /// An incomplete last record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Torn {
@@ -88,17 +91,29 @@ impl Newest {
 
     /// Where after `at` a whole record begins that tells of something newer. What is not newer
     /// may be part of a value: somebody may keep a piece of a log in the store.
+    ///
+    /// A record is read to its end before its checksum is known to be right, and a value may be made
+    /// so that one seems to begin everywhere. So no more is read than [`READ_AGAIN`] times what there
+    /// is; where that does not suffice, the place is told like damage: nobody can say that it is none.
     fn find_later(&self, content: &[u8], at: usize) -> Option<usize> {
+        let mut left = content.len().saturating_mul(READ_AGAIN);
         (at + 1..content.len()).find(|from| {
             let bytes = &content[*from..];
-            may_be_record(bytes)
-                && match RaftLogRecord::<Types>::decode(bytes) {
-                    Ok(WALRecord::Action(action)) => {
-                        let (log_id, vote) = said_by(action);
-                        log_id > self.log_id || vote > self.vote
-                    }
-                    Ok(WALRecord::Checkpoint(_)) | Err(_) => false,
+            if !may_be_record(bytes) {
+                return false;
+            }
+            let mut rest = bytes;
+            let later = match RaftLogRecord::<Types>::decode(&mut rest) {
+                Ok(WALRecord::Action(action)) => {
+                    let (log_id, vote) = said_by(action);
+                    log_id > self.log_id || vote > self.vote
                 }
+                // It would be longer than what there is, and was not read.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return false,
+                Ok(WALRecord::Checkpoint(_)) | Err(_) => false,
+            };
+            left = left.saturating_sub(bytes.len() - rest.len());
+            later || left == 0
         })
     }
 }
@@ -200,5 +215,27 @@ mod tests {
                 assert_eq!(disk::read(&file).unwrap().unwrap(), bad);
             }
         }
+    }
+
+    /// Somebody may store that, and then the server may crash.
+    #[test]
+    fn a_value_in_which_a_record_seems_to_begin_everywhere_is_not_read_for_ever() {
+        use codeq::Encode as _;
+
+        let id = raft::LogId {
+            leader_id: CommittedLeaderId::new(1, 1),
+            index: 7,
+        };
+        let mut seeming = 1_u32.to_be_bytes().to_vec();
+        super::super::codec::LogId(id).encode(&mut seeming).unwrap();
+        seeming.extend_from_slice(&(128_u32 << 10).to_be_bytes());
+        let content = seeming.repeat((512 << 10) / seeming.len());
+
+        let (at, later) = whole(&content).unwrap_err();
+
+        assert_eq!(at, 0);
+        assert!(later < content.len() / 8, "{later}");
+        // Zeros seem so too, but none of them for long.
+        assert_eq!(whole(&vec![0; 100_000]), Ok(0));
     }
 }

@@ -150,7 +150,7 @@ async fn without_log_or_snapshot_to_rebuild_from_the_start_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_has_lost_its_end_takes_nothing_from_the_state() {
+async fn a_log_that_ends_before_the_state_does_is_refused_and_a_copy_of_it_mends_that() {
     let dir = tempfile::tempdir().unwrap();
     let (store, digest) = lived_in(dir.path()).await;
     store.close().await;
@@ -159,18 +159,17 @@ async fn a_log_that_has_lost_its_end_takes_nothing_from_the_state() {
         .into_iter()
         .rfind(|path| path.extension().is_some_and(|end| end == "wal"))
         .unwrap();
+    let (folder, copy) = (dir.path().join("log"), dir.path().join("copy"));
+    disk::copy_dir(&folder, &copy).unwrap();
     let content = disk::read(&log).unwrap().unwrap();
     disk::replace(&log, &content[..content.len() / 2]).unwrap();
 
-    let mut store = Store::open(dir.path()).await;
+    let error = Store::try_open(dir.path()).await.err().unwrap().to_string();
 
-    assert_eq!(store.digest(), digest);
-    let state = store.log.get_log_state().await.unwrap();
-    assert_eq!(state.last_log_id, store.machine.applied_state().await.unwrap().0);
-    store.next = state.last_log_id.unwrap().index + 1;
-    store.put("after", "it").await;
-    let digest = store.digest();
-    store.close().await;
+    assert!(error.contains("a part of the log is missing"), "{error}");
+    assert!(error.contains("put the data folder back from a copy"), "{error}");
+    disk::remove_dir(&folder).unwrap();
+    disk::rename(&copy, &folder).unwrap();
     let store = Store::open(dir.path()).await;
     assert_eq!(store.digest(), digest);
     store.close().await;
