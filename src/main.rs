@@ -195,3 +195,8 @@ impl Command {
         }
     }
 }
+
+/// What one thread asks for another one often gives back, a batch at a time: the system's allocator
+/// is slow at that (docs/decisions/0013).
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -31,6 +31,10 @@ use requests::{Known, Requests};
 use rows::{BadRow, Counters, Row, RowId, Table};
 use tombstones::Tombstones;
 
+/// Rows that a write of one key changes: its own, its version and record, those of a version that
+/// goes, and the counters.
+const ROWS: usize = 8;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
@@ -96,7 +100,7 @@ impl Default for State {
 impl State {
     /// Applies one committed command of an entry that the leader made at `at`.
     pub fn apply(&mut self, at: u64, command: &Command) -> Applied {
-        let mut rows = Vec::new();
+        let mut rows = Vec::with_capacity(ROWS);
         self.at = self.at.max(at);
         self.requests.expire(self.at, &mut rows);
         let known = match &command.request {

@@ -1,6 +1,5 @@
 //! A command at work on the map: changes are made in place and can be taken back whole.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,8 +68,15 @@ fn failed(what: String) -> Stop {
 pub(super) struct Draft<'a> {
     map: &'a mut Map,
     revision: Revision,
-    /// What was there before, of every key that was changed.
-    before: BTreeMap<Key, Option<Arc<Entry>>>,
+    /// What was done, in order.
+    steps: Vec<Step>,
+}
+
+/// A key, what was there before and what is there now.
+struct Step {
+    key: Key,
+    before: Version,
+    now: Version,
 }
 
 impl<'a> Draft<'a> {
@@ -79,7 +85,7 @@ impl<'a> Draft<'a> {
         Self {
             map,
             revision,
-            before: BTreeMap::new(),
+            steps: Vec::new(),
         }
     }
 
@@ -98,24 +104,28 @@ impl<'a> Draft<'a> {
 
     /// Takes everything back if the command failed. Returns what is different, in key order, and
     /// what was there before.
-    pub(super) fn finish(self, outcome: &Outcome) -> (Vec<(Key, Version)>, Vec<Version>) {
+    pub(super) fn finish(mut self, outcome: &Outcome) -> (Vec<(Key, Version)>, Vec<Version>) {
         if let Outcome::Failed(_) = outcome {
-            for (key, entry) in self.before {
-                match entry {
+            for Step { key, before, .. } in self.steps.into_iter().rev() {
+                match before {
                     Some(entry) => drop(self.map.insert(key, entry)),
                     None => drop(self.map.remove(&key)),
                 }
             }
             return (Vec::new(), Vec::new());
         }
-        let map = self.map;
-        self.before
-            .into_iter()
-            .map(|(key, before)| {
-                let now = map.get(&key).cloned();
-                ((key, now), before)
-            })
-            .unzip()
+        // Of the steps of one key, which stay in order, the first knows what was there and the last
+        // what is.
+        self.steps.sort_by(|a, b| a.key.cmp(&b.key));
+        self.steps.dedup_by(|next, first| {
+            let same = next.key == first.key;
+            if same {
+                first.now = next.now.take();
+            }
+            same
+        });
+        let steps = self.steps.into_iter();
+        steps.map(|step| ((step.key, step.now), step.before)).unzip()
     }
 
     /// `false` if the swap lost.
@@ -264,11 +274,13 @@ impl<'a> Draft<'a> {
     }
 
     fn set(&mut self, key: &Key, entry: Option<Entry>) {
-        let old = match entry {
-            Some(entry) => self.map.insert(key.clone(), Arc::new(entry)),
+        let now = entry.map(Arc::new);
+        let before = match &now {
+            Some(entry) => self.map.insert(key.clone(), Arc::clone(entry)),
             None => self.map.remove(key),
         };
-        self.before.entry(key.clone()).or_insert(old);
+        let key = key.clone();
+        self.steps.push(Step { key, before, now });
     }
 }
 

@@ -32,8 +32,8 @@ use serde::{Deserialize, Serialize};
 use super::entry::{Entry, Event};
 use super::rows::Row;
 use crate::command::Limits;
-use versions::Versions;
 pub(crate) use versions::smallest;
+use versions::{Left, Versions};
 
 /// When and by whom a revision was made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,7 +173,7 @@ impl History {
             if let Some(before) = before
                 && before.modify <= self.floor
                 && !key.is_own()
-                && self.versions.get(before.modify, key).is_none()
+                && self.versions.of_key(key).binary_search(&before.modify).is_err()
             {
                 // What stood until now was given up for its bytes, and the map forgets it too.
                 self.whole = event.revision;
@@ -241,9 +241,9 @@ impl History {
             }
             more => surplus.len().saturating_sub(more),
         };
-        let go: Vec<Revision> = surplus[..go].into();
-        for revision in go {
-            self.remove(revision, key, rows);
+        if go > 0 {
+            self.versions
+                .remove_oldest(key, go, |revision, left| forgotten(revision, key, left, rows));
         }
     }
 
@@ -302,12 +302,8 @@ impl History {
     }
 
     fn remove(&mut self, revision: Revision, key: &Key, rows: &mut Vec<Row>) {
-        if self.versions.remove(revision, key) {
-            rows.push(Row::Version(revision, key.clone(), None));
-            if self.versions.record(revision).is_none() {
-                rows.push(Row::Record(revision, None));
-            }
-        }
+        let left = self.versions.remove(revision, key);
+        forgotten(revision, key, left, rows);
     }
 
     /// Every version and record as rows, in order.
@@ -344,5 +340,15 @@ impl History {
     /// already or all.
     pub(super) fn restore_record(&mut self, revision: Revision, record: Arc<Record>) {
         self.versions.set_record(revision, record);
+    }
+}
+
+/// The rows of a version that went.
+fn forgotten(revision: Revision, key: &Key, left: Left, rows: &mut Vec<Row>) {
+    if left != Left::Same {
+        rows.push(Row::Version(revision, key.clone(), None));
+    }
+    if left == Left::Nothing {
+        rows.push(Row::Record(revision, None));
     }
 }

@@ -33,6 +33,17 @@ struct Kept {
     versions: OneOrMany,
 }
 
+/// What is there of a revision after something was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It was not there.
+    Same,
+    /// Other versions.
+    Others,
+    /// Nothing: the revision has gone.
+    Nothing,
+}
+
 /// Most revisions change one key, and a map for it would be far larger than it is.
 #[derive(Debug, Clone, PartialEq)]
 enum OneOrMany {
@@ -64,9 +75,9 @@ impl OneOrMany {
         }
     }
 
-    /// Removes a key that is there. `true` if nothing would be left: then it stays.
-    fn remove(&mut self, key: &Key) -> bool {
-        let Self::Many(map) = self else { return true };
+    /// Removes one of many.
+    fn remove(&mut self, key: &Key) {
+        let Self::Many(map) = self else { return };
         map.remove(key);
         // Equal contents are equal, whatever was there before.
         if map.len() == 1
@@ -74,7 +85,6 @@ impl OneOrMany {
         {
             *self = Self::One(key.clone(), version.clone());
         }
-        false
     }
 
     fn insert(&mut self, key: Key, version: Version) {
@@ -106,6 +116,11 @@ impl Versions {
             }
             None => drop(self.by_key.insert(key.clone(), Arc::new(vec![revision]))),
         }
+        if self.newest() < Some(revision) {
+            let versions = OneOrMany::One(key, version);
+            self.by_revision.insert(revision, Arc::new(Kept { record, versions }));
+            return;
+        }
         match self.by_revision.get_mut(&revision) {
             Some(kept) => Arc::make_mut(kept).versions.insert(key, version),
             None => {
@@ -115,30 +130,51 @@ impl Versions {
         }
     }
 
-    /// `false` if it was not there.
-    pub(super) fn remove(&mut self, revision: Revision, key: &Key) -> bool {
-        let Some(version) = self.take(revision, key) else {
-            return false;
-        };
-        self.bytes -= weight(key, &version);
-        if let Some(revisions) = self.by_key.get_mut(key) {
+    /// What it makes of the revision if a version goes.
+    pub(super) fn remove(&mut self, revision: Revision, key: &Key) -> Left {
+        let left = self.take(revision, key);
+        if left != Left::Same
+            && let Some(revisions) = self.by_key.get_mut(key)
+        {
             let revisions = Arc::make_mut(revisions);
             revisions.retain(|other| *other != revision);
             if revisions.is_empty() {
                 self.by_key.remove(key);
             }
         }
-        true
+        left
+    }
+
+    /// Removes the oldest versions of a key that has more. `gone` is told of each.
+    pub(super) fn remove_oldest(&mut self, key: &Key, count: usize, mut gone: impl FnMut(Revision, Left)) {
+        let Some(revisions) = self.by_key.get_mut(key) else {
+            return;
+        };
+        let oldest: Vec<Revision> = Arc::make_mut(revisions).drain(..count).collect();
+        if revisions.is_empty() {
+            self.by_key.remove(key);
+        }
+        for revision in oldest {
+            gone(revision, self.take(revision, key));
+        }
     }
 
     /// Takes a version out of its revision, and the revision out of the map with its last one.
-    fn take(&mut self, revision: Revision, key: &Key) -> Option<Version> {
-        let kept = Arc::make_mut(self.by_revision.get_mut(&revision)?);
-        let version = kept.versions.get(key)?.clone();
-        if kept.versions.remove(key) {
-            self.by_revision.remove(&revision);
+    fn take(&mut self, revision: Revision, key: &Key) -> Left {
+        // Most revisions have one version, so it is taken out before one looks.
+        let Some(mut kept) = self.by_revision.remove(&revision) else {
+            return Left::Same;
+        };
+        let removed = kept.versions.get(key).map(|version| weight(key, version));
+        self.bytes -= removed.unwrap_or_default();
+        if removed.is_some() && matches!(kept.versions, OneOrMany::One(..)) {
+            return Left::Nothing;
         }
-        Some(version)
+        if removed.is_some() {
+            Arc::make_mut(&mut kept).versions.remove(key);
+        }
+        self.by_revision.insert(revision, kept);
+        if removed.is_some() { Left::Others } else { Left::Same }
     }
 
     pub(super) fn get(&self, revision: Revision, key: &Key) -> Option<&Version> {
