@@ -87,8 +87,12 @@ fn parse() -> Result<(Settings, Command), ExitCode> {
         .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = parsed.map_err(|mut e| {
         argv::explain(&mut e, &args);
-        let _ = e.print();
-        ExitCode::from(if e.use_stderr() { exit::USAGE } else { exit::OK })
+        match e.print().map_err(Failure::from) {
+            _ if e.use_stderr() => exit::USAGE.into(),
+            Ok(()) | Err(Failure::NobodyReads) => exit::OK.into(),
+            // Nothing is known yet of how it is to be told.
+            Err(Failure::Told(problem)) => tell(&Style::default(), &problem),
+        }
     })?;
     let style = Style {
         output: cli.globals.output.unwrap_or_default(),

@@ -334,3 +334,20 @@ fn bench_measures_any_server_and_says_so_in_json() {
         Ok(())
     });
 }
+
+#[test]
+fn what_could_not_be_written_is_no_success_not_even_help() {
+    for arguments in [&["--help"][..], &["kv", "--help"], &["--version"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+
+        let said = std::process::Command::new(env!("CARGO_BIN_EXE_keyway"))
+            .args(arguments)
+            .stdout(full)
+            .output()
+            .unwrap();
+
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(8), "{arguments:?}: {error}");
+        assert!(error.contains("write the output"), "{arguments:?}: {error}");
+    }
+}

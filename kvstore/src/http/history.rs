@@ -105,7 +105,7 @@ impl Kept<'_> {
                 .iter()
                 .map(|(key, version)| KeyChange {
                     key: key.as_str().to_owned(),
-                    entry: version.as_ref().map(|entry| entry.to_wire(key)),
+                    entry: version.as_ref().map(|entry| entry.to_wire(key.as_str())),
                 })
                 .collect(),
         }

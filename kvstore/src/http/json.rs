@@ -6,10 +6,12 @@ use serde::Serialize;
 /// The text of a value. `pretty` is the query parameter of that name.
 pub(super) fn write(value: &impl Serialize, pretty: bool) -> Vec<u8> {
     const WRITES: &str = "our own types have text keys, and a Vec takes all bytes";
+    // An entry with a value of a few hundred bytes fits.
+    let mut out = Vec::with_capacity(512);
     if !pretty {
-        return escape(serde_json::to_vec(value).expect(WRITES));
+        serde_json::to_writer(&mut out, value).expect(WRITES);
+        return escape(out);
     }
-    let mut out = Vec::new();
     let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     value
         .serialize(&mut serde_json::Serializer::with_formatter(&mut out, indent))
@@ -28,7 +30,12 @@ fn escape(json: Vec<u8>) -> Vec<u8> {
         [0xe2, 0x80, 0xa9, ..] => Some(("\\u2029", 3)),
         _ => None,
     };
-    if !json.iter().any(|byte| matches!(byte, b'&' | b'<' | b'>' | 0xe2)) {
+    // Part by part without a way out, so that many bytes are looked at at a time.
+    let some = |part: &[u8]| {
+        let found = |found, byte: &u8| found | matches!(byte, b'&' | b'<' | b'>' | 0xe2);
+        part.iter().fold(false, found)
+    };
+    if !json.chunks(64).any(some) {
         return json;
     }
     let mut out = Vec::with_capacity(json.len() + 64);

@@ -113,7 +113,7 @@ fn one(call: &Call, state: &State, text: &str, slice: &Slice) -> Result {
     if call.query.has("raw") {
         return Ok(Answer::raw(entry.value.clone()));
     }
-    Ok(Answer::json(&[entry.to_wire(&key(text)?)], call.pretty()))
+    Ok(Answer::json(&[entry.to_wire(text)], call.pretty()))
 }
 
 /// `PUT`: stores the body; with `cas` only if the key is at that index (0: absent).

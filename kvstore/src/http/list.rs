@@ -189,7 +189,7 @@ impl List {
     }
 
     fn begin_entry(&mut self, key: &Key, entry: &Entry, out: &mut Vec<u8>) {
-        let mut wire = entry.to_wire(key);
+        let mut wire = entry.to_wire(key.as_str());
         if wire.value.len() <= LONG_VALUE {
             out.extend_from_slice(self.item(&json::write(&[wire], self.pretty)));
             return;

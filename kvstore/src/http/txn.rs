@@ -77,7 +77,7 @@ fn permit(call: &Call, op: &Op) -> Result<()> {
 
 fn shown(outcome: Outcome) -> std::result::Result<Vec<Entry>, Vec<Refused>> {
     match outcome {
-        Outcome::Shown(entries) => Ok(entries.iter().map(|(key, entry)| entry.to_wire(key)).collect()),
+        Outcome::Shown(entries) => Ok(entries.iter().map(|(key, entry)| entry.to_wire(key.as_str())).collect()),
         Outcome::Failed(failed) => Err(failed),
         // Single writes, and what is refused before it comes here.
         Outcome::Done(_) | Outcome::RequestReused | Outcome::Forgotten { .. } => Ok(Vec::new()),

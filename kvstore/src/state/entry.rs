@@ -22,10 +22,10 @@ pub struct Entry {
 impl Entry {
     /// The entry as it goes over the wire.
     #[must_use]
-    pub fn to_wire(&self, key: &Key) -> kvapi::Entry {
+    pub fn to_wire(&self, key: &str) -> kvapi::Entry {
         kvapi::Entry {
             lock_index: self.lock_index,
-            key: key.as_str().to_owned(),
+            key: key.to_owned(),
             flags: self.flags,
             value: self.value.clone(),
             session: self.session.as_deref().map(str::to_owned),
@@ -63,7 +63,7 @@ impl Event {
                 .filter(|(key, _)| shows(key.as_str()))
                 .map(|(key, entry)| kvapi::types::KeyChange {
                     key: key.as_str().to_owned(),
-                    entry: entry.as_ref().map(|entry| entry.to_wire(key)),
+                    entry: entry.as_ref().map(|entry| entry.to_wire(key.as_str())),
                 })
                 .collect(),
         }

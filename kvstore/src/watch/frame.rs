@@ -52,7 +52,7 @@ pub fn snapshot_start(revision: Revision) -> Vec<u8> {
 
 /// One entry of a snapshot.
 pub fn snapshot_entry(out: &mut Vec<u8>, key: &Key, entry: &Entry) {
-    write_json(out, &entry.to_wire(key));
+    write_json(out, &entry.to_wire(key.as_str()));
 }
 
 /// The end of `snapshot`.

@@ -37,7 +37,7 @@ fn whole(state: &State, of: &Of, prefix: &str, slice: &Slice, pretty: bool) -> (
     let limit = slice.limit.unwrap_or(usize::MAX);
     match of {
         Of::Entries => {
-            let all: Vec<_> = walk.map(|(key, entry)| entry.to_wire(key)).collect();
+            let all: Vec<_> = walk.map(|(key, entry)| entry.to_wire(key.as_str())).collect();
             let page = &all[..all.len().min(limit)];
             (json::write(&page, pretty), all.len() > limit)
         }
