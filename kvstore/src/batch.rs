@@ -58,10 +58,22 @@ pub enum ProposeError {
 
 struct Waiting {
     command: Command,
+    /// What it takes in the log.
     bytes: usize,
     answer: oneshot::Sender<Result<Reply, ProposeError>>,
     /// Its share of [`QUEUE_BYTES`], until it is answered.
     _room: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    fn new(command: Command, answer: oneshot::Sender<Result<Reply, ProposeError>>, room: OwnedSemaphorePermit) -> Self {
+        Self {
+            bytes: command.weight(),
+            command,
+            answer,
+            _room: room,
+        }
+    }
 }
 
 /// The way in for writes. Clones share the queue; the task ends when the last is dropped.
@@ -109,18 +121,13 @@ impl Batcher {
 
     /// Waits until the command is applied, or is known not to be, or cannot be known.
     pub async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
-        let bytes = command.burden();
-        let share = u32::try_from(bytes.min(QUEUE_BYTES)).unwrap_or(u32::MAX);
+        // The answer takes room too, but not in the log.
+        let share = u32::try_from(command.burden().min(QUEUE_BYTES)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room)
             .try_acquire_many_owned(share)
             .map_err(|_| ProposeError::Overloaded)?;
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting {
-            command,
-            bytes,
-            answer,
-            _room: room,
-        };
+        let waiting = Waiting::new(command, answer, room);
         self.queue.try_send(waiting).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
@@ -230,24 +237,27 @@ fn answer(batch: Vec<Waiting>, result: Result<Vec<Reply>, ProposeError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Action;
+    use crate::command::{Action, Op};
     use kvapi::Key;
 
-    fn waiting(bytes: usize) -> Waiting {
+    fn waiting(action: Action) -> Waiting {
+        let command = Command {
+            request: None,
+            author: None,
+            message: None,
+            action,
+        };
+        Waiting::new(command, oneshot::channel().0, room())
+    }
+
+    fn of_bytes(bytes: usize) -> Waiting {
         let action = Action::Delete {
             key: Key::new("a").unwrap(),
             cas: None,
         };
         Waiting {
-            command: Command {
-                request: None,
-                author: None,
-                message: None,
-                action,
-            },
             bytes,
-            answer: oneshot::channel().0,
-            _room: room(),
+            ..waiting(action)
         }
     }
 
@@ -256,7 +266,7 @@ mod tests {
     }
 
     fn sizes(sizes: &[usize]) -> Vec<usize> {
-        let mut queue: VecDeque<_> = sizes.iter().copied().map(waiting).collect();
+        let mut queue: VecDeque<_> = sizes.iter().copied().map(of_bytes).collect();
         let mut batches = Vec::new();
         while !queue.is_empty() {
             batches.push(take_batch(&mut queue).len());
@@ -269,6 +279,15 @@ mod tests {
         assert_eq!(sizes(&[100; 10]), [10]);
         assert_eq!(sizes(&[MAX_BYTES / 2, MAX_BYTES / 2, 1]), [2, 1]);
         assert_eq!(sizes(&[1; MAX_COMMANDS + 1]), [MAX_COMMANDS, 1]);
+    }
+
+    #[test]
+    fn transactions_that_show_a_tree_share_a_batch() {
+        let ops = vec![Op::GetTree { prefix: "a/".into() }];
+        let one = || waiting(Action::Txn { ops: ops.clone() });
+        let mut queue: VecDeque<_> = (0..64).map(|_| one()).collect();
+
+        assert_eq!(take_batch(&mut queue).len(), 64);
     }
 
     #[test]
