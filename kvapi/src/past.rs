@@ -112,7 +112,31 @@ impl Client {
         limit: Option<usize>,
         before: Option<Revision>,
     ) -> Result<History, Error> {
+        self.changes(key_or_prefix, recurse, limit, before, "").await
+    }
+
+    /// [`Client::history`] without what was changed: only which revisions, when, by whom and why. It
+    /// is small however much they changed.
+    pub async fn history_heads(
+        &self,
+        key_or_prefix: &str,
+        recurse: bool,
+        limit: Option<usize>,
+        before: Option<Revision>,
+    ) -> Result<History, Error> {
+        self.changes(key_or_prefix, recurse, limit, before, "heads").await
+    }
+
+    async fn changes(
+        &self,
+        key_or_prefix: &str,
+        recurse: bool,
+        limit: Option<usize>,
+        before: Option<Revision>,
+        form: &str,
+    ) -> Result<History, Error> {
         let query = [
+            form,
             if recurse { "recurse" } else { "" },
             &limit.map(|n| format!("limit={n}")).unwrap_or_default(),
             &before.map(|r| format!("before={r}")).unwrap_or_default(),

@@ -169,6 +169,10 @@ pub struct Change {
     pub message: Option<String>,
     /// What changed, in byte order of the keys.
     pub changes: Vec<KeyChange>,
+    /// How many changes of a history are not told, because no answer holds them all: then `changes`
+    /// is empty. Never in a watch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: u64,
 }
 
 /// What happened to one key.

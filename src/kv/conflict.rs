@@ -107,6 +107,7 @@ mod tests {
             author: Some("alice@ci".into()),
             message: Some("open 8443".into()),
             changes: Vec::new(),
+            omitted: 0,
         }
     }
 

@@ -81,7 +81,9 @@ impl History {
             Format::Text | Format::Raw => {
                 let rows = found.changes.iter().flat_map(|change| {
                     let at = out.time(change.at);
-                    change.changes.iter().map(move |one| (change, one, at.clone()))
+                    let untold = (change.omitted > 0).then_some(None);
+                    let each = change.changes.iter().map(Some).chain(untold);
+                    each.map(move |one| (change, one, at.clone()))
                 });
                 let rows: Vec<Vec<String>> = rows
                     .map(|(change, one, at)| self.row(&target, change, one, at))
@@ -89,6 +91,14 @@ impl History {
                 let head = self.head(&target);
                 out.rows(&head, &rows)?;
             }
+        }
+        for change in found.changes.iter().filter(|change| change.omitted > 0) {
+            let Change { revision, omitted, .. } = change;
+            let before = revision.0.saturating_sub(1);
+            out.say(format_args!(
+                "revision {revision} changed {omitted} keys, more than one answer tells; name a longer prefix, or see \
+                 them with   keyway kv diff {target} --rev {before}..{revision}"
+            ));
         }
         if found.more {
             out.say(format_args!("there are older changes: --limit 0 shows all"));
@@ -134,17 +144,18 @@ impl History {
         head
     }
 
-    fn row(&self, target: &Target, change: &Change, one: &KeyChange, at: String) -> Vec<String> {
-        let entry = one.entry.as_ref();
+    /// Of one key, or of all that are not told.
+    fn row(&self, target: &Target, change: &Change, one: Option<&KeyChange>, at: String) -> Vec<String> {
+        let entry = one.and_then(|one| one.entry.as_ref());
         let mut row = vec![
             change.revision.to_string(),
             at,
             author(change).unwrap_or_default(),
-            op(entry).to_owned(),
+            one.map_or_else(String::new, |_| op(entry).to_owned()),
             entry.map_or_else(String::new, |entry| entry.value.len().to_string()),
         ];
         if target.is_prefix() {
-            row.push(plain(&one.key));
+            row.push(one.map_or_else(|| format!("({} keys)", change.omitted), |one| plain(&one.key)));
         }
         row.push(change.message.as_deref().map_or_else(String::new, plain));
         if self.values {
@@ -156,7 +167,10 @@ impl History {
     fn json(&self, change: &Change, before: &Before) -> serde_json::Value {
         let mut shown = change_json(change);
         if self.diff {
-            shown["diff"] = before.diff(change).into();
+            shown["diff"] = match change.omitted {
+                0 => before.diff(change).into(),
+                _ => serde_json::Value::Null,
+            };
         }
         shown
     }
@@ -205,14 +219,19 @@ impl Before {
     async fn of(client: &Client, changes: &[Change]) -> Result<Self, kvapi::Error> {
         let mut before = BTreeMap::new();
         let mut newer: BTreeMap<&str, Revision> = BTreeMap::new();
+        let mut unknown: Vec<(&str, Revision)> = Vec::new();
         for change in changes {
+            if change.omitted > 0 {
+                // What is not told may have changed any of them.
+                unknown.extend(std::mem::take(&mut newer));
+            }
             for one in &change.changes {
                 if let Some(revision) = newer.insert(&one.key, change.revision) {
                     before.insert((one.key.clone(), revision), one.entry.clone());
                 }
             }
         }
-        for (key, revision) in newer {
+        for (key, revision) in unknown.into_iter().chain(newer) {
             let created = changes
                 .iter()
                 .filter(|change| change.revision == revision)

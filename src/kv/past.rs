@@ -28,7 +28,7 @@ pub(super) async fn side(client: &Client, target: &Target, at: Option<Revision>)
     Ok(Side::of(entries, note))
 }
 
-/// The last change of the target, if any is kept.
+/// The head of the last change of the target, if any is kept.
 pub(super) async fn newest(client: &Client, target: &Target) -> Result<Option<Change>, kvapi::Error> {
     Ok(newest_before(client, target, None).await?.change)
 }
@@ -115,8 +115,9 @@ struct Newest {
 }
 
 async fn newest_before(client: &Client, target: &Target, before: Option<Revision>) -> Result<Newest, kvapi::Error> {
+    // Only the head: what a revision changed may be very much, and nobody looks at it here.
     let history = client
-        .history(target.as_str(), target.is_prefix(), Some(1), before)
+        .history_heads(target.as_str(), target.is_prefix(), Some(1), before)
         .await?;
     Ok(Newest {
         change: history.changes.into_iter().next(),

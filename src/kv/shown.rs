@@ -68,7 +68,7 @@ pub(super) fn change_json(change: &Change) -> serde_json::Value {
             None => serde_json::json!({"op": "delete", "key": one.key}),
         })
         .collect();
-    serde_json::json!({
+    let mut shown = serde_json::json!({
         "event": "change",
         "revision": change.revision,
         "time": time(change.at),
@@ -76,7 +76,11 @@ pub(super) fn change_json(change: &Change) -> serde_json::Value {
         "author_is_claim": change.author.as_ref().map(|_| true),
         "message": change.message,
         "changes": changes,
-    })
+    });
+    if change.omitted > 0 {
+        shown["omitted"] = change.omitted.into();
+    }
+    shown
 }
 
 /// Milliseconds since 1970 as RFC 3339 in UTC.

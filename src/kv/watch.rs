@@ -337,6 +337,7 @@ mod tests {
                     entry: None,
                 })
                 .to_vec(),
+            omitted: 0,
         };
 
         let text = printed(Format::Json, false, &[WatchEvent::Change(change)]);

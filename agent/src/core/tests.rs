@@ -200,6 +200,7 @@ fn after_an_outage_the_newest_revision_is_rendered_once() {
         author: None,
         message: None,
         changes,
+        omitted: 0,
     };
     world.on(Event::Stream(WatchEvent::Change(first)));
 

@@ -36,6 +36,7 @@ fn change(revision: u64, touched: &[(String, Option<String>)]) -> Change {
                 entry: value.as_ref().map(|value| entry(name, value, revision)),
             })
             .collect(),
+        omitted: 0,
     }
 }
 

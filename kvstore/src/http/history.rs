@@ -2,8 +2,9 @@
 //!
 //! `GET /v1/history/KEY`, or with `recurse` everything that begins with it: the changes that are
 //! kept, newest first, one for each revision. `limit` is how many, `before` a revision that they
-//! are older than; if there are more than fit, `X-Keyway-More` says so. `GET /v1/history` says how much is kept, and `PUT` changes that or forgets the
-//! past before a revision.
+//! are older than; if there are more than fit, `X-Keyway-More` says so. `heads` leaves out what was
+//! changed. `GET /v1/history` says how much is kept, and `PUT` changes that or forgets the past
+//! before a revision.
 
 use http::{HeaderName, StatusCode};
 use kvapi::types::{Change, HistoryChange, HistoryInfo, HistoryLimits, KeyChange, header};
@@ -28,7 +29,8 @@ const MAX_BODY_BYTES: usize = 4096;
 /// What an answer comes to before it ends with `X-Keyway-More`; one change is always there.
 const PAGE_BYTES: usize = 16 << 20;
 
-/// And what that one change may come to: it is made as a whole.
+/// And what that one change may come to: it is made as a whole. Of a larger one only the head is
+/// told, and how many keys it changed: an accident of that size is looked for and undone like any.
 const CHANGE_BYTES: usize = 64 << 20;
 
 /// `GET` of a key or a prefix. 404 and an empty body if nothing is kept; the root's is `[]`.
@@ -49,12 +51,13 @@ pub(super) async fn get(call: &Call, path: &[u8]) -> Result {
         Some(text) => Revision(positive("before", &text)?),
     };
     call.caller.may_read(&text)?;
+    let heads = call.query.has("heads");
     let state = blocking::read(&call.node, &params, what).await?;
     let page = if recurse {
-        Page::of(of_prefix(&state, &text, before), limit)
+        Page::of(of_prefix(&state, &text, before, heads), limit, heads)
     } else {
-        Page::of(of_key(&state, &key(&text)?, before), limit)
-    }?;
+        Page::of(of_key(&state, &key(&text)?, before), limit, heads)
+    };
     let answer = if page.changes.is_empty() && !(recurse && text.is_empty()) {
         Answer::empty(StatusCode::NOT_FOUND)
     } else {
@@ -77,10 +80,14 @@ struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    /// As long as it is in JSON, or a little more.
-    fn json_len(&self) -> usize {
+    /// As long as it is in JSON without what was changed, or a little more.
+    fn head_len(&self) -> usize {
         let note = [&self.record.author, &self.record.message];
-        let note = note.into_iter().flatten().map(|text| text_len(text)).sum::<usize>();
+        200 + note.into_iter().flatten().map(|text| text_len(text)).sum::<usize>()
+    }
+
+    /// And what was changed.
+    fn changes_len(&self) -> usize {
         let versions = self.versions.iter().map(|(key, version)| {
             text_len(key.as_str())
                 + match version {
@@ -91,23 +98,36 @@ impl Kept<'_> {
                     None => 80,
                 }
         });
-        200 + note + versions.sum::<usize>()
+        versions.sum()
     }
 
-    fn change(&self) -> Change {
+    fn head(&self) -> Change {
         Change {
             revision: self.revision,
             at: self.record.at,
             author: self.record.author.as_deref().map(str::to_owned),
             message: self.record.message.as_deref().map(str::to_owned),
-            changes: self
-                .versions
-                .iter()
-                .map(|(key, version)| KeyChange {
-                    key: key.as_str().to_owned(),
-                    entry: version.as_ref().map(|entry| entry.to_wire(key.as_str())),
-                })
-                .collect(),
+            changes: Vec::new(),
+            omitted: 0,
+        }
+    }
+
+    fn whole(&self) -> Change {
+        let changes = self.versions.iter().map(|(key, version)| KeyChange {
+            key: key.as_str().to_owned(),
+            entry: version.as_ref().map(|entry| entry.to_wire(key.as_str())),
+        });
+        Change {
+            changes: changes.collect(),
+            ..self.head()
+        }
+    }
+
+    /// Where the whole is too much.
+    fn without_changes(&self) -> Change {
+        Change {
+            omitted: self.versions.len() as u64,
+            ..self.head()
         }
     }
 }
@@ -126,25 +146,23 @@ struct Page {
 }
 
 impl Page {
-    fn of<'a>(kept: impl Iterator<Item = Kept<'a>>, limit: usize) -> Result<Self> {
+    fn of<'a>(kept: impl Iterator<Item = Kept<'a>>, limit: usize, heads: bool) -> Self {
         let (mut changes, mut bytes) = (Vec::new(), 0_usize);
         for kept in kept {
-            let length = kept.json_len();
-            bytes += length;
+            let head = kept.head_len();
+            let whole = head + if heads { 0 } else { kept.changes_len() };
+            let fits = whole <= CHANGE_BYTES;
+            bytes += if fits { whole } else { head };
             if changes.len() == limit || !changes.is_empty() && bytes > PAGE_BYTES {
-                return Ok(Self { changes, more: true });
+                return Self { changes, more: true };
             }
-            if length > CHANGE_BYTES {
-                let revision = kept.revision;
-                return Err(Error::bad(format!(
-                    "revision {revision} changed more than one answer holds ({} MiB); \
-                     ask for a longer prefix, or for what is older: before={revision}",
-                    CHANGE_BYTES >> 20
-                )));
-            }
-            changes.push(kept.change());
+            changes.push(match (heads, fits) {
+                (true, _) => kept.head(),
+                (false, true) => kept.whole(),
+                (false, false) => kept.without_changes(),
+            });
         }
-        Ok(Self { changes, more: false })
+        Self { changes, more: false }
     }
 }
 
@@ -163,13 +181,15 @@ fn of_key<'a>(state: &'a State, key: &'a Key, before: Revision) -> impl Iterator
         })
 }
 
-fn of_prefix<'a>(state: &'a State, prefix: &'a str, before: Revision) -> impl Iterator<Item = Kept<'a>> {
+/// Of `heads` it is enough that there is something.
+fn of_prefix<'a>(state: &'a State, prefix: &'a str, before: Revision, heads: bool) -> impl Iterator<Item = Kept<'a>> {
+    let most = if heads { 1 } else { usize::MAX };
     let history = state.history();
     history.before(before).filter_map(move |(revision, record)| {
         let matching = history
             .versions_of(revision)
             .filter(|(key, _)| key.as_str().starts_with(prefix));
-        let versions: Vec<_> = matching.collect();
+        let versions: Vec<_> = matching.take(most).collect();
         (!versions.is_empty()).then_some(Kept {
             revision,
             record,

@@ -66,6 +66,7 @@ impl Event {
                     entry: entry.as_ref().map(|entry| entry.to_wire(key.as_str())),
                 })
                 .collect(),
+            omitted: 0,
         }
     }
 }

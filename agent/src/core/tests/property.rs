@@ -85,6 +85,7 @@ impl Run {
             author: None,
             message: None,
             changes: vec![],
+            omitted: 0,
         };
         self.world.on(Event::Stream(WatchEvent::Change(change)));
     }

@@ -215,6 +215,7 @@ impl World {
                 author: None,
                 message: None,
                 changes,
+                omitted: 0,
             };
             self.on(Event::Stream(WatchEvent::Change(change)));
         }

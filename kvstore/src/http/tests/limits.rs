@@ -112,7 +112,7 @@ async fn a_long_history_comes_in_answers_that_fit() {
 }
 
 #[tokio::test]
-async fn a_change_that_no_answer_holds_is_refused_and_can_be_passed_over() {
+async fn of_a_change_that_no_answer_holds_the_head_is_told_and_how_many_keys_it_changed() {
     let store = Fixture::new().await;
     act(
         &store,
@@ -124,19 +124,20 @@ async fn a_change_that_no_answer_holds_is_refused_and_can_be_passed_over() {
     let ops = (1000..2500).map(|n| set(format!("x/{n}{}", "<".repeat(8000)), Bytes::new()));
     act(&store, Action::Txn { ops: ops.collect() }).await;
 
-    let got = store.ask("GET", "/v1/history/x/?recurse", "").await;
-    let narrow = store.ask("GET", "/v1/history/x/1001?recurse", "").await;
-    let older = store.ask("GET", "/v1/history/x/?recurse&before=3", "").await;
+    let told = async |query: &str| {
+        let got = store.ask("GET", &format!("/v1/history/x/{query}"), "").await;
+        assert_eq!((got.status, got.header(header::MORE)), (200, ""), "{query}");
+        let changes: Vec<kvapi::types::Change> = serde_json::from_slice(&got.body).unwrap();
+        let told = changes
+            .iter()
+            .map(|change| (change.revision.0, change.changes.len(), change.omitted));
+        told.collect::<Vec<_>>()
+    };
 
-    assert_eq!(
-        (got.status, got.text()),
-        (
-            400,
-            "revision 3 changed more than one answer holds (64 MiB); ask for a longer prefix, or for what is older: \
-             before=3"
-        )
-    );
-    assert_eq!((narrow.status, older.status), (200, 200));
+    assert_eq!(told("?recurse").await, [(3, 0, 1500), (2, 1, 0)]);
+    assert_eq!(told("?recurse&heads").await, [(3, 0, 0), (2, 0, 0)]);
+    assert_eq!(told("1001?recurse").await, [(3, 1, 0)]);
+    assert_eq!(told("a?heads").await, [(2, 0, 0)]);
 }
 
 #[tokio::test]
