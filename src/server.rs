@@ -40,7 +40,7 @@ pub(crate) struct Server {
     /// Where the other servers connect
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8300")]
     raft_addr: String,
-    /// Make a new cluster if the data folder is new
+    /// Make a new cluster if the data folder is new, or log and keyway.json were moved away from it
     #[arg(long, conflicts_with = "join")]
     bootstrap: bool,
     /// Join the cluster of the server at this address; refused until clusters have several servers

@@ -30,6 +30,7 @@ mod kv_watch;
 mod kv_write;
 mod limits;
 mod lists;
+mod lost_log;
 mod million;
 mod openapi;
 mod overload;

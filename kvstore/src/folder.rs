@@ -1,7 +1,8 @@
 //! The data folder: whose it is, who uses it, and what lies where.
 //!
 //! ```text
-//! DIR/keyway.json   format, cluster id and node id; written once, when the folder is made
+//! DIR/keyway.json   format, cluster id and node id, written when the folder is made; and whether the
+//!                   log has had an entry, written when it has
 //! DIR/lock          held while a server uses the folder
 //! DIR/log/          log and vote
 //! DIR/state/        the state on disk, which can be rebuilt
@@ -37,7 +38,33 @@ struct Identity {
     format: u16,
     cluster_id: String,
     node_id: u64,
+    /// Whether the log has had an entry: if it has none then, it was lost.
+    #[serde(default)]
+    initialised: bool,
+    /// The revision that the cluster began with, if that was what was left of another one's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    began_at: Option<u64>,
 }
+
+/// What a folder says of its own past.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Past {
+    /// Whether the log has had an entry.
+    pub initialised: bool,
+    /// The revision that the cluster began with, if it was not an empty one.
+    pub began_at: Option<u64>,
+}
+
+/// To be written once the log has an entry.
+#[derive(Debug)]
+pub(crate) struct Note {
+    path: PathBuf,
+    identity: Identity,
+}
+
+/// Makes what is left of a folder, its state and its snapshots, the beginning of the cluster with
+/// this id, and returns the revision; `None` if nothing good is left.
+pub(crate) type Gather<'a> = &'a dyn Fn(&Path, &Path, &str) -> Result<Option<u64>, String>;
 
 /// Why a folder was not opened, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +94,8 @@ pub enum FolderError {
         .path.display()
     )]
     BadIdentity { path: PathBuf, reason: String },
+    #[error("a new cluster cannot go on from what is left in {}: {reason}", .dir.display())]
+    NothingLeft { dir: PathBuf, reason: String },
     #[error("{} is not a data folder of keyway; name the folder that a server was given with --data-dir", .0.display())]
     Missing(PathBuf),
     #[error("cannot {what} {}: {reason}{}", .path.display(), and_remedy(.reason))]
@@ -81,12 +110,22 @@ impl Folder {
     /// Opens the folder for a node and locks it. A folder that is new or empty is made the
     /// first of a new cluster.
     pub fn open(dir: &Path, node_id: u64) -> Result<Self, FolderError> {
+        Self::open_with(dir, node_id, None)
+    }
+
+    /// The same; but where log and identity are gone and state or snapshots are left, it is made the
+    /// first of a new cluster that goes on from these.
+    pub(crate) fn open_or_go_on(dir: &Path, node_id: u64, gather: Gather<'_>) -> Result<Self, FolderError> {
+        Self::open_with(dir, node_id, Some(gather))
+    }
+
+    fn open_with(dir: &Path, node_id: u64, gather: Option<Gather<'_>>) -> Result<Self, FolderError> {
         disk::create_dir(dir).map_err(failed("make the data folder", dir))?;
         let lock = lock(dir)?;
         let path = dir.join(IDENTITY);
         let identity = match disk::read(&path).map_err(failed("read", &path))? {
             Some(text) => Identity::parse(dir, &path, &text)?,
-            None => Identity::create(dir, &path, node_id)?,
+            None => Identity::create(dir, &path, node_id, gather)?,
         };
         if identity.node_id != node_id {
             return Err(FolderError::OtherNode {
@@ -161,6 +200,25 @@ impl Folder {
         &self.dir
     }
 
+    /// What it says of its past.
+    pub(crate) fn past(&self) -> Past {
+        Past {
+            initialised: self.identity.initialised,
+            began_at: self.identity.began_at,
+        }
+    }
+
+    /// What is to be written once the log has an entry; `None` if it was.
+    pub(crate) fn note(&self) -> Option<Note> {
+        (!self.identity.initialised).then(|| Note {
+            path: self.dir.join(IDENTITY),
+            identity: Identity {
+                initialised: true,
+                ..self.identity.clone()
+            },
+        })
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.dir.join(LOG)
     }
@@ -171,6 +229,13 @@ impl Folder {
 
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.dir.join(SNAPSHOTS)
+    }
+}
+
+impl Note {
+    /// Writes it; durable when this returns.
+    pub(crate) fn write(&self) -> Result<(), FolderError> {
+        self.identity.write(&self.path)
     }
 }
 
@@ -195,18 +260,31 @@ impl Identity {
         serde_json::from_slice(text).map_err(bad)
     }
 
-    fn create(dir: &Path, path: &Path, node_id: u64) -> Result<Self, FolderError> {
-        if Folder::has_data(dir) {
-            return Err(FolderError::NoIdentity(dir.to_owned()));
-        }
-        let identity = Self {
+    fn create(dir: &Path, path: &Path, node_id: u64, gather: Option<Gather<'_>>) -> Result<Self, FolderError> {
+        let mut identity = Self {
             format: FORMAT,
             cluster_id: chance::id(),
             node_id,
+            initialised: false,
+            began_at: None,
         };
-        let text = serde_json::to_vec_pretty(&identity).expect("two numbers and a text have a JSON form");
-        disk::replace(path, &text).map_err(failed("write", path))?;
+        if Folder::has_data(dir) {
+            let gather = gather.filter(|_| !disk::exists(&dir.join(LOG)));
+            let gather = gather.ok_or_else(|| FolderError::NoIdentity(dir.to_owned()))?;
+            let left = gather(&dir.join(STATE), &dir.join(SNAPSHOTS), &identity.cluster_id);
+            let left = left.map_err(|reason| FolderError::NothingLeft {
+                dir: dir.to_owned(),
+                reason,
+            })?;
+            identity.began_at = Some(left.ok_or_else(|| FolderError::NoIdentity(dir.to_owned()))?);
+        }
+        identity.write(path)?;
         Ok(identity)
+    }
+
+    fn write(&self, path: &Path) -> Result<(), FolderError> {
+        let text = serde_json::to_vec_pretty(self).expect("numbers and a text have a JSON form");
+        disk::replace(path, &text).map_err(failed("write", path))
     }
 }
 
@@ -245,6 +323,23 @@ mod tests {
             error.contains("belongs to node 7, not 8; start it with --node-id 7"),
             "{error}"
         );
+    }
+
+    /// Versions before and after each other: neither field is needed, and neither is in the way.
+    #[test]
+    fn an_identity_without_a_past_is_read_and_gets_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(IDENTITY);
+        disk::replace(&path, br#"{"format": 1, "cluster_id": "c", "node_id": 1}"#).unwrap();
+
+        let folder = Folder::open(dir.path(), 1).unwrap();
+        assert_eq!(folder.past(), Past::default());
+        folder.note().unwrap().write().unwrap();
+        drop(folder);
+
+        let folder = Folder::open(dir.path(), 1).unwrap();
+        assert!(folder.past().initialised && folder.note().is_none());
+        assert_eq!(folder.cluster_id(), "c");
     }
 
     #[test]

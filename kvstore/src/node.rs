@@ -16,7 +16,8 @@ use crate::batch::{Batcher, ProposeError};
 use crate::clock;
 use crate::command::{Command, Reply};
 use crate::config::{Config, Limits, Waits};
-use crate::folder::Folder;
+use crate::disk;
+use crate::folder::{Folder, FolderError, Note};
 use crate::http::traffic::Traffic;
 use crate::network::Network;
 use crate::raft::{self, Raft};
@@ -31,6 +32,9 @@ use crate::watch::hub::Hub;
 /// How long closing may take. With what requests get to end, it stays below the two seconds that a
 /// server has to stop in.
 const CLOSE: Duration = Duration::from_millis(600);
+
+/// How long a start waits for the log's first entry.
+const NOTE: Duration = Duration::from_secs(10);
 
 /// A handle; clones are the same server.
 #[derive(Clone)]
@@ -76,7 +80,12 @@ pub struct Status {
 impl Node {
     /// Opens the data folder and starts the server: recovery, then Raft.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let folder = Folder::open(&config.data_dir, config.node_id)?;
+        let folder = if config.bootstrap {
+            Folder::open_or_go_on(&config.data_dir, config.node_id, &store::gather)?
+        } else {
+            Folder::open(&config.data_dir, config.node_id)?
+        };
+        let note = folder.note();
         let started_ms = clock::wall_ms();
         let upkeep = Upkeep::begin(folder.dir(), config.min_free)
             .with_context(|| format!("tell how much is free on the disk of {}", folder.dir().display()))?;
@@ -94,6 +103,9 @@ impl Node {
         .await
         .context("start raft")?;
         bootstrap(&raft, config).await?;
+        if let Some(note) = note {
+            note_initialised(&raft, &note).await?;
+        }
         let stopping = CancellationToken::new();
         let room = upkeep.room.clone();
         let log_size = opened.log_size.clone();
@@ -347,13 +359,31 @@ async fn bootstrap(raft: &Raft, config: &Config) -> anyhow::Result<()> {
         .context("make the cluster")
 }
 
+/// Has the folder say, before anything is acknowledged, that its log has an entry. What has been applied
+/// is durable in the log, so a power cut does not leave the one without the other.
+async fn note_initialised(raft: &Raft, note: &Note) -> anyhow::Result<()> {
+    let wait = raft.wait(Some(NOTE));
+    let applied = wait.metrics(|m| m.last_applied.is_some(), "the first entry").await;
+    if applied.is_err() {
+        // Nobody leads, or the log has failed, which is told elsewhere: the next start notes it.
+        return Ok(());
+    }
+    match note.write() {
+        // A start on a full disk serves reads.
+        Err(FolderError::Io { reason, .. }) if disk::is_full(&reason) => {
+            tracing::warn!(%reason, "keyway.json cannot be written; the next start does it");
+            Ok(())
+        }
+        written => Ok(written?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
     use crate::command::Action;
-    use crate::disk;
 
     async fn open(dir: &Path) -> Node {
         Node::open(&Config::new(dir)).await.unwrap()

@@ -9,6 +9,7 @@
 //! | `tables`, `pages`, `unwritten`, `writer` | the state on disk, one thread behind; never the promise |
 //! | [`snapshot`], `snapshots` | the whole state as a file; the newest two |
 //! | [`recovery`] | which of these a start goes on from |
+//! | `lost` | a log that has lost its end, and a new cluster from what is left |
 //! | [`fuzzing`] | what damaged files are tried against |
 //! | [`inspect`], [`check`], `scan` | look at a folder that no server uses; the last two change nothing in it |
 
@@ -18,6 +19,7 @@ mod fatal;
 pub mod fuzzing;
 pub mod inspect;
 pub mod log;
+mod lost;
 pub mod machine;
 mod pages;
 pub mod recovery;
@@ -37,6 +39,7 @@ use anyhow::Context as _;
 
 pub use fatal::Fatal;
 pub use log::LogStore;
+pub(crate) use lost::gather;
 pub use machine::StateMachine;
 pub use recovery::OpenError;
 pub use size::LogSize;
@@ -72,12 +75,13 @@ pub async fn open(folder: Folder, views: Views, sink: Arc<dyn Sink>) -> anyhow::
     let snapshots = Snapshots::new(&folder.snapshots(), folder.cluster_id());
     let (log, found) = {
         let (dir, state, fatal) = (folder.log(), folder.state(), fatal.clone());
+        let past = folder.past();
         let snapshots = snapshots.clone();
         blocking(move || {
             disk::remove_unfinished(snapshots.dir())
                 .map_err(|source| recovery::cannot("remove unfinished files in", snapshots.dir(), source))?;
             let log = LogStore::open(&dir, fatal).map_err(|reason| OpenError::Log { dir, reason })?;
-            let found = recovery::recover(&log, &snapshots, &state)?;
+            let found = recovery::recover(&log, &snapshots, &state, past)?;
             measure(&log, &snapshots).map_err(|source| recovery::cannot("look at", snapshots.dir(), source))?;
             Ok::<_, OpenError>((log, found))
         })

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::lost::{self, End, FROM_COPY};
 use super::machine::Replica;
 use super::recovery;
 use super::scan::{Scanned, scan};
@@ -14,10 +15,6 @@ use super::snapshot::BadSnapshot;
 use super::snapshots::Snapshots;
 use crate::disk;
 use crate::folder::{Folder, FolderError};
-use crate::raft::LogId;
-
-/// The remedy where nothing else is left.
-const FROM_COPY: &str = "put the data folder back from a copy, or begin with an empty one";
 
 /// How a part is, or a whole folder: the worst of its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -194,9 +191,23 @@ fn check_snapshots(checked: &mut Checked, folder: &Folder) -> Option<Replica> {
 /// The state on disk, and what a start makes of everything together.
 fn check_state(checked: &mut Checked, folder: &Folder, log: &Scanned, snapshot: Option<Replica>, scratch: &Path) {
     let upto = log.last.map_or(0, |id| id.index);
+    let on_disk = look(&folder.state(), scratch);
+    let ahead = snapshot
+        .as_ref()
+        .map(|replica| (replica.last_log_id, &replica.membership));
+    let end = End::of(log.last, ahead, folder.past());
+    if let Some(lost) = end.lost(on_disk.as_ref().ok().and_then(|replica| replica.last_log_id)) {
+        let remedy = lost::remedy(on_disk.iter().chain(&snapshot));
+        checked.add("log", Grade::Refused, lost, Some(&remedy));
+        return;
+    }
+    let began_at = folder.past().began_at.filter(|_| snapshot.is_none());
     let base = snapshot.unwrap_or_default();
-    let newest = base.last_log_id;
-    let rebuilt = if base.last_log_id >= log.purged {
+    let rebuilt = if let Some(began_at) = began_at {
+        Err(format!(
+            "the cluster began at revision {began_at}, and no good snapshot has that"
+        ))
+    } else if base.last_log_id >= log.purged {
         log.replay(base, upto)
     } else {
         Err(format!(
@@ -204,14 +215,14 @@ fn check_state(checked: &mut Checked, folder: &Folder, log: &Scanned, snapshot: 
             log.purged.map_or(0, |id| id.index)
         ))
     };
-    let on_disk = match look(&folder.state(), scratch) {
+    let on_disk = match on_disk {
         Ok(replica) if replica.last_log_id >= log.purged => Ok(replica),
         Ok(_) => Err("the log has been purged beyond it".to_owned()),
         Err(reason) => Err(reason),
     };
     match (on_disk, rebuilt) {
-        (Ok(state), rebuilt) => check_against(checked, state, newest, rebuilt, log),
-        (Err(_), Ok(rebuilt)) if log.last.is_none() && rebuilt.last_log_id.is_none() => {
+        (Ok(state), rebuilt) => check_against(checked, state, rebuilt, log),
+        (Err(_), Ok(rebuilt)) if log.last.is_none() && rebuilt.state.revision().0 == 0 => {
             checked.add("state", Grade::Good, "there is none, and no log to have it from", None);
         }
         (Err(reason), Ok(rebuilt)) => {
@@ -227,27 +238,11 @@ fn check_state(checked: &mut Checked, folder: &Folder, log: &Scanned, snapshot: 
 }
 
 /// A good state on disk, against what snapshot and log make.
-fn check_against(
-    checked: &mut Checked,
-    state: Replica,
-    snapshot: Option<LogId>,
-    rebuilt: Result<Replica, String>,
-    log: &Scanned,
-) {
+fn check_against(checked: &mut Checked, state: Replica, rebuilt: Result<Replica, String>, log: &Scanned) {
     let at = state.last_log_id.map_or(0, |id| id.index);
     let digest = state.state.digest();
     let revision = state.state.revision();
     let says = format!("revision {revision}, up to log entry {at}; every row's checksum matches");
-    if state.last_log_id > log.last.max(snapshot) {
-        checked.revision = Some(revision.0);
-        let last = log.last.map_or(0, |id| id.index);
-        let says = format!(
-            "{says}; but the log ends at entry {last}: a part of it is missing, and with it perhaps what was acknowledged last"
-        );
-        let remedy = "put the data folder back from a copy, or, to go on from the newest snapshot without what came after it, move `log` and `state` away";
-        checked.add("state", Grade::Refused, says, Some(remedy));
-        return;
-    }
     // From the state on, to where from the snapshot on one comes to as well.
     match (log.replay(state, u64::MAX), rebuilt) {
         (Ok(recovered), Ok(rebuilt)) => {

@@ -9,12 +9,14 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use super::log::LogStore;
+use super::lost::{self, End};
 use super::machine::Replica;
 use super::snapshot::BadSnapshot;
 use super::snapshots::{NewestGood, Snapshots};
 use super::tables::{Tables, Unusable, is_locked};
 use super::writer::panic_text;
 use crate::disk;
+use crate::folder::Past;
 use crate::raft::LogId;
 
 /// Why a store does not open, and what to do.
@@ -31,12 +33,13 @@ pub enum OpenError {
         .dir.display()
     )]
     Hole { dir: PathBuf, purged: u64, found: String },
+    #[error("the log in {} {lost}; {remedy}", .log.display())]
+    LogLost { log: PathBuf, lost: String, remedy: String },
     #[error(
-        "the log in {} ends at entry {last}, and the state on disk has entry {applied}: a part of the log is missing, and with it perhaps what was acknowledged last; \
-         put the data folder back from a copy, or, to go on from the newest snapshot without what came after it, move `log` and `state` away",
-        .log.display()
+        "the state cannot be rebuilt: the cluster began at revision {began_at}, and neither {} nor a good snapshot has that{found}; put the data folder back from a copy",
+        .dir.display()
     )]
-    LogEnds { log: PathBuf, last: u64, applied: u64 },
+    NoBeginning { dir: PathBuf, began_at: u64, found: String },
     #[error("the state on disk in {} cannot be opened: {reason}; {remedy}", .dir.display())]
     State {
         dir: PathBuf,
@@ -69,17 +72,34 @@ pub(super) struct Found {
 }
 
 /// Finds the state.
-pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Result<Found, OpenError> {
+pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path, past: Past) -> Result<Found, OpenError> {
     let (purged, last) = log.bounds().map_err(|reason| OpenError::Log {
         dir: dir.to_owned(),
         reason,
     })?;
     refuse_foreign(snapshots)?;
+    let listed = snapshots.current();
+    let listed = listed.map_err(|source| cannot("list the snapshots in", snapshots.dir(), source))?;
+    let end = End::of(
+        last,
+        listed
+            .as_ref()
+            .map(|(header, _)| (header.last_log_id, &header.membership)),
+        past,
+    );
+    if let Some(lost) = end.lost(None) {
+        let state = disk::exists(dir).then(|| look(dir).ok()).flatten();
+        let state = state.and_then(|(_, replica)| replica);
+        return Err(log_lost(dir, lost, state.as_ref(), snapshots)?);
+    }
     let was_there = disk::exists(dir);
     let mut is_full = false;
     let why = match look(dir) {
         Ok((tables, Some(replica))) if replica.last_log_id >= purged => {
-            let found = go_on(replica, tables, dir, last, snapshots)?;
+            if let Some(lost) = end.lost(replica.last_log_id) {
+                return Err(log_lost(dir, lost, Some(&replica), snapshots)?);
+            }
+            let found = go_on(replica, tables, end, snapshots)?;
             remove_set_aside(dir)?;
             return Ok(found);
         }
@@ -93,7 +113,7 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
             "nothing is left in it".to_owned()
         }
         Ok((tables, None)) => {
-            let (replica, from) = rebuild(purged, snapshots, dir)?;
+            let (replica, from) = rebuild(purged, snapshots, dir, past)?;
             if last.is_some() {
                 tracing::warn!(from, "the state on disk is gone; it is rebuilt");
             }
@@ -110,7 +130,7 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path) -> Resu
             e.to_string()
         }
     };
-    let rebuilt = rebuild(purged, snapshots, dir);
+    let rebuilt = rebuild(purged, snapshots, dir, past);
     let (replica, from) = match rebuilt {
         Err(OpenError::Hole { .. }) if is_full => return Err(unopened(dir, why, FREE_SOME)),
         rebuilt => rebuilt?,
@@ -158,28 +178,9 @@ pub(super) fn look(dir: &Path) -> Result<(Tables, Option<Replica>), Unusable> {
 
 /// Goes on from a good state; or from a snapshot of another server, if the process ended while
 /// that was taking the state's place.
-fn go_on(
-    replica: Replica,
-    tables: Tables,
-    dir: &Path,
-    last: Option<LogId>,
-    snapshots: &Snapshots,
-) -> Result<Found, OpenError> {
-    let listed = snapshots
-        .current()
-        .map_err(|source| cannot("list the snapshots in", snapshots.dir(), source))?;
-    let snapshot = listed.and_then(|(header, _)| header.last_log_id);
-    if replica.last_log_id > last.max(snapshot) {
-        // The state follows the log, so the log has lost its end; and how much there was behind what
-        // the state has, nobody knows.
-        return Err(OpenError::LogEnds {
-            log: dir.with_file_name("log"),
-            last: last.map_or(0, |id| id.index),
-            applied: replica.last_log_id.map_or(0, |id| id.index),
-        });
-    }
-    let ahead = last.max(replica.last_log_id);
-    if snapshot > ahead {
+fn go_on(replica: Replica, tables: Tables, end: End, snapshots: &Snapshots) -> Result<Found, OpenError> {
+    let ahead = end.last.max(replica.last_log_id);
+    if end.snapshot > ahead {
         let (newer, _) = newest(snapshots)?;
         if let Some(replica) = newer.filter(|newer| newer.last_log_id > ahead) {
             let rewrite = true;
@@ -232,13 +233,24 @@ fn unopened(dir: &Path, reason: String, remedy: &'static str) -> OpenError {
 }
 
 /// A state that the log goes on from, and in words where it comes from.
-fn rebuild(purged: Option<LogId>, snapshots: &Snapshots, dir: &Path) -> Result<(Replica, String), OpenError> {
+fn rebuild(
+    purged: Option<LogId>,
+    snapshots: &Snapshots,
+    dir: &Path,
+    past: Past,
+) -> Result<(Replica, String), OpenError> {
     let (replica, found) = newest(snapshots)?;
-    let from = replica.as_ref().and_then(|replica| replica.last_log_id);
-    let from = from.map_or_else(
-        || "the log alone".to_owned(),
-        |id| format!("a snapshot at log entry {}", id.index),
-    );
+    let from = match &replica {
+        None => "the log alone".to_owned(),
+        Some(Replica { last_log_id: None, .. }) => "what the cluster began with".to_owned(),
+        Some(Replica {
+            last_log_id: Some(id), ..
+        }) => format!("a snapshot at log entry {}", id.index),
+    };
+    if let (None, Some(began_at)) = (&replica, past.began_at) {
+        let dir = dir.to_owned();
+        return Err(OpenError::NoBeginning { dir, began_at, found });
+    }
     let replica = replica.unwrap_or_default();
     if replica.last_log_id < purged {
         let purged = purged.map_or(0, |id| id.index);
@@ -249,6 +261,16 @@ fn rebuild(purged: Option<LogId>, snapshots: &Snapshots, dir: &Path) -> Result<(
         });
     }
     Ok((replica, from))
+}
+
+/// The refusal of a log that has lost its end, and what one could go on from instead.
+fn log_lost(dir: &Path, lost: String, state: Option<&Replica>, snapshots: &Snapshots) -> Result<OpenError, OpenError> {
+    let (snapshot, _) = newest(snapshots)?;
+    Ok(OpenError::LogLost {
+        log: dir.with_file_name("log"),
+        lost,
+        remedy: lost::remedy(state.into_iter().chain(&snapshot)),
+    })
 }
 
 /// The newest good snapshot, and in words what is wrong with others.
@@ -269,7 +291,7 @@ pub(super) fn newest(snapshots: &Snapshots) -> Result<(Option<Replica>, String),
 }
 
 /// Moves the state on disk out of the way, to be looked at until a start needs it no more.
-fn set_aside(dir: &Path) -> Result<PathBuf, OpenError> {
+pub(super) fn set_aside(dir: &Path) -> Result<PathBuf, OpenError> {
     remove_set_aside(dir)?;
     let aside = aside(dir);
     disk::rename(dir, &aside).map_err(|source| cannot("set aside", dir, source))?;

@@ -1,6 +1,7 @@
 //! The folder of snapshots: takes them, takes them over from other servers, and finds the newest
 //! that is good. The newest two are kept.
 
+use std::cmp::Reverse;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -128,6 +129,37 @@ impl Snapshots {
             }
         }
         Ok(NewestGood { good: None, bad })
+    }
+
+    /// The state of the newest that is whole, of whatever cluster.
+    pub(super) fn newest_of_any(&self) -> io::Result<Option<State>> {
+        let mut listed: Vec<(u64, SnapshotFile)> = (self.list()?.into_iter())
+            .filter_map(|file| Some((file.header().ok()?.revision, file)))
+            .collect();
+        listed.sort_by_key(|(revision, _)| Reverse(*revision));
+        Ok(listed.iter().find_map(|(_, file)| match file.load() {
+            Ok((_, state)) => Some(state),
+            Err(e) => {
+                tracing::warn!(error = %e, "a snapshot is passed over");
+                None
+            }
+        }))
+    }
+
+    /// Makes a state the one that the cluster begins with, before its first log entry, in the place of
+    /// all other snapshots.
+    pub(super) fn begin_with(&self, state: &State) -> io::Result<()> {
+        let header = Header {
+            cluster_id: self.cluster_id.to_string(),
+            revision: state.revision().0,
+            last_log_id: None,
+            membership: StoredMembership::default(),
+            snapshot_id: snapshot_id(None),
+        };
+        let path = self.path(None);
+        SnapshotFile::write(&path, &header, state)?;
+        let others = self.list()?.into_iter().filter(|file| file.path != path);
+        others.into_iter().try_for_each(|file| disk::remove(&file.path))
     }
 
     /// What is wrong with one that says that it is of another cluster, if there is one.

@@ -166,7 +166,7 @@ async fn a_log_that_ends_before_the_state_does_is_refused_and_a_copy_of_it_mends
 
     let error = Store::try_open(dir.path()).await.err().unwrap().to_string();
 
-    assert!(error.contains("a part of the log is missing"), "{error}");
+    assert!(error.contains("a part of it is missing"), "{error}");
     assert!(error.contains("put the data folder back from a copy"), "{error}");
     disk::remove_dir(&folder).unwrap();
     disk::rename(&copy, &folder).unwrap();
