@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use kvapi::Address;
+use kvapi::client::WriteOptions;
 use kvapi::types::TxnOp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::harness::{Options, Server, alone, holds, long, open_files, test};
+use crate::harness::{Options, Server, Stream, alone, holds, keys, long, open_files, test};
 
 const MIB: u64 = 1 << 20;
 
@@ -415,5 +416,58 @@ fn answers_that_nobody_takes_are_bounded_and_small_ones_still_come() {
                 .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
         })
         .await
+    });
+}
+
+#[test]
+fn watchers_that_stop_keep_nothing_of_a_large_change_but_the_piece_that_waits_for_them() {
+    alone(Duration::from_secs(120), async |home| {
+        const STREAMS: usize = 60;
+        const LENGTH: usize = 8 << 20;
+        let flags = ["--max-value-size", "16MiB", "--max-txn-size", "16MiB"];
+        let options = Options {
+            flags: flags.map(str::to_owned).to_vec(),
+            ..Options::default()
+        };
+        let server = Server::with(home, options).await?;
+        // What one such write takes by itself.
+        let write = async |byte: u8| {
+            let ops = [TxnOp::set("big/x", vec![byte; LENGTH]), TxnOp::set("other", "1")];
+            let client = server.client_within(Duration::from_secs(60));
+            let done = client.txn(&ops, &WriteOptions::default()).await?;
+            ensure!(done.is_ok(), "{done:?}");
+            anyhow::Ok(())
+        };
+        write(b'a').await?;
+        write(b'b').await?;
+        server.client().delete("big/x", &WriteOptions::default()).await?;
+        let mut streams = Vec::new();
+        for _ in 0..STREAMS {
+            let mut stream = Stream::get(&server, "prefix=big/", &[]).await?;
+            ensure!(stream.snapshot().await?.entries.is_empty());
+            streams.push(stream);
+        }
+        let before = server.program.memory()?;
+
+        write(b'c').await?;
+        serves(&server).await?;
+        // All of them are at work on it once the last is.
+        let change = streams.pop().context("no stream")?.change().await?;
+        assert_eq!(keys(&change), ["big/x"]);
+        let memory = server.program.memory()?.saturating_sub(before);
+
+        println!(
+            "{STREAMS} watchers that stopped within a change of {} MiB: {} MiB more",
+            LENGTH >> 20,
+            memory / MIB
+        );
+        // As text for each of them it would be 640 MiB.
+        assert!(memory < 160 * MIB, "{memory} bytes");
+        for mut stream in streams.into_iter().take(3) {
+            let change = stream.change().await?;
+            let entry = change.changes[0].entry.as_ref().context("it was put")?;
+            ensure!(entry.value.len() == LENGTH && entry.value.iter().all(|byte| *byte == b'c'));
+        }
+        Ok(())
     });
 }

@@ -116,6 +116,13 @@ impl Hub {
             .since(revision, most)
     }
 
+    /// The event of a revision, if the ring has it.
+    pub(super) fn event(&self, revision: Revision) -> Option<Arc<Event>> {
+        let items = self.since(Revision(revision.0.saturating_sub(1)), 1)?;
+        let item = items.first()?;
+        (item.event.revision == revision).then(|| Arc::clone(&item.event))
+    }
+
     /// Whoever watches something that changed up to this revision has been told.
     pub(super) fn published(&self) -> Revision {
         Revision(self.published.load(Ordering::SeqCst))

@@ -7,6 +7,7 @@
 //! | [`frame`] | events as server-sent events |
 //! | [`hub`] | takes the news in, wakes those it concerns |
 //! | [`patterns`] | what one watch asks for |
+//! | `passage` | a large change, in pieces |
 //! | [`stream`] | one watcher: a cursor that pulls from ring, history or view |
 //!
 //! Nothing is pushed to a watcher and nothing is queued for one: it is woken, and reads on from
@@ -15,6 +16,7 @@
 pub mod frame;
 pub mod hub;
 pub mod index;
+mod passage;
 pub mod patterns;
 pub mod ring;
 pub mod stream;

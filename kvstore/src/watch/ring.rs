@@ -2,7 +2,7 @@
 //!
 //! Events go in as they are published, without a gap; what is oldest goes when the ring holds
 //! more than its bounds. [`Ring::since`] is exact or says that it cannot be. An event's text is
-//! made once, by the first who needs all of it, and shared by everybody else.
+//! made once, by the first who needs all of it, and shared by everybody else; that of a large one never is.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -30,6 +30,10 @@ impl Default for Bounds {
     }
 }
 
+/// An event that weighs more than this is large: its text would be much to keep for a watcher that does not
+/// take it.
+const LARGE: usize = 64 << 10;
+
 /// An event in the ring.
 #[derive(Debug)]
 pub struct Item {
@@ -39,6 +43,12 @@ pub struct Item {
 }
 
 impl Item {
+    /// Whether its text is made for each watcher anew, piece by piece, and never as a whole.
+    #[must_use]
+    pub const fn is_large(&self) -> bool {
+        self.weight > LARGE
+    }
+
     /// The frame of the whole event.
     #[must_use]
     pub fn whole(&self) -> Bytes {
@@ -110,6 +120,11 @@ impl Ring {
         let start = self.items.partition_point(|item| item.event.revision <= revision);
         Some(self.items.range(start..).take(most).cloned().collect())
     }
+}
+
+/// [`Item::is_large`], of an event that has left the ring.
+pub(super) fn is_large(event: &Event) -> bool {
+    weight(event) > LARGE
 }
 
 /// What an event counts for, in bytes: its content, and the text that is made of it.

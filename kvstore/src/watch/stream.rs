@@ -18,7 +18,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::frame;
 use super::hub::Subscription;
+use super::passage::{PIECE, Passage};
 use super::patterns::{Part, Patterns};
+use super::ring;
 use crate::clock;
 use crate::held::{Cut, Held};
 use crate::state::{Event, State};
@@ -27,11 +29,8 @@ use crate::view::Views;
 /// How often an idle stream says that it lives.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// About how much is taken at a time, in bytes.
-const PIECE: usize = 64 << 10;
-
 /// How many revisions are looked at at a time.
-const LOOK: usize = 256;
+const LOOK: usize = 64;
 
 /// How many entries of a snapshot are looked up at a time.
 const AT_ONCE: usize = 64;
@@ -42,6 +41,8 @@ pub struct Stream {
     /// Everything up to here has been handed out.
     cursor: Revision,
     ready: VecDeque<Bytes>,
+    /// What comes behind those, if it is large.
+    passage: Option<Box<Passage>>,
     snapshot: Option<Snapshot>,
     keep_alive: Pin<Box<clock::Sleep>>,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -78,6 +79,7 @@ impl Stream {
             subscription,
             cursor: revision,
             ready: VecDeque::new(),
+            passage: None,
             snapshot: None,
             keep_alive: Box::pin(clock::sleep(KEEP_ALIVE)),
             stopping: Box::pin(stopping.cancelled_owned()),
@@ -116,6 +118,12 @@ impl Stream {
         if let Some(bytes) = self.ready.pop_front() {
             return Some(Ok(bytes));
         }
+        if let Some(passage) = self.passage.as_mut() {
+            if let Some(piece) = passage.next_piece(&self.subscription, views) {
+                return Some(piece);
+            }
+            self.passage = None;
+        }
         let snapshot = self.snapshot.as_mut()?;
         let bytes = snapshot.next_piece(self.subscription.patterns(), views);
         if bytes.is_none() {
@@ -138,7 +146,11 @@ impl Stream {
         match self.subscription.hub().since(self.cursor, LOOK) {
             Some(items) => {
                 let more = items.len() == LOOK;
-                let taken = self.take_all(items.iter().map(|item| (&*item.event, || item.whole())));
+                let taken = self.take_all(
+                    items
+                        .iter()
+                        .map(|item| (&*item.event, item.is_large(), || item.whole())),
+                );
                 if more || !taken {
                     self.subscription.look_again(self.cursor.next());
                 }
@@ -165,7 +177,8 @@ impl Stream {
         };
         let taken = loop {
             let Some(event) = events.next() else { break true };
-            if !self.take_all(std::iter::once((&event, || frame::change(&event, |_| true)))) {
+            let large = ring::is_large(&event);
+            if !self.take_all(std::iter::once((&event, large, || frame::change(&event, |_| true)))) {
                 break false;
             }
         };
@@ -178,14 +191,15 @@ impl Stream {
     }
 
     /// Makes frames of what concerns us. `false` if it had to stop before the end.
-    fn take_all<'a, F: FnOnce() -> Bytes>(&mut self, events: impl Iterator<Item = (&'a Event, F)>) -> bool {
-        for (event, whole) in events {
-            if self.ready.iter().map(Bytes::len).sum::<usize>() >= PIECE {
+    fn take_all<'a, F: FnOnce() -> Bytes>(&mut self, events: impl Iterator<Item = (&'a Event, bool, F)>) -> bool {
+        for (event, large, whole) in events {
+            if self.passage.is_some() || self.ready.iter().map(Bytes::len).sum::<usize>() >= PIECE {
                 return false;
             }
             let patterns = self.subscription.patterns();
             match patterns.part_of(event) {
                 Part::Nothing => {}
+                _ if large => self.passage = Some(Box::new(Passage::of(event.revision))),
                 Part::Some => self.ready.push_back(frame::change(event, |key| patterns.matches(key))),
                 Part::Whole => self.ready.push_back(whole()),
             }
@@ -218,6 +232,8 @@ struct Snapshot {
     source: Source,
     /// The last key that was sent.
     last: Option<Key>,
+    /// And so much of the long value behind it.
+    offset: usize,
     started: bool,
     ended: bool,
 }
@@ -235,6 +251,7 @@ impl Snapshot {
             revision: state.revision(),
             source: Source::Fresh(state),
             last: None,
+            offset: 0,
             started: false,
             ended: false,
         }
@@ -256,7 +273,7 @@ impl Snapshot {
         if !std::mem::replace(&mut self.started, true) {
             out = frame::snapshot_start(self.revision);
         }
-        while out.len() < PIECE {
+        'piece: while out.len() < PIECE {
             let entries = patterns.entries_after(&state, self.revision, self.last.as_ref(), AT_ONCE);
             if entries.is_empty() {
                 out.extend_from_slice(frame::SNAPSHOT_END);
@@ -264,10 +281,14 @@ impl Snapshot {
                 break;
             }
             for (key, entry) in entries {
-                if self.last.is_some() {
+                let offset = std::mem::take(&mut self.offset);
+                if offset == 0 && self.last.is_some() {
                     out.push(b',');
                 }
-                frame::snapshot_entry(&mut out, &key, &entry);
+                if let Some(offset) = frame::entry(&mut out, &key, &entry, offset, PIECE) {
+                    self.offset = offset;
+                    break 'piece;
+                }
                 self.last = Some(key);
                 if out.len() >= PIECE {
                     break;

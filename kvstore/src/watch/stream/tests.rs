@@ -11,6 +11,7 @@ use crate::watch::patterns::Patterns;
 use crate::watch::ring::Bounds;
 
 mod agreement;
+mod large;
 
 /// A hub with its state, where the dispatcher works when told to.
 struct Fixture {
