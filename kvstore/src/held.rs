@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What all the states that are held for longer may cost together, in bytes: what the oldest of them
-/// costs, since what the others hold is a part of that.
+/// costs, since what the others hold is a part of that: it counts all that has gone since it was the newest, not
+/// only what is in it.
 const MOST: u64 = 32 << 20;
 
 /// See the module.
@@ -117,13 +118,17 @@ mod tests {
     const SOON: Duration = Duration::from_millis(1);
 
     fn put(views: &Views, key: &str, length: usize) {
-        let mut state = State::clone(&views.current());
         let action = Action::Put {
             key: Key::new(key).unwrap(),
             value: vec![b'x'; length].into(),
-            flags: state.revision().0,
+            flags: views.current().revision().0,
             cas: None,
         };
+        act(views, action);
+    }
+
+    fn act(views: &Views, action: Action) {
+        let mut state = State::clone(&views.current());
         let command = Command {
             request: None,
             author: None,
@@ -152,14 +157,11 @@ mod tests {
         }
         assert_eq!(views.held(), 2);
 
-        // More than there was it cannot cost.
-        for _ in 0..100 {
-            put(&views, "b", 10_000);
-        }
-        for _ in 0..20 {
+        put(&views, "b", 10_000);
+        while Arc::ptr_eq(&held.state(), &weak.upgrade().unwrap()) {
             clock::sleep(SOON).await;
-            assert!(Arc::ptr_eq(&other.state(), &weak.upgrade().unwrap()));
         }
+        assert!(Arc::ptr_eq(&other.state(), &weak.upgrade().unwrap()));
         drop(other);
         while weak.upgrade().is_some() {
             clock::sleep(SOON).await;
@@ -168,6 +170,57 @@ mod tests {
         assert_eq!(held.state().revision(), views.current().revision());
         drop(held);
         assert_eq!(views.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn however_many_begin_at_different_times_what_they_hold_together_is_little() {
+        let views = Views::default();
+        let (mut held, mut states) = (Vec::new(), Vec::new());
+        // Each holds another copy of a store that is smaller than what one may cost.
+        for _ in 0..30 {
+            for key in ["a", "b"] {
+                put(&views, key, 10_000);
+            }
+            let state = views.current();
+            states.push(Arc::downgrade(&state));
+            held.push(Held::with(SOON, SOON, 65_000, state, views.clone()));
+        }
+
+        let there = || states.iter().filter(|state| state.strong_count() > 0).count();
+        for _ in 0..200 {
+            clock::sleep(SOON).await;
+        }
+        assert_eq!(
+            there(),
+            3,
+            "the newest, and two whose four values are in memory besides"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_state_is_let_go_once_too_much_has_left_the_history_that_it_has() {
+        let views = Views::default();
+        put(&views, "a", 10_000);
+        put(&views, "a", 1);
+        let state = views.current();
+        let weak = Arc::downgrade(&state);
+        let held = Held::with(SOON, SOON, 10_000, state, views.clone());
+        for _ in 0..20 {
+            clock::sleep(SOON).await;
+        }
+        assert!(weak.upgrade().is_some());
+
+        let limits = crate::command::Limits {
+            bytes: 0,
+            ..views.current().history().limits()
+        };
+        act(&views, Action::Keep(limits));
+
+        for _ in 0..200 {
+            clock::sleep(SOON).await;
+        }
+        assert!(weak.upgrade().is_none());
+        drop(held);
     }
 
     #[tokio::test]

@@ -66,6 +66,16 @@ impl PartialEq for Sums {
     }
 }
 
+/// Bytes that have left a part of the state since it was loaded; no part of what two states are compared by.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gone(u64);
+
+impl PartialEq for Gone {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// What an older state keeps of the map's inner order for each key that was changed since, at most.
 const LEAF: u64 = 1024;
 
@@ -236,14 +246,16 @@ impl State {
         self.sums.held
     }
 
-    /// About how many bytes stay in memory because an older state is held beside this one: what was
-    /// replaced since, but no more than there was.
+    /// About how many bytes stay in memory because an older state is held beside this one, or that and any
+    /// number of states between them: what has been replaced since, and has left the history or the
+    /// remembered answers.
     #[must_use]
     pub fn cost_of_holding(&self, older: &Self) -> u64 {
         let since = |now: u64, then: u64| now.checked_sub(then).unwrap_or(u64::MAX);
-        let replaced = since(self.sums.replaced, older.sums.replaced).min(older.sums.held);
-        let changes = since(self.sums.changes, older.sums.changes).min(older.len() as u64);
-        replaced + changes * LEAF
+        since(self.sums.replaced, older.sums.replaced)
+            .saturating_add(since(self.sums.changes, older.sums.changes).saturating_mul(LEAF))
+            .saturating_add(since(self.history.gone(), older.history.gone()))
+            .saturating_add(since(self.requests.gone(), older.requests.gone()))
     }
 
     /// The index that a read of one key reports: its own, or the newest change around it.

@@ -90,6 +90,11 @@ impl History {
         self.versions.bytes()
     }
 
+    /// Keys and values that have gone since the state was loaded, in bytes.
+    pub(super) const fn gone(&self) -> u64 {
+        self.versions.gone()
+    }
+
     /// When and by whom a revision was made, while it is kept.
     #[must_use]
     pub fn record(&self, revision: Revision) -> Option<&Arc<Record>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
+use super::Gone;
 use super::rows::Row;
 use crate::command::{Fingerprint, Outcome, Reply, RequestId};
 
@@ -52,6 +53,7 @@ pub struct Requests {
     by_order: OrdMap<u64, RequestId>,
     /// Derived.
     bytes: usize,
+    gone: Gone,
 }
 
 impl Requests {
@@ -69,6 +71,11 @@ impl Requests {
     #[must_use]
     pub fn get(&self, id: &RequestId) -> Option<&Arc<Remembered>> {
         self.by_id.get(id)
+    }
+
+    /// Answers that have been forgotten since the state was loaded, in bytes.
+    pub(super) const fn gone(&self) -> u64 {
+        self.gone.0
     }
 
     pub(super) fn insert(&mut self, id: RequestId, at: u64, action: Fingerprint, reply: Reply, rows: &mut Vec<Row>) {
@@ -107,7 +114,9 @@ impl Requests {
             let (order, id) = (*order, id.clone());
             self.by_order.remove(&order);
             if let Some(remembered) = self.by_id.remove(&id) {
-                self.bytes -= weight(&id, &remembered);
+                let weight = weight(&id, &remembered);
+                self.bytes -= weight;
+                self.gone.0 += weight as u64;
             }
             rows.push(Row::Request(id, None));
         }

@@ -11,6 +11,7 @@ use imbl::OrdMap;
 use kvapi::{Key, Revision};
 
 use super::{Record, Version};
+use crate::state::Gone;
 
 /// What a version counts for beside its key and value, in bytes.
 const OVERHEAD: u64 = 128;
@@ -24,6 +25,7 @@ pub(super) struct Versions {
     by_key: OrdMap<Key, Arc<Vec<Revision>>>,
     /// Derived.
     bytes: u64,
+    gone: Gone,
 }
 
 /// What is kept of a revision: at least one version.
@@ -104,6 +106,11 @@ impl Versions {
         self.bytes
     }
 
+    /// What has gone, in bytes, since the state was loaded.
+    pub(super) const fn gone(&self) -> u64 {
+        self.gone.0
+    }
+
     /// Adds a version that is not there yet.
     pub(super) fn insert(&mut self, revision: Revision, key: Key, version: Version, record: Arc<Record>) {
         self.bytes += weight(&key, &version);
@@ -167,6 +174,7 @@ impl Versions {
         };
         let removed = kept.versions.get(key).map(|version| weight(key, version));
         self.bytes -= removed.unwrap_or_default();
+        self.gone.0 += removed.unwrap_or_default();
         if removed.is_some() && matches!(kept.versions, OneOrMany::One(..)) {
             return Left::Nothing;
         }
