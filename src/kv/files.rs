@@ -68,23 +68,34 @@ pub(super) fn write_folder(folder: &Path, items: &[Item]) -> Result<(), Problem>
         Err(e) => return Err(failed("make", folder, &e).help("name a folder that is not there yet")),
     };
     fs::create_dir_all(folder).map_err(|e| failed("make", folder, &e))?;
+    fill(folder, is_new, &paths, items)
+}
+
+fn fill(folder: &Path, is_new: bool, paths: &[PathBuf], items: &[Item]) -> Result<(), Problem> {
     for (done, (path, item)) in paths.iter().zip(items).enumerate() {
-        let write = || {
+        // A file that somebody else has put there meanwhile is theirs.
+        let mut ours = done;
+        let mut write = || {
             fs::create_dir_all(path.parent().unwrap_or(folder))?;
-            File::create_new(path)?.write_all(&item.value)
+            let mut file = File::create_new(path)?;
+            ours += 1;
+            file.write_all(&item.value)
         };
         if let Err(error) = write() {
-            take_away(folder, is_new, &paths[..=done]);
-            return Err(failed("write", path, &error).help("nothing was left there"));
+            take_away(folder, is_new, &paths[..=done], ours);
+            return Err(failed("write", path, &error).help("nothing of the export was left there"));
         }
     }
     Ok(())
 }
 
-/// Files of ours, the folders that they leave empty, and the folder itself if it was ours.
-fn take_away(folder: &Path, is_new: bool, files: &[PathBuf]) {
-    for file in files.iter().rev() {
-        let _ = fs::remove_file(file);
+/// As many of the files as are ours, the folders of all that are empty then, and the folder itself if it
+/// was ours.
+fn take_away(folder: &Path, is_new: bool, files: &[PathBuf], ours: usize) {
+    for (i, file) in files.iter().enumerate().rev() {
+        if i < ours {
+            let _ = fs::remove_file(file);
+        }
         let above = file.ancestors().skip(1).take_while(|above| *above != folder);
         for above in above {
             let _ = fs::remove_dir(above);
@@ -242,11 +253,27 @@ mod tests {
         let strange = folder.join("b/strange");
         File::create(&strange).unwrap();
 
-        take_away(&folder, true, &files);
+        take_away(&folder, true, &files, 3);
         assert!(strange.exists(), "only what is ours goes");
         assert!(!folder.join("b/c").exists() && !folder.join("a").exists());
         fs::remove_file(strange).unwrap();
-        take_away(&folder, true, &files);
+        take_away(&folder, true, &files, 3);
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_has_put_there_meanwhile_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path();
+        let items = [item("a/x", 0), item("b/theirs", 0), item("c", 0)];
+        let paths = paths(folder, &items).unwrap();
+        fs::create_dir(folder.join("b")).unwrap();
+        File::create(&paths[1]).unwrap().write_all(b"theirs").unwrap();
+
+        let problem = fill(folder, false, &paths, &items).unwrap_err();
+
+        assert!(problem.what.contains("b/theirs"), "{problem}");
+        assert_eq!(fs::read(&paths[1]).unwrap(), b"theirs");
+        assert!(!folder.join("a").exists() && !folder.join("c").exists());
     }
 }
