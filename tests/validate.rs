@@ -1,6 +1,9 @@
 //! Never live unchecked: files are checked before they replace the old ones.
 
-use crate::harness::{Agent, Exit, Home, Keyway, Server, holds, test};
+use kvapi::client::WriteOptions;
+use kvapi::types::TxnOp;
+
+use crate::harness::{Agent, Exit, Home, Keyway, Options, Server, holds, test};
 
 /// The child: goes on until it is told to stop, and counts HUPs.
 const CHILD: &str = "trap 'echo hup' HUP; echo ready; while :; do sleep 0.05; done";
@@ -169,6 +172,38 @@ fn only_templates_whose_keys_changed_are_rendered_and_equal_files_are_left_alone
         let after = std::fs::metadata(home.path("b"))?;
         assert_eq!((before.ino(), before.mtime_nsec()), (after.ino(), after.mtime_nsec()));
         agent.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_template_reads_any_number_of_keys() {
+    test(async |home| {
+        let flags = ["--max-txn-ops", "6000", "--max-txn-size", "4MiB"];
+        let options = Options {
+            flags: flags.map(str::to_owned).to_vec(),
+            ..Options::default()
+        };
+        let server = Server::with(home, options).await?;
+        let names: Vec<String> = (0..5_000).map(|n| format!("app/{n:04}")).collect();
+        let mut ops: Vec<TxnOp> = names.iter().map(|name| TxnOp::set(name, "x")).collect();
+        ops.push(TxnOp::set("names", names.join(",")));
+        assert!(server.client().txn(&ops, &WriteOptions::default()).await?.is_ok());
+        let source = home.write(
+            "all.hbs",
+            "{{#each (split (key \"names\") \",\")}}{{key this}}{{/each}}",
+        )?;
+        let target = home.path("all");
+        let files = format!("{}:{}", source.display(), target.display());
+
+        Keyway::program(home, "keyway-agent")?
+            .addr(&server.address.to_string())
+            .timeout("20s")
+            .run(&["once", "-t", &files])
+            .await?
+            .expect(0)?;
+
+        assert_eq!(home.read("all")?, "x".repeat(5_000));
         Ok(())
     });
 }

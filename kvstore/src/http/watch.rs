@@ -7,7 +7,7 @@
 
 use http::StatusCode;
 use kvapi::Revision;
-use kvapi::types::{MAX_VALUE_BYTES, WatchRequest, header};
+use kvapi::types::{WatchRequest, header};
 
 use super::Doors;
 use super::answer::Answer;
@@ -21,13 +21,17 @@ use crate::watch::index::Pattern;
 use crate::watch::patterns::Patterns;
 use crate::watch::stream::Stream;
 
-/// How many keys and prefixes a watch names at most: each change is held against all prefixes.
-const MOST: usize = 4096;
+/// How many prefixes a watch names at most: each change is held against all of them. A key is found
+/// by its name, so of keys only the bytes count.
+const MOST_PREFIXES: usize = 4096;
+
+/// The longest body of a `POST`: a hundred thousand keys of forty bytes.
+const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// What a pattern takes beside its text, about.
 const EACH: usize = 512;
 
-/// What a watch may name without being counted.
+/// What a watch may name without being counted, as nearly all do: connections are bounded too.
 const SMALL: usize = 16 << 10;
 
 /// `GET`: the query says what to watch.
@@ -51,10 +55,10 @@ pub(super) async fn get(call: Call, doors: &Doors) -> Result {
     watch(call, request, doors).await
 }
 
-/// `POST`: the body says what to watch, however much.
+/// `POST`: the body says what to watch, where an address is too short for it.
 pub(super) async fn post(call: Call, body: Incoming, doors: &Doors) -> Result {
-    let too_large = |_| format!("the body is too large; at most {MAX_VALUE_BYTES} bytes are taken");
-    let body = body::read(body, &call.headers, MAX_VALUE_BYTES, too_large).await?;
+    let too_large = |_| format!("the body is too large; at most {MAX_BODY_BYTES} bytes are taken");
+    let body = body::read(body, &call.headers, MAX_BODY_BYTES, too_large).await?;
     let request =
         serde_json::from_slice(&body).map_err(|e| Error::bad(format!("the body does not say what to watch: {e}")))?;
     watch(call, request, doors).await
@@ -95,10 +99,11 @@ async fn watch(call: Call, request: WatchRequest, doors: &Doors) -> Result {
 
 /// A watch's share of what may be watched, which is no more than that of all others.
 fn share(patterns: &Patterns, doors: &Doors) -> Result<Share> {
-    let count = patterns.iter().count();
-    if count > MOST {
+    let is_prefix = |pattern: &Pattern<'_>| matches!(pattern, Pattern::Prefix(_));
+    let count = patterns.iter().filter(is_prefix).count();
+    if count > MOST_PREFIXES {
         return Err(Error::bad(format!(
-            "a watch names at most {MOST} keys and prefixes, and this one {count}; \
+            "a watch names at most {MOST_PREFIXES} prefixes, and this one {count}; \
              watch a prefix that they begin with, or open several watches"
         )));
     }

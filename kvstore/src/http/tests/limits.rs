@@ -214,7 +214,9 @@ async fn what_is_watched_is_bounded_for_each_and_for_all() {
         request("POST", "/v1/watch", &serde_json::json!({ "Keys": keys }).to_string())
     };
 
-    let too_many = store.ask_with(Door::Tcp, watch(4097)).await;
+    let prefixes: Vec<String> = (0..4097).map(|n| format!("prefix/{n:04}")).collect();
+    let prefixes = serde_json::json!({ "Prefixes": prefixes }).to_string();
+    let too_many = store.ask_with(Door::Tcp, request("POST", "/v1/watch", &prefixes)).await;
     let first = store.watch(watch(150)).await;
     let refused = store.ask_with(Door::Tcp, watch(150)).await;
     let small = store.watch(watch(20)).await;
@@ -223,7 +225,7 @@ async fn what_is_watched_is_bounded_for_each_and_for_all() {
     assert!(
         too_many
             .text()
-            .starts_with("a watch names at most 4096 keys and prefixes, and this one 4097;")
+            .starts_with("a watch names at most 4096 prefixes, and this one 4097;")
     );
     assert_eq!(refused.status, 429);
     assert!(refused.text().starts_with("too many keys and prefixes are watched"));
@@ -233,4 +235,7 @@ async fn what_is_watched_is_bounded_for_each_and_for_all() {
     drop((first, small));
     assert_eq!(store.doors.budgets.watches.taken(), 0);
     store.watch(watch(150)).await;
+    let doors = Arc::get_mut(&mut store.doors).unwrap();
+    doors.budgets.watches = budget::Budget::new(20_000 * 600);
+    store.watch(watch(20_000)).await;
 }
