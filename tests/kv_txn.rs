@@ -1,5 +1,9 @@
 //! `keyway kv txn`: all or none, by flags and by Consul's JSON.
 
+use kvapi::Address;
+use tokio::io::{AsyncReadExt as _, copy, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+
 use crate::harness::{Home, Server, test};
 
 async fn keys(server: &Server, home: &Home) -> anyhow::Result<String> {
@@ -161,6 +165,68 @@ fn a_body_that_is_wrong_is_told_with_its_place_and_what_to_do() {
             assert!(!said.err.trim_end().contains("\nerror"), "one error: {}", said.err);
         }
         server.kv(home, &["get", "a"]).await?.expect(1)?;
+        Ok(())
+    });
+}
+
+/// A way to the server on which the first answer is lost.
+async fn lossy(server: &Server) -> anyhow::Result<String> {
+    let Address::Tcp(target) = server.address.clone() else {
+        anyhow::bail!("not a TCP address");
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move {
+        let mut lost = false;
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(&target).await?;
+            if std::mem::replace(&mut lost, true) {
+                tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+                continue;
+            }
+            let (mut from_client, to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let passing = tokio::spawn(async move { copy(&mut from_client, &mut to_server).await });
+            // It is carried out when the answer begins.
+            from_server.read_u8().await?;
+            passing.abort();
+            drop(to_client);
+        }
+        anyhow::Ok(())
+    });
+    Ok(address)
+}
+
+#[test]
+fn what_was_done_and_cannot_be_shown_again_is_a_success() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        for key in ["large/1", "large/2", "large/3"] {
+            server.put(key, vec![b'x'; 500_000]).await?;
+        }
+        let ops = |key: &str| {
+            format!(
+                r#"[{{"KV":{{"Verb":"cas","Index":0,"Key":"{key}","Value":"MQ=="}}}},{{"KV":{{"Verb":"get-tree","Key":"large/"}}}}]"#
+            )
+        };
+        home.write("a.json", ops("a"))?;
+        home.write("b.json", ops("b"))?;
+        let txn = async |file: &str, more: &[&str]| {
+            let address = lossy(&server).await?;
+            let arguments = [&["kv", "txn", file][..], more].concat();
+            server.keyway(home).addr(&address).run(&arguments).await?.expect(0)
+        };
+
+        let said = txn("@a.json", &[]).await?;
+        let revision = server.revision("a").await?;
+        let done = format!("done at revision {revision}, 2 operations as one; ");
+        assert!(said.out.is_empty() && said.err.contains(&done), "{said:?}");
+        let said = txn("@b.json", &["-o", "json"]).await?.json()?;
+        assert_eq!(
+            (&said["succeeded"], &said["results_lost"]),
+            (&true.into(), &true.into())
+        );
+        assert_eq!(said["revision"], server.revision("b").await?);
         Ok(())
     });
 }

@@ -177,7 +177,8 @@ impl Client {
             .await
     }
 
-    /// Several operations as one: all of them, or none and the reasons.
+    /// Several operations as one: all of them, or none and the reasons. [`Error::Ended`] with `done` is a success
+    /// too, of which only the entries are missing.
     pub async fn txn(&self, ops: &[TxnOp], options: &WriteOptions) -> Result<Result<Vec<Entry>, Vec<TxnError>>, Error> {
         #[derive(serde::Serialize)]
         struct Op<'a> {
@@ -263,7 +264,14 @@ impl Client {
         if let Some(message) = &options.message {
             put(header::MESSAGE, message);
         }
-        self.send(method, path, body, headers).await
+        let reply = self.send(method, path, body, headers).await?;
+        match (reply.status, reply.header(header::OUTCOME)) {
+            (StatusCode::GONE, Some(outcome @ ("done" | "failed"))) => Err(Error::Ended {
+                done: outcome == "done",
+                revision: reply.number(header::REVISION),
+            }),
+            _ => Ok(reply),
+        }
     }
 
     /// How requests are sent.

@@ -39,6 +39,15 @@ pub enum Error {
         /// The body, as text.
         text: String,
     },
+    /// A write whose answer was lost was sent again, and its end is known, but what it showed was too large for
+    /// the server to remember.
+    #[error("{}", ended(*done, *revision))]
+    Ended {
+        /// Whether it was carried out, once; else it changed nothing.
+        done: bool,
+        /// The revision that it took, or found if it changed nothing.
+        revision: Option<Revision>,
+    },
     /// What was asked for is no longer kept. A later revision can be read.
     #[error("revision {asked} is no longer kept; the oldest kept is {oldest}")]
     Compacted {
@@ -67,6 +76,16 @@ fn tried(addresses: &[Address]) -> String {
         [_] => String::new(),
         several => format!(" (the last of {})", names(several)),
     }
+}
+
+fn ended(done: bool, revision: Option<Revision>) -> String {
+    let what = if done {
+        "the write was carried out, once"
+    } else {
+        "nothing was done"
+    };
+    let at = revision.map_or_else(String::new, |revision| format!(", at revision {revision}"));
+    format!("{what}{at}; the connection broke off before the answer came, and it was too large to be given again")
 }
 
 /// The server's words, if it had any.

@@ -125,6 +125,12 @@ impl From<client::Error> for Problem {
                     _ => problem,
                 }
             }
+            Error::Ended { done: true, .. } => {
+                Self::new(exit::LEFT, what).help("do not repeat it; read what it would have shown")
+            }
+            Error::Ended { done: false, .. } => {
+                Self::of(&codes::CHANGED, what).help("read the keys that it names, and try again")
+            }
             Error::Compacted { oldest, .. } => Self::of(&codes::COMPACTED, what).help(format!(
                 "read at revision {oldest} or later; how much is kept is shown and changed at /v1/history"
             )),

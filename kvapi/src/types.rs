@@ -28,7 +28,8 @@ pub mod header {
     pub const AUTHOR: &str = "x-keyway-author";
     /// Why it is written, for the history. Percent-encoded UTF-8.
     pub const MESSAGE: &str = "x-keyway-message";
-    /// `unknown` on an error means that the write may have happened.
+    /// `unknown` on an error means that the write may have happened. On the 410 of a repeated write
+    /// it is `done` or `failed`.
     pub const OUTCOME: &str = "x-keyway-outcome";
     /// Revision that a write took or found, or that a read of the past or a page is of.
     pub const REVISION: &str = "x-keyway-revision";

@@ -24,7 +24,11 @@ pub(super) async fn at_once(
         _ => None,
     };
     let Some((op, cas)) = alone else {
-        return Ok(client.txn(ops, options).await?.map(|_| ()));
+        return match client.txn(ops, options).await {
+            // Nobody asks here for what it showed.
+            Err(Error::Ended { done: true, .. }) => Ok(Ok(())),
+            ended => Ok(ended?.map(|_| ())),
+        };
     };
     let options = WriteOptions {
         flags: op.flags,

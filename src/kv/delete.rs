@@ -10,6 +10,7 @@ use kvapi::problem::exit;
 use kvapi::types::TxnOp;
 use kvapi::{Consistency, Problem};
 
+use super::at_once::at_once;
 use super::conflict::{self, Expected};
 use super::folder::Folder;
 use super::put::author;
@@ -187,8 +188,8 @@ impl Delete {
 
 /// All of them or none.
 async fn transact(context: &Context<'_>, ops: &[TxnOp], options: &WriteOptions) -> Result<(), Failure> {
-    match context.client.txn(ops, options).await? {
-        Ok(_) => Ok(()),
+    match at_once(&context.client, ops, options).await? {
+        Ok(()) => Ok(()),
         Err(reasons) => {
             let reasons: Vec<String> = reasons.into_iter().map(|reason| reason.what).collect();
             Err(Problem::of(

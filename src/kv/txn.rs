@@ -7,7 +7,7 @@ use clap::Args;
 use kvapi::client::WriteOptions;
 use kvapi::problem::exit;
 use kvapi::types::{TxnError, TxnOp};
-use kvapi::{Consistency, Entry, Problem};
+use kvapi::{Consistency, Entry, Problem, Revision};
 
 use self::steps::{Condition, Steps, at_revision};
 use super::put::author;
@@ -66,7 +66,10 @@ impl Txn {
             request = request.only_checks()?;
         }
         let names = request.names.clone();
-        let sent = context.client.txn_json(request.body, &options).await;
+        let sent = match context.client.txn_json(request.body, &options).await {
+            Err(kvapi::Error::Ended { done: true, revision }) => return unseen(&mut context, revision, names.len()),
+            sent => sent,
+        };
         let sent = sent.map_err(|error| match error {
             // What the server says of the body, with the place and the remedy that it does not know.
             kvapi::Error::Refused { status, .. } if status == http::StatusCode::BAD_REQUEST => {
@@ -294,6 +297,25 @@ fn report(context: &mut Context<'_>, results: &[Entry], names: &[String], dry_ru
             .out
             .say(format_args!("done, {} {operations} as one", names.len()));
     }
+    Ok(exit::OK)
+}
+
+/// It is done, and what it showed is lost.
+fn unseen(context: &mut Context<'_>, revision: Option<Revision>, operations: usize) -> Outcome {
+    if context.out.is_json() {
+        context.out.json(&serde_json::json!({
+            "succeeded": true, "dry_run": false, "results": [], "results_lost": true, "revision": revision,
+        }))?;
+    }
+    let operations = match operations {
+        1 => "1 operation".to_owned(),
+        n => format!("{n} operations"),
+    };
+    let at = revision.map_or_else(String::new, |revision| format!(" at revision {revision}"));
+    context.out.say(format_args!(
+        "done{at}, {operations} as one; the connection broke off before the answer came, and it was too large to be given \
+         again: read what it would have shown"
+    ));
     Ok(exit::OK)
 }
 

@@ -227,7 +227,10 @@ impl From<Error> for Answer {
             Kind::Close => answer.with(CONNECTION, HeaderValue::from_static("close")),
             Kind::Bare => Self::empty(error.status),
             Kind::Oldest(revision) => answer.with_number(header::OLDEST, revision.0),
-            Kind::Revision(revision) => answer.revision(revision),
+            Kind::Ended { done, revision } => answer.revision(revision).with(
+                HeaderName::from_static(header::OUTCOME),
+                HeaderValue::from_static(if done { "done" } else { "failed" }),
+            ),
             Kind::Allow(methods) => answer.with(http::header::ALLOW, HeaderValue::from_static(methods)),
         }
     }

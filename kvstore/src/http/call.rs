@@ -49,7 +49,7 @@ impl Call {
                     "the write {what}, at revision {revision}; its answer was too large to be remembered: \
                      read what it would have shown"
                 );
-                Err(Error::new(StatusCode::GONE, text).kind(Kind::Revision(revision)))
+                Err(Error::new(StatusCode::GONE, text).kind(Kind::Ended { done, revision }))
             }
             _ => Ok(reply),
         }

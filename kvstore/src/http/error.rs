@@ -60,8 +60,11 @@ pub(super) enum Kind {
     Allow(&'static str),
     /// The oldest revision that can be read.
     Oldest(Revision),
-    /// The revision that the write took.
-    Revision(Revision),
+    /// How a write ended whose answer is forgotten, and at which revision.
+    Ended {
+        done: bool,
+        revision: Revision,
+    },
 }
 
 impl Error {

@@ -69,6 +69,7 @@ async fn a_repeat_whose_answer_was_too_large_to_be_remembered_is_told_what_happe
 
     assert_eq!((first.status, first.header(header::REVISION)), (200, "3"));
     assert_eq!((again.status, again.header(header::REVISION)), (410, "3"));
+    assert_eq!(again.header(header::OUTCOME), "done");
     assert_eq!(
         again.text(),
         "the write was carried out, once, at revision 3; its answer was too large to be remembered: read what it would \
