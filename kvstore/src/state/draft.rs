@@ -13,8 +13,8 @@ use crate::command::{Action, Op, Outcome, shown_weight};
 type Map = OrdMap<Key, Arc<Entry>>;
 
 /// How much a transaction shows: keys and values, and [`FRAME`](crate::command::FRAME) for each
-/// entry. Every replica, and every later start, must refuse the same, so another number would be
-/// another format of the log.
+/// entry. Every replica, and every later start, must refuse the same, so from the first
+/// release on another number is another format of the log.
 pub(super) const SHOWN_BYTES: usize = 32 << 20;
 
 /// And how many entries.
