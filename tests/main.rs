@@ -36,6 +36,7 @@ mod openapi;
 mod overload;
 mod server;
 mod streams;
+mod untaken;
 mod waiters;
 mod watch;
 mod watchers;

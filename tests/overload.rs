@@ -5,16 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use kvapi::Address;
-use kvapi::client::WriteOptions;
-use kvapi::types::TxnOp;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::harness::{Options, Server, Stream, alone, holds, keys, long, open_files, test};
+use crate::harness::{Options, Server, alone, holds, long, open_files, test};
 
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 fn authority(server: &Server) -> anyhow::Result<SocketAddr> {
     match &server.address {
@@ -30,7 +28,7 @@ async fn from(client: &str, server: &Server) -> anyhow::Result<TcpStream> {
     Ok(socket.connect(authority(server)?).await?)
 }
 
-async fn connect(server: &Server) -> anyhow::Result<TcpStream> {
+pub(crate) async fn connect(server: &Server) -> anyhow::Result<TcpStream> {
     Ok(TcpStream::connect(authority(server)?).await?)
 }
 
@@ -46,7 +44,7 @@ async fn rest(stream: &mut TcpStream) -> anyhow::Result<String> {
 }
 
 /// Sends a request and reads a small answer.
-async fn ask(stream: &mut TcpStream, request: &str) -> anyhow::Result<String> {
+pub(crate) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> anyhow::Result<String> {
     stream.write_all(request.as_bytes()).await?;
     let mut text = vec![0; 4096];
     let read = timeout(Duration::from_secs(10), stream.read(&mut text))
@@ -58,7 +56,7 @@ async fn ask(stream: &mut TcpStream, request: &str) -> anyhow::Result<String> {
 const LIVEZ: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// An ordinary client gets through, and soon.
-async fn serves(server: &Server) -> anyhow::Result<()> {
+pub(crate) async fn serves(server: &Server) -> anyhow::Result<()> {
     let started = Instant::now();
     server.put("ordinary", "1").await?;
     let read = server.client().get("ordinary", Default::default()).await?;
@@ -359,115 +357,6 @@ fn a_flood_of_headers_is_refused_and_a_flood_of_requests_is_answered_in_order() 
         let expected: Vec<String> = (0..REQUESTS).map(|n| (n % 10).to_string()).collect();
         assert!(values == expected, "{values:?}");
         assert!(server.program.memory()?.saturating_sub(before) < 32 * MIB);
-        Ok(())
-    });
-}
-
-#[test]
-fn answers_that_nobody_takes_are_bounded_and_small_ones_still_come() {
-    alone(Duration::from_secs(120), async |home| {
-        const READERS: usize = 28;
-        let server = Server::start(home).await?;
-        let value = vec![b'x'; 512 << 10];
-        for n in 0..24 {
-            server.put(&format!("big/{n}"), value.clone()).await?;
-        }
-        let ops: Vec<_> = (0..24)
-            .map(|n| serde_json::json!({ "KV": TxnOp::new("get", format!("big/{n}")) }))
-            .collect();
-        let body = serde_json::to_string(&ops)?;
-        let request = format!(
-            "PUT /v1/txn HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let before = server.program.memory()?;
-
-        // Each asks for 16 MiB, and takes hardly anything.
-        let mut readers = Vec::new();
-        let (mut begun, mut refused) = (0, 0);
-        for _ in 0..READERS {
-            let mut stream = connect(&server).await?;
-            let answer = ask(&mut stream, &request).await?;
-            if answer.starts_with("HTTP/1.1 200") {
-                begun += 1;
-            } else {
-                assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-                assert!(answer.contains("wait for clients that do not take them"), "{answer}");
-                refused += 1;
-            }
-            readers.push(stream);
-        }
-        serves(&server).await?;
-        let memory = server.program.memory()?.saturating_sub(before);
-
-        println!(
-            "{begun} answers of 16 MiB wait, {refused} were refused: {} MiB more",
-            memory / MIB
-        );
-        assert!(begun > 2 && refused > 4, "{begun} {refused}");
-        assert!(memory < 450 * MIB, "{memory} bytes");
-        drop(readers);
-        holds("large answers come again", async || {
-            let Ok(mut stream) = connect(&server).await else {
-                return false;
-            };
-            ask(&mut stream, &request)
-                .await
-                .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
-        })
-        .await
-    });
-}
-
-#[test]
-fn watchers_that_stop_keep_nothing_of_a_large_change_but_the_piece_that_waits_for_them() {
-    alone(Duration::from_secs(120), async |home| {
-        const STREAMS: usize = 60;
-        const LENGTH: usize = 8 << 20;
-        let flags = ["--max-value-size", "16MiB", "--max-txn-size", "16MiB"];
-        let options = Options {
-            flags: flags.map(str::to_owned).to_vec(),
-            ..Options::default()
-        };
-        let server = Server::with(home, options).await?;
-        // What one such write takes by itself.
-        let write = async |byte: u8| {
-            let ops = [TxnOp::set("big/x", vec![byte; LENGTH]), TxnOp::set("other", "1")];
-            let client = server.client_within(Duration::from_secs(60));
-            let done = client.txn(&ops, &WriteOptions::default()).await?;
-            ensure!(done.is_ok(), "{done:?}");
-            anyhow::Ok(())
-        };
-        write(b'a').await?;
-        write(b'b').await?;
-        server.client().delete("big/x", &WriteOptions::default()).await?;
-        let mut streams = Vec::new();
-        for _ in 0..STREAMS {
-            let mut stream = Stream::get(&server, "prefix=big/", &[]).await?;
-            ensure!(stream.snapshot().await?.entries.is_empty());
-            streams.push(stream);
-        }
-        let before = server.program.memory()?;
-
-        write(b'c').await?;
-        serves(&server).await?;
-        // All of them are at work on it once the last is.
-        let change = streams.pop().context("no stream")?.change().await?;
-        assert_eq!(keys(&change), ["big/x"]);
-        let memory = server.program.memory()?.saturating_sub(before);
-
-        println!(
-            "{STREAMS} watchers that stopped within a change of {} MiB: {} MiB more",
-            LENGTH >> 20,
-            memory / MIB
-        );
-        // As text for each of them it would be 640 MiB.
-        assert!(memory < 160 * MIB, "{memory} bytes");
-        for mut stream in streams.into_iter().take(3) {
-            let change = stream.change().await?;
-            let entry = change.changes[0].entry.as_ref().context("it was put")?;
-            ensure!(entry.value.len() == LENGTH && entry.value.iter().all(|byte| *byte == b'c'));
-        }
         Ok(())
     });
 }

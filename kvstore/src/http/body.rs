@@ -14,7 +14,7 @@ use hyper::body::{Body as _, Frame, SizeHint};
 
 use super::budget::{Budget, Share};
 use super::error::{Error, Kind, Refusal};
-use super::flow::Flow;
+use super::flow::{Counted, Flow};
 use crate::clock;
 use crate::held::Cut;
 use crate::node::Node;
@@ -215,19 +215,26 @@ async fn drain(mut body: Incoming) {
 }
 
 /// A response whose body, if it is large, is counted until the client has taken it. If too much waits for
-/// clients already, the answer is that.
+/// clients already, a list goes out uncompressed, and then the answer is that.
 pub(super) fn counted(mut response: Response<Body>, budget: &Arc<Budget>) -> Response<Body> {
-    let (Body::Whole(Some(bytes)) | Body::Chunked(Some(bytes))) = response.body_mut() else {
-        return response;
-    };
-    if bytes.len() < LARGE {
-        return response;
-    }
-    let mut share = budget.share();
-    if share.grow_to(bytes.len()) {
-        let whole = std::mem::take(bytes);
-        *bytes = share.hold(whole);
-        return response;
+    match response.body_mut() {
+        Body::List(flow) => match flow.count(budget) {
+            Counted::AsItIs => return response,
+            Counted::NotCompressed => {
+                response.headers_mut().remove(http::header::CONTENT_ENCODING);
+                return response;
+            }
+            Counted::Refused => {}
+        },
+        Body::Whole(Some(bytes)) | Body::Chunked(Some(bytes)) if bytes.len() >= LARGE => {
+            let mut share = budget.share();
+            if share.grow_to(bytes.len()) {
+                let whole = std::mem::take(bytes);
+                *bytes = share.hold(whole);
+                return response;
+            }
+        }
+        Body::Whole(_) | Body::Chunked(_) | Body::Watch(_) => return response,
     }
     let text = format!(
         "too many large answers wait for clients that do not take them ({} MiB in all); try again",

@@ -86,8 +86,18 @@ pub struct Share {
 impl Share {
     /// Becomes this large; `false`, and nothing taken, if so much is not left.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
+        self.grow(bytes, self.budget.most)
+    }
+
+    /// The same, and no more than a quarter of all may be taken then: for what is better to have, and can be
+    /// done without.
+    pub fn grow_while_little_is_taken(&mut self, bytes: usize) -> bool {
+        self.grow(bytes, self.budget.most / 4)
+    }
+
+    fn grow(&mut self, bytes: usize, most: usize) -> bool {
         let by = bytes.saturating_sub(self.bytes);
-        let more = |taken: usize| taken.checked_add(by).filter(|taken| *taken <= self.budget.most);
+        let more = |taken: usize| taken.checked_add(by).filter(|taken| *taken <= most);
         let grown = self
             .budget
             .taken
