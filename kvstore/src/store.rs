@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`log`] | log and vote. **An acknowledgement rests on this alone** |
-//! | `tail` | the log's end at a start: a crash told from damage |
+//! | `tail`, `sums` | the log's end at a start: a crash told from damage |
 //! | `size` | how long the log is, and how much of it the snapshots make superfluous |
 //! | [`machine`] | the state in memory, and who hears of its changes |
 //! | `tables`, `pages`, `unwritten`, `writer` | the state on disk, one thread behind; never the promise |
@@ -27,6 +27,7 @@ mod scan;
 mod size;
 pub mod snapshot;
 mod snapshots;
+mod sums;
 mod tables;
 mod tail;
 mod unwritten;
