@@ -41,6 +41,7 @@ fn every_acknowledged_write_outlives_kill_9_whole() {
                 .await
                 .with_context(|| format!("after kill {round}"))?;
         }
+        anyhow::ensure!(record.has_compacted(), "nothing was compacted");
         anyhow::ensure!(
             server.data.join("snapshots").read_dir()?.count() >= 2,
             "no snapshots came about"
@@ -74,7 +75,9 @@ fn every_acknowledged_write_outlives_a_power_cut_whole() {
             disk = cut;
         }
         let server = start(home, &disk).await?;
-        record.check(&server).await.context("after the last power cut")
+        record.check(&server).await.context("after the last power cut")?;
+        anyhow::ensure!(record.has_compacted(), "nothing was compacted");
+        Ok(())
     });
 }
 

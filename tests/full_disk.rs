@@ -149,6 +149,7 @@ fn a_disk_filled_to_the_last_byte_takes_nothing_that_was_acknowledged() {
                 .await
                 .with_context(|| format!("round {round}, with room"))?;
         }
+        assert!(record.has_compacted(), "nothing was compacted");
         Ok(())
     });
 }
@@ -189,6 +190,7 @@ fn a_server_that_fills_its_disk_to_the_last_byte_ends_with_the_reason_and_loses_
         disk.make_room()?;
         server.restart_with(home, without_mark(&disk)).await?;
         record.check(&server).await?;
+        assert!(record.has_compacted(), "nothing was compacted");
         server.put("more", "1").await
     });
 }

@@ -1,6 +1,7 @@
 //! What every end-to-end test needs: a folder, the programs, a bound in time, and patience.
 
 mod agent;
+mod compactor;
 mod disk;
 mod eventually;
 mod home;

@@ -2,8 +2,9 @@
 //!
 //! A write that was answered is acknowledged; one whose answer was lost is unknown, never absent;
 //! one that was refused was not done. Every write is a transaction over several keys, so one that
-//! is there in part is seen.
+//! is there in part is seen. Beside them somebody forgets the past, and reads it where it begins.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,13 +16,15 @@ use kvapi::types::TxnOp;
 use kvapi::{Client, Consistency, Error};
 
 use super::Server;
+use super::compactor::Compactor;
 
 /// Keys that every transaction of a writer sets to its number.
-const PARTS: usize = 3;
+pub(super) const PARTS: usize = 3;
 
 /// What all writers know.
 pub(crate) struct Record {
     writers: Vec<Writer>,
+    compactor: Compactor,
     /// The highest revision that anybody was told or shown.
     newest: u64,
 }
@@ -34,6 +37,8 @@ struct Writer {
     acknowledged: usize,
     /// The last number that may have been done.
     sent: usize,
+    /// What was written at which revision.
+    written: BTreeMap<u64, usize>,
     newest: u64,
 }
 
@@ -42,16 +47,17 @@ pub(crate) struct Running {
     shared: Arc<Shared>,
     writers: Vec<tokio::task::JoinHandle<Writer>>,
     reader: tokio::task::JoinHandle<()>,
+    compactor: tokio::task::JoinHandle<Compactor>,
     newest: u64,
 }
 
 #[derive(Default)]
-struct Shared {
-    stop: AtomicBool,
+pub(super) struct Shared {
+    pub(super) stop: AtomicBool,
     acknowledged: AtomicUsize,
     /// Refused because the disk is nearly full.
     refused: AtomicUsize,
-    shown: AtomicU64,
+    pub(super) shown: AtomicU64,
 }
 
 impl Record {
@@ -62,10 +68,12 @@ impl Record {
             padding,
             acknowledged: 0,
             sent: 0,
+            written: BTreeMap::new(),
             newest: 0,
         };
         Self {
             writers: (0..writers).map(writer).collect(),
+            compactor: Compactor::default(),
             newest: 0,
         }
     }
@@ -76,6 +84,7 @@ impl Record {
         let client = || server.client_within(Duration::from_secs(3));
         Running {
             reader: tokio::spawn(read(client(), Arc::clone(&shared))),
+            compactor: tokio::spawn(self.compactor.compact(client(), Arc::clone(&shared))),
             writers: self
                 .writers
                 .into_iter()
@@ -101,7 +110,16 @@ impl Record {
             let state = format!("{}: {:?}", writer.prefix, writer.must_be());
             writer.check(&client).await.context(state)?;
         }
-        Ok(())
+        let known = self.writers.iter();
+        let known: Vec<_> = known.map(|writer| (writer.prefix.clone(), &writer.written)).collect();
+        self.compactor.check(&client, &known).await
+    }
+}
+
+impl Record {
+    /// Whether the past was forgotten at least once.
+    pub(crate) const fn has_compacted(&self) -> bool {
+        self.compactor.has_compacted()
     }
 }
 
@@ -126,7 +144,12 @@ impl Running {
         }
         self.reader.await?;
         newest = newest.max(self.shared.shown.load(Ordering::Relaxed));
-        Ok(Record { writers, newest })
+        let compactor = self.compactor.await?;
+        Ok(Record {
+            writers,
+            compactor,
+            newest,
+        })
     }
 }
 
@@ -163,6 +186,7 @@ impl Writer {
                     self.acknowledged = number;
                     let revision = done.iter().map(|entry| entry.modify_index.0).max().unwrap_or_default();
                     self.newest = self.newest.max(revision);
+                    self.written.insert(revision, number);
                     shared.acknowledged.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(Error::Refused { status, .. }) if status == 507 => {
@@ -203,6 +227,9 @@ impl Writer {
             .keys(&format!("{}/all/", self.prefix), None, Consistency::Default)
             .await?;
         anyhow::ensure!(all.value.len() == there, "{} transactions of {there}", all.value.len());
+        if let Some(entry) = parts.value.first() {
+            self.written.insert(entry.modify_index.0, there);
+        }
         (self.acknowledged, self.sent) = (there, there);
         Ok(())
     }
