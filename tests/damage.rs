@@ -1,10 +1,7 @@
 //! Damaged and foreign data folders: each is refused or mended, and says which and what to do, at a
 //! start and by `keyway server check`, which changes nothing.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +9,8 @@ use anyhow::Context as _;
 use kvapi::Consistency;
 use kvapi::client::WriteOptions;
 
-use crate::harness::{Disk, Exit, Home, Keyway, Options, Program, Server, alone, binary, command, holds, write_file};
+use crate::harness::harm::{contents, copy, cut, each, first, flip, last, names, replace};
+use crate::harness::{Exit, Home, Keyway, Options, Server, alone, holds, write_file};
 
 /// What becomes of a folder that something was done to.
 pub(crate) struct Row {
@@ -341,74 +339,6 @@ pub(crate) fn has(said: &str, words: &[&str]) -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_is_refused_and_says_what_to_do() {
-    alone(Duration::from_secs(120), async |home| {
-        let mut server = Server::start(home).await?;
-        server.put("app/port", "80").await?;
-        server.stop().await?;
-        let data = &server.data;
-        // The test may be root, whom no permission stops; then somebody else has to ask.
-        let root = nix::unistd::geteuid().is_root();
-        allow(home.dir(), 0o755)?;
-        let program = home.path("keyway");
-        fs::copy(binary("keyway")?, &program)?;
-        let refused = async |name: &'static str, dir: &Path, somebody: bool, words: &[&str]| {
-            let mut command = command(home, &program);
-            command.args(["server", "--node-id", "1", "--bootstrap", "--raft-addr", "127.0.0.1:0"]);
-            command.args(["--http-addr", "127.0.0.1:0", "--data-dir"]).arg(dir);
-            if somebody && root {
-                command.uid(65534).gid(65534).env("HOME", home.dir());
-            }
-            let mut program = Program::start(home, name, &mut command)?;
-            let exit = program.exit().await?;
-            let said = program.log();
-            anyhow::ensure!(exit == Exit::Code(3), "{exit:?}: {said}");
-            anyhow::ensure!(said.matches("os error").count() == 1, "said twice: {said}");
-            has(&said, words)
-        };
-
-        let user = "let the server's user read and write there";
-        allow(data, 0)?;
-        refused("none", data, true, &["Permission denied", user]).await?;
-        allow(data, 0o777)?;
-        for part in ["lock", "log", "snapshots"] {
-            let path = data.join(part);
-            let before = fs::metadata(&path)?.permissions();
-            for other in ["lock", "log", "snapshots", "state"] {
-                open_all(&data.join(other))?;
-            }
-            allow(&path, 0)?;
-            refused(part, data, true, &[part, "Permission denied", user]).await?;
-            fs::set_permissions(&path, before)?;
-        }
-        let disk = Disk::new(home, "read-only", 64)?;
-        copy(data, &disk.dir.join("data"))?;
-        disk.read_only()?;
-        let mount = "mount that file system for writing";
-        for dir in ["data", "new"] {
-            let path = disk.dir.join(dir);
-            refused(dir, &path, false, &["Read-only file system", mount]).await?;
-        }
-        Ok(())
-    });
-}
-
-fn allow(path: &Path, mode: u32) -> anyhow::Result<()> {
-    Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
-}
-
-/// For everybody, and what is in it too.
-fn open_all(path: &Path) -> anyhow::Result<()> {
-    allow(path, 0o777)?;
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            open_all(&entry?.path())?;
-        }
-    }
-    Ok(())
-}
-
-#[test]
 fn a_folder_that_a_server_uses_or_that_is_none_is_not_checked() {
     alone(Duration::from_secs(60), async |home| {
         let server = Server::start(home).await?;
@@ -477,81 +407,4 @@ pub(crate) async fn lived_in(home: &Home) -> anyhow::Result<Good> {
         revision: all.revision.0,
         entries: all.value,
     })
-}
-
-fn names(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut names = fs::read_dir(dir)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    names.retain(|path| !path.to_string_lossy().ends_with(".unfinished"));
-    names.sort();
-    Ok(names)
-}
-
-pub(crate) fn last(dir: &Path, end: &str) -> anyhow::Result<PathBuf> {
-    let found = names(dir)?
-        .into_iter()
-        .rfind(|path| path.to_string_lossy().ends_with(end));
-    found.with_context(|| format!("a {end} in {}", dir.display()))
-}
-
-fn first(dir: &Path, end: &str) -> anyhow::Result<PathBuf> {
-    let found = names(dir)?
-        .into_iter()
-        .find(|path| path.to_string_lossy().ends_with(end));
-    found.with_context(|| format!("a {end} in {}", dir.display()))
-}
-
-pub(crate) fn each(dir: &Path, harm: impl Fn(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let files = names(dir)?;
-    anyhow::ensure!(files.len() == 2, "{files:?}");
-    files.iter().try_for_each(|file| harm(file))
-}
-
-fn flip(file: &Path, at: fn(usize) -> usize) -> anyhow::Result<()> {
-    let mut bytes = fs::read(file)?;
-    let at = at(bytes.len());
-    bytes[at] ^= 0x55;
-    Ok(write_file(file, bytes)?)
-}
-
-fn cut(file: &Path, to: fn(usize) -> usize) -> anyhow::Result<()> {
-    let mut bytes = fs::read(file)?;
-    bytes.truncate(to(bytes.len()));
-    Ok(write_file(file, bytes)?)
-}
-
-fn replace(file: &Path, from: &str, to: &str) -> anyhow::Result<()> {
-    let text = fs::read_to_string(file)?;
-    anyhow::ensure!(text.contains(from), "{text}");
-    Ok(write_file(file, text.replacen(from, to, 1))?)
-}
-
-pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-/// Every file with its contents and the time of its last change.
-fn contents(dir: &Path) -> anyhow::Result<BTreeMap<PathBuf, (std::time::SystemTime, Vec<u8>)>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(contents(&path)?);
-        }
-        let modified = fs::metadata(&path)?.modified()?;
-        let bytes = if path.is_dir() { Vec::new() } else { fs::read(&path)? };
-        found.insert(path, (modified, bytes));
-    }
-    Ok(found)
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use kvapi::Consistency;
 
-use crate::damage::{Refuses, Row, copy, each, has, judged, last, lived_in};
+use crate::damage::{Refuses, Row, has, judged, lived_in};
+use crate::harness::harm::{copy, each, last};
 use crate::harness::{Exit, Keyway, Options, Server, alone};
 
 type Harm = dyn Fn(&Path) -> anyhow::Result<()>;

@@ -7,6 +7,7 @@ mod harness;
 
 // The main job, as the README tells it.
 mod demo;
+mod denied;
 mod readme;
 // The store as its users see it: the command line, the API, watches, doors, what a kill leaves.
 mod assertions;

@@ -4,6 +4,7 @@ mod agent;
 mod compactor;
 mod disk;
 mod eventually;
+pub(crate) mod harm;
 mod home;
 mod keyway;
 mod link;
