@@ -20,6 +20,7 @@ mod doors;
 mod durability;
 mod full_disk;
 mod globals;
+mod kv_accident;
 mod kv_edit;
 mod kv_export;
 mod kv_history;
