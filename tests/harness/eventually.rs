@@ -5,19 +5,22 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::{Instant, sleep};
 
+use super::long;
+
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The first answer to `look` that is something, within ten seconds.
+/// The first answer to `look` that is something, within ten seconds; with the full numbers everything
+/// may take longer.
 ///
 /// `what` says what is waited for, and stands in the error.
 pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
-    within(Duration::from_secs(10), look)
+    within(long(Duration::from_secs(10), Duration::from_secs(120)), look)
         .await
         .with_context(|| format!("waited in vain: {what}"))
 }
 
-/// Waits until `condition` holds, within ten seconds.
+/// Waits until `condition` holds, as long as [`eventually`].
 pub(crate) async fn holds(what: &str, mut condition: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
     eventually(what, async || condition().await.then_some(())).await
 }
