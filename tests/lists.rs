@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use flate2::read::GzDecoder;
 use kvapi::Address;
 use kvapi::client::WriteOptions;
-use kvapi::types::{Entry, TxnOp};
+use kvapi::types::{Entry, HistoryChange, TxnOp};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -160,6 +160,13 @@ fn slow_readers_of_a_long_list_take_little_memory_and_get_it_as_it_was() {
         async |home| {
             let (keys, readers) = (long(100_000, 1_000_000), long(20, 100));
             let mut server = Server::start(home).await?;
+            // Enough for a version of each key, so that it reaches back.
+            let kept = HistoryChange {
+                bytes: Some(1 << 30),
+                ..HistoryChange::default()
+            };
+            let options = WriteOptions::default();
+            server.client().change_history(&kept, &options).await?;
             write_all(&server, keys, "first").await?;
             // So that what writing has left in memory does not stand in for what reading takes.
             server.stop().await?;
