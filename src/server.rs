@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use kvapi::Address;
+use kvapi::limits::Limits;
 use kvapi::problem::exit;
-use kvstore::config::{Config, Limits, SNAPSHOT_EVERY, Waits};
+use kvstore::config::{Config, SNAPSHOT_EVERY, Waits};
 
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};

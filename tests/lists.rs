@@ -47,13 +47,18 @@ async fn write_all(server: &Server, count: usize, round: &'static str) -> anyhow
     Ok(())
 }
 
+/// Memory stands still when so many looks in a row, this far apart, find the same: what has not moved
+/// for two seconds has no condition that could be waited for.
+const LOOKS: usize = 40;
+const LOOK: Duration = Duration::from_millis(50);
+
 /// The memory of a server once it has written to its disk what it still had to, and has given back what
 /// it needed for that: what it has in memory stands still.
 async fn settled(server: &Server) -> anyhow::Result<u64> {
     let still = async {
         let (mut memory, mut looks) = (server.program.memory()?, 0);
-        while looks < 40 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        while looks < LOOKS {
+            tokio::time::sleep(LOOK).await;
             let now = server.program.memory()?;
             let written = server.metric("keyway_state_unwritten_bytes").await? == 0;
             looks = if written && now.abs_diff(memory) < MIB / 4 {

@@ -10,12 +10,21 @@ use crate::types::MAX_VALUE_BYTES;
 /// What a server takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a value.
+    /// The longest value, in bytes (Consul's `kv_max_value_size`).
     pub value_bytes: usize,
-    /// Operations of a transaction.
+    /// The most operations of a transaction.
     pub txn_ops: usize,
-    /// Bytes of a transaction's body.
+    /// The longest body of a transaction, in bytes (Consul's `txn_max_req_len`). If a value may be
+    /// longer than this, a transaction may be as long.
     pub txn_bytes: usize,
+}
+
+impl Limits {
+    /// The longest body of a transaction that is read.
+    #[must_use]
+    pub fn txn_body(&self) -> usize {
+        self.txn_bytes.max(self.value_bytes)
+    }
 }
 
 /// Consul's, which a server has unless it was started with others.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kvapi::Address;
-use kvapi::types::MAX_VALUE_BYTES;
+use kvapi::limits::Limits;
 
 /// See [`Config::min_free`]: four files of the log, or a good part of a snapshot.
 pub const MIN_FREE: u64 = 64 << 20;
@@ -13,59 +13,26 @@ pub const MIN_FREE: u64 = 64 << 20;
 /// See [`Config::snapshot_every`].
 pub const SNAPSHOT_EVERY: u64 = 20_000;
 
-/// How much one write may bring.
-///
-/// A body is in memory whole, a transaction is one log entry, and a value is in memory for as long
-/// as it is the newest: so none of these may be raised beyond [`Limits::MOST`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The longest value, in bytes (Consul's `kv_max_value_size`).
-    pub value_bytes: usize,
-    /// The most operations of a transaction.
-    pub txn_ops: usize,
-    /// The longest body of a transaction, in bytes (Consul's `txn_max_req_len`). If a value may be
-    /// longer than this, a transaction may be as long.
-    pub txn_bytes: usize,
-}
+/// How far [`Limits`] can be raised. A body is in memory whole, a transaction is one log entry, and a
+/// value is in memory for as long as it is the newest; some of it must go into the room for waiting
+/// writes, and a snapshot's block holds any row.
+pub const MOST: Limits = Limits {
+    value_bytes: 16 << 20,
+    txn_ops: 16_384,
+    txn_bytes: 16 << 20,
+};
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            value_bytes: MAX_VALUE_BYTES,
-            txn_ops: 128,
-            txn_bytes: MAX_VALUE_BYTES,
+fn check_limits(limits: Limits) -> Result<(), BadConfig> {
+    for (flag, given, most) in [
+        ("--max-value-size", limits.value_bytes, MOST.value_bytes),
+        ("--max-txn-ops", limits.txn_ops, MOST.txn_ops),
+        ("--max-txn-size", limits.txn_bytes, MOST.txn_bytes),
+    ] {
+        if given == 0 || given > most {
+            return Err(BadConfig::Limit { flag, given, most });
         }
     }
-}
-
-impl Limits {
-    /// How far they can be raised: some of it must go into the room for waiting writes, and a
-    /// snapshot's block holds any row.
-    pub const MOST: Self = Self {
-        value_bytes: 16 << 20,
-        txn_ops: 16_384,
-        txn_bytes: 16 << 20,
-    };
-
-    /// The longest body of a transaction that is read.
-    #[must_use]
-    pub fn txn_body(&self) -> usize {
-        self.txn_bytes.max(self.value_bytes)
-    }
-
-    fn check(&self) -> Result<(), BadConfig> {
-        let most = Self::MOST;
-        for (flag, given, most) in [
-            ("--max-value-size", self.value_bytes, most.value_bytes),
-            ("--max-txn-ops", self.txn_ops, most.txn_ops),
-            ("--max-txn-size", self.txn_bytes, most.txn_bytes),
-        ] {
-            if given == 0 || given > most {
-                return Err(BadConfig::Limit { flag, given, most });
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// How long a blocking query waits (Consul's `default_query_time` and `max_query_time`).
@@ -186,7 +153,7 @@ impl Config {
         if self.node_id == 0 {
             return Err(BadConfig::NodeZero);
         }
-        self.limits.check()?;
+        check_limits(self.limits)?;
         self.waits.check()?;
         if self.join.is_some() {
             return Err(BadConfig::Join);
@@ -258,10 +225,10 @@ mod tests {
             limits,
             ..Config::new("/nowhere")
         };
-        with(Limits::MOST).check().unwrap();
+        with(MOST).check().unwrap();
         for limits in [
             Limits {
-                value_bytes: Limits::MOST.value_bytes + 1,
+                value_bytes: MOST.value_bytes + 1,
                 ..Limits::default()
             },
             Limits {

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kvapi::limits::Limits;
 use openraft::SnapshotPolicy;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, ProposeError};
 use crate::clock;
 use crate::command::{Command, Reply};
-use crate::config::{Config, Limits, Waits};
+use crate::config::{Config, Waits};
 use crate::disk;
 use crate::folder::{Folder, FolderError, Note};
 use crate::http::traffic::Traffic;

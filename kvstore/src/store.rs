@@ -17,6 +17,7 @@ pub mod check;
 mod codec;
 mod fatal;
 pub mod fuzzing;
+mod inbox;
 pub mod inspect;
 pub mod log;
 mod lost;

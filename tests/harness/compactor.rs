@@ -16,6 +16,9 @@ use super::record::{PARTS, Shared};
 const EVERY: u64 = 40;
 const KEPT: u64 = 15;
 
+/// Between two looks at how far the writers are, and whether a full disk takes something again.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// The revision before which the past is forgotten: that of the last time that was acknowledged, or one
 /// that was sent after it.
 #[derive(Debug, Default)]
@@ -30,7 +33,7 @@ impl Compactor {
         while !shared.stop.load(Ordering::Relaxed) {
             let newest = shared.shown.load(Ordering::Relaxed);
             if newest < self.sent + EVERY {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(LOOK).await;
                 continue;
             }
             let before = self.sent;
@@ -43,7 +46,7 @@ impl Compactor {
                 Ok(_) => self.acknowledged = self.sent,
                 Err(Error::Refused { status, .. }) if status == 507 => {
                     self.sent = before;
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    tokio::time::sleep(LOOK).await;
                 }
                 // It may be done.
                 Err(_) => break,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::config::Limits;
+use crate::config::MOST;
 
 /// What request bodies may take while they are being read.
 const BODIES: usize = 128 << 20;
@@ -18,7 +18,7 @@ const ANSWERS: usize = 256 << 20;
 const WATCHES: usize = 256 << 20;
 
 // Whatever a server can be told to take in one request fits, or nobody could ever send it.
-const _: () = assert!(Limits::MOST.txn_bytes <= BODIES && Limits::MOST.value_bytes <= BODIES);
+const _: () = assert!(MOST.txn_bytes <= BODIES && MOST.value_bytes <= BODIES);
 
 /// The budgets of a server.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::go_json::{self, Json};
 use super::golang::{self, Query};
 use super::params::{self, DeleteParams, PutParams, ReadParams};
 use super::{ops, path};
-use crate::config::Limits;
 use crate::watch::patterns::Patterns;
+use kvapi::limits::Limits;
 
 /// A refusal says why.
 fn has_reason<T>(result: Result<T, Error>) -> Option<T> {

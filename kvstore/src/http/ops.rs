@@ -14,7 +14,7 @@ use super::error::Error;
 use super::go_json::{Json, parse};
 use super::golang::quote;
 use crate::command::Op;
-use crate::config::Limits;
+use kvapi::limits::Limits;
 
 /// Go takes any bits after the last whole byte.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

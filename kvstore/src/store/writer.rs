@@ -7,23 +7,20 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::fatal::Fatal;
+use super::inbox::{Changes, Handle, Inbox, Job, LAG_BYTES, ended, merged};
 use super::pages::Pages;
 use super::tables::{self, Mark, Tables};
 use super::unwritten::{Unwritten, weight};
 use crate::clock::{self, Instant};
 use crate::state::State;
-use crate::state::rows::{Row, RowId};
-
-/// How far the disk may fall behind: what is remembered for it, and the values that a state being
-/// written holds on to while others overtake them.
-const LAG_BYTES: usize = 64 << 20;
+use crate::state::rows::Row;
 
 /// Gathered changes of this size are written.
 const GATHER_BYTES: usize = LAG_BYTES / 4;
@@ -32,9 +29,6 @@ const GATHER_BYTES: usize = LAG_BYTES / 4;
 /// out.
 const GATHER_FOR: Duration = Duration::from_secs(5);
 
-/// Changes that are handed over before the thread is woken to look which of them are the same.
-const HAND_OVER_BYTES: usize = 4 << 20;
-
 /// Hands work to the thread. Clones hand it to the same one.
 #[derive(Clone)]
 pub(super) struct Writer {
@@ -42,16 +36,6 @@ pub(super) struct Writer {
     room: Arc<Semaphore>,
     /// Whether what is waiting is to be left unwritten.
     leaving: Arc<AtomicBool>,
-}
-
-enum Job {
-    Replace {
-        state: Arc<State>,
-        mark: Mark,
-        done: oneshot::Sender<()>,
-    },
-    Checkpoint(oneshot::Sender<()>),
-    Close(oneshot::Sender<()>),
 }
 
 impl Writer {
@@ -154,144 +138,6 @@ impl Writer {
     }
 }
 
-/// What has been handed over. Changes do not wake the thread one by one: a wake would cost a write
-/// that is alone more than all the rest that is done for it here.
-#[derive(Default)]
-struct Inbox {
-    waiting: Mutex<Waiting>,
-    awake: Condvar,
-}
-
-#[derive(Default)]
-struct Waiting {
-    changes: Changes,
-    jobs: Vec<Job>,
-    /// Whether the thread is to look, whatever is there.
-    look: bool,
-    /// Whether the thread looks by itself after a while.
-    timed: bool,
-    /// Whether nothing more will come, or nobody will look any more.
-    ended: bool,
-}
-
-/// Rows that have changed, the room that they take, and the state after all of them.
-#[derive(Default)]
-struct Changes {
-    rows: Vec<RowId>,
-    room: Option<OwnedSemaphorePermit>,
-    newest: Option<(Arc<State>, Mark)>,
-}
-
-impl Inbox {
-    fn hand_over(
-        &self,
-        rows: impl Iterator<Item = RowId>,
-        room: OwnedSemaphorePermit,
-        newest: (Arc<State>, Mark),
-    ) -> io::Result<()> {
-        let mut waiting = self.lock();
-        if waiting.ended {
-            return Err(ended());
-        }
-        let changes = &mut waiting.changes;
-        changes.rows.extend(rows);
-        changes.newest = Some(newest);
-        let room = merged(changes.room.take(), room);
-        let much = room.num_permits() >= HAND_OVER_BYTES;
-        changes.room = Some(room);
-        // The first changes start the clock of the thread.
-        waiting.look |= much || !waiting.timed;
-        if waiting.look {
-            self.awake.notify_one();
-        }
-        Ok(())
-    }
-
-    /// A job that somebody waits for is done now.
-    fn put(&self, job: Job) -> io::Result<()> {
-        let mut waiting = self.lock();
-        if waiting.ended {
-            return Err(ended());
-        }
-        if let Job::Replace { .. } = job {
-            // What changed before is overtaken.
-            waiting.changes = Changes::default();
-        }
-        waiting.jobs.push(job);
-        waiting.look = true;
-        self.awake.notify_one();
-        Ok(())
-    }
-
-    fn look(&self) {
-        self.lock().look = true;
-        self.awake.notify_one();
-    }
-
-    /// Whether nobody waits for the thread, nor will soon.
-    fn is_calm(&self) -> bool {
-        let waiting = self.lock();
-        let held = waiting
-            .changes
-            .room
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        waiting.jobs.is_empty() && held < LAG_BYTES / 2
-    }
-
-    /// Nobody looks any more: whoever waits is told so, and whoever comes.
-    fn end(&self) {
-        let mut waiting = self.lock();
-        waiting.ended = true;
-        waiting.jobs.clear();
-        waiting.changes = Changes::default();
-    }
-
-    /// Everything handed over, once there is reason to look or `until` has passed; `None` when
-    /// nothing more will come.
-    fn take(&self, until: Option<Instant>) -> Option<(Vec<Job>, Changes)> {
-        let mut waiting = self.lock();
-        waiting.timed = until.is_some();
-        waiting.look |= !waiting.timed && waiting.changes.newest.is_some();
-        while !waiting.look && !waiting.ended {
-            waiting = match until.map(|until| until.saturating_duration_since(clock::now())) {
-                Some(Duration::ZERO) => break,
-                Some(time) => {
-                    let waited = self.awake.wait_timeout(waiting, time);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.awake.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
-        waiting.look = false;
-        let jobs = std::mem::take(&mut waiting.jobs);
-        let changes = std::mem::take(&mut waiting.changes);
-        let nothing = waiting.ended && jobs.is_empty() && changes.newest.is_none();
-        (!nothing).then_some((jobs, changes))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn merged(some: Option<OwnedSemaphorePermit>, mut more: OwnedSemaphorePermit) -> OwnedSemaphorePermit {
-    if let Some(some) = some {
-        more.merge(some);
-    }
-    more
-}
-
-/// The way to the thread; when the last clone has gone, nothing more will come.
-struct Handle(Arc<Inbox>);
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.0.lock().ended = true;
-        self.0.awake.notify_one();
-    }
-}
-
 fn run(mut tables: Tables, inbox: &Inbox, leaving: &AtomicBool) -> sled::Result<()> {
     let mut gathered = Gathered::default();
     while let Some((jobs, changes)) = inbox.take(gathered.at) {
@@ -382,10 +228,6 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a text".into())
 }
 
-fn ended() -> io::Error {
-    io::Error::other("the writer of the state on disk has ended")
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
@@ -394,6 +236,7 @@ mod tests {
     use super::*;
     use crate::raft::StoredMembership;
     use crate::state::Entry;
+    use crate::store::inbox::HAND_OVER_BYTES;
 
     fn rows(bytes: usize) -> Vec<Row> {
         let entry = Arc::new(Entry {

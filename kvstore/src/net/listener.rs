@@ -1,0 +1,199 @@
+//! Where clients connect: TCP addresses and unix sockets, and whoever comes.
+
+use std::fs::Permissions;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use kvapi::Address;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+
+use crate::config::socket_addr;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// Why nothing can be listened on there, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("cannot listen on {0}: another program does; stop it, or choose another address")]
+    InUse(Address),
+    #[error("cannot listen on {0}: there is a file that is no socket; remove it, or choose another path")]
+    NotASocket(Address),
+    #[error("cannot listen on {0}: it is not an address of this machine; give one such as 127.0.0.1:8500")]
+    NoAddress(Address),
+    #[error("cannot listen on {address}: {source}")]
+    Io { address: Address, source: io::Error },
+}
+
+/// A place where clients connect. A unix socket's file goes with it.
+pub struct Listener {
+    socket: Socket,
+    address: Address,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "removes the file when it is dropped")] SocketFile,
+    ),
+}
+
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may have been removed by hand.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Listens. Port 0 takes a free port; a socket file that a dead server left is replaced.
+    pub async fn bind(address: &Address) -> Result<Self, BindError> {
+        match address {
+            Address::Tcp(authority) => {
+                let addr = socket_addr(authority).ok_or_else(|| BindError::NoAddress(address.clone()))?;
+                let listener = listen(addr).map_err(|source| refused(address, source))?;
+                let addr = listener.local_addr().map_err(|source| refused(address, source))?;
+                Ok(Self {
+                    socket: Socket::Tcp(listener),
+                    address: Address::Tcp(addr.to_string()),
+                })
+            }
+            Address::Unix(path) => {
+                clear_stale(address, path).await?;
+                let listener = UnixListener::bind(path).map_err(|source| refused(address, source))?;
+                let listener = Self {
+                    socket: Socket::Unix(listener, SocketFile(path.clone())),
+                    address: address.clone(),
+                };
+                // Whatever the umask: who may open the file may do everything.
+                listener.with_mode(0o660)
+            }
+        }
+    }
+
+    /// Lets every user of this machine connect: for a door that allows little, to containers whose
+    /// users are not ours.
+    pub fn for_everybody(self) -> Result<Self, BindError> {
+        self.with_mode(0o666)
+    }
+
+    fn with_mode(self, mode: u32) -> Result<Self, BindError> {
+        if let Address::Unix(path) = &self.address {
+            std::fs::set_permissions(path, Permissions::from_mode(mode))
+                .map_err(|source| refused(&self.address, source))?;
+        }
+        Ok(self)
+    }
+
+    /// Where it is, with the port that was really taken.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Connection> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, client) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Connection::Tcp(stream, client.ip()))
+            }
+            Socket::Unix(listener, _) => Ok(Connection::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+/// Removes a socket file that nobody listens on.
+async fn clear_stale(address: &Address, path: &Path) -> Result<(), BindError> {
+    let file_type = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(refused(address, source)),
+    };
+    if !file_type.is_socket() {
+        return Err(BindError::NotASocket(address.clone()));
+    }
+    match UnixStream::connect(path).await {
+        Ok(_) => Err(BindError::InUse(address.clone())),
+        Err(_) => std::fs::remove_file(path).map_err(|source| refused(address, source)),
+    }
+}
+
+fn refused(address: &Address, source: io::Error) -> BindError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
+        io::ErrorKind::AddrNotAvailable => BindError::NoAddress(address.clone()),
+        _ => BindError::Io {
+            address: address.clone(),
+            source,
+        },
+    }
+}
+
+/// A client, as it was accepted.
+pub(super) enum Connection {
+    Tcp(TcpStream, IpAddr),
+    Unix(UnixStream),
+}
+
+impl Connection {
+    pub(super) const fn client(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(_, client) => Some(*client),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let free = Address::Tcp("127.0.0.1:0".into());
+        let first = Listener::bind(&free).await.unwrap();
+
+        let error = Listener::bind(first.address()).await.err().unwrap().to_string();
+
+        assert!(
+            error.contains(&first.address().to_string()) && error.contains("choose another"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_socket_file_left_behind_is_replaced_and_one_in_use_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = Address::Unix(dir.path().join("s"));
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap());
+
+        let listener = Listener::bind(&address).await.unwrap();
+
+        assert!(matches!(Listener::bind(&address).await, Err(BindError::InUse(_))));
+        let mode = || std::fs::metadata(dir.path().join("s")).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o660);
+        let listener = listener.for_everybody().unwrap();
+        assert_eq!(mode(), 0o666);
+        drop(listener);
+        assert!(!dir.path().join("s").exists());
+        let file = Address::Unix(dir.path().to_owned());
+        assert!(matches!(Listener::bind(&file).await, Err(BindError::NotASocket(_))));
+    }
+}
