@@ -27,7 +27,7 @@ const GATHER_BYTES: usize = LAG_BYTES / 4;
 
 /// The longest that changes are gathered. A start after a kill finds in the log what this leaves
 /// out.
-const GATHER_FOR: Duration = Duration::from_secs(5);
+const GATHER_FOR: Duration = Duration::from_secs(15);
 
 /// Hands work to the thread. Clones hand it to the same one.
 #[derive(Clone)]
