@@ -29,6 +29,8 @@ const PURE: &[&str] = &[
     "kvstore/src/http/params.rs",
     "kvstore/src/http/path.rs",
     "kvstore/src/http/slice.rs",
+    "agent/src/config.rs",
+    "agent/src/config",
     "agent/src/core.rs",
     "agent/src/core",
     "agent/src/view.rs",

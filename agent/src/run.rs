@@ -5,38 +5,37 @@
 //! files are being checked. At the end what can be cut short is, and what writes files is waited
 //! for: nothing half done is left, and no command runs on.
 
+mod perform;
+mod words;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kvapi::Client;
 use kvapi::problem::{Problem, exit};
 use kvapi::types::WatchEvent;
 use kvapi::watch::{News, Watch};
-use kvapi::{Client, Consistency, codes};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
-use crate::core::{Action, Core, Event, FileSet, Level, Unfit};
-use crate::graph::Reads;
+pub(crate) use self::words::hint;
+use crate::core::{Core, Event, FileSet, Unfit};
 use crate::journal::Journal;
-use crate::load::{Plan, Program, on_big_stack};
+use crate::load::{Plan, Program};
 use crate::reap::{Exit, Reaper};
-use crate::render::{Held, Lack, Rendered, Surroundings, render};
 use crate::signals::Signals;
 use crate::sources::Sources;
-use crate::transaction::{self, Promoted, Staged};
+use crate::transaction::{Promoted, Staged};
 use crate::view::{Revisions, View};
 use crate::work::Work;
-use crate::{child, leftovers, nearest};
+use crate::{child, leftovers};
 
 /// How long a template file has to be quiet before it is read again.
 const EDITED: Duration = Duration::from_millis(100);
-
-/// Hints are worth this much waiting, before an exit.
-const HINT: Duration = Duration::from_secs(2);
 
 /// What a task started by the loop brings back.
 #[derive(Debug)]
@@ -238,158 +237,6 @@ impl Agent {
         Ok(())
     }
 
-    /// Starts one action; a code means the end.
-    fn perform(&mut self, action: Action) -> Result<Option<u8>, Problem> {
-        match action {
-            Action::Watch(scope) => self.watch = Some(self.client.watch(scope.request())),
-            Action::Render { program, ids, view } => {
-                let around = Surroundings {
-                    env: self.env.clone(),
-                    missing: program.config.policy.missing,
-                };
-                self.work.look(move || {
-                    let all = || {
-                        ids.iter()
-                            .map(|id| render(&program.templates, *id, &view, &around))
-                            .collect()
-                    };
-                    let rendered = on_big_stack(all).unwrap_or_else(|problem| {
-                        let broken = |id| Rendered {
-                            id,
-                            reads: Reads::default(),
-                            outcome: Err(Held::Broken(problem.what.clone())),
-                        };
-                        ids.iter().copied().map(broken).collect()
-                    });
-                    Done::Event(Event::Rendered(rendered))
-                });
-            }
-            Action::Check { program, set } => {
-                self.staging = Some(set.clone());
-                let (reaper, state) = (self.reaper.clone(), self.journal.folder().to_owned());
-                self.work.start_with(|stop| async move {
-                    let staged = transaction::stage(program, set, &state, &reaper, &stop).await;
-                    staged.map(Done::Staged)
-                });
-            }
-            Action::Promote => self.promote(),
-            Action::PutBack => {
-                let promoted = self.promoted.take();
-                self.work.in_order(move || {
-                    let result = promoted.map_or(Ok(()), |promoted| promoted.put_back());
-                    Some(Done::Event(Event::PutBack(result.map_err(|e| e.to_string()))))
-                });
-            }
-            Action::Start => self.start(),
-            Action::SignalGroup(signal) => self.send(signal, Reaper::signal_group),
-            Action::SignalChild(signal) => self.send(signal, Reaper::signal),
-            Action::Reload { attempt, signal } => {
-                let (reaper, pid) = (self.reaper.clone(), self.child.as_ref().map(|(pid, _)| *pid));
-                self.work.start(async move {
-                    let result = match pid {
-                        Some(pid) => child::reload(&reaper, pid, signal).await,
-                        None => Err("there is no process".to_owned()),
-                    };
-                    Done::Event(Event::Applied { attempt, result })
-                });
-            }
-            Action::Run { attempt, command } => {
-                let reaper = self.reaper.clone();
-                self.work.start(async move {
-                    let result = child::run(&reaper, &command, &[].into()).await;
-                    let result = result.map_err(|reason| format!("`{command}`: {reason}"));
-                    Done::Event(Event::Applied { attempt, result })
-                });
-            }
-            Action::Remember { cluster, revisions } => self.remember(cluster, revisions),
-            Action::Say(level, text) => say(level, &text),
-            Action::Lacking { lacks, fatal } => self.lacking(lacks, fatal),
-            Action::Exit(code) => return Ok(Some(code)),
-            Action::Fail(problem) => return Err(problem),
-        }
-        Ok(None)
-    }
-
-    fn promote(&mut self) {
-        let Some((staged, set)) = self.staged.take() else {
-            return;
-        };
-        self.promoted = None;
-        let journal = self.journal.clone();
-        self.work.in_order(move || {
-            let noted = journal.write(&set.cluster, set.revisions, false);
-            let noted = noted.map_err(|e| format!("the journal: {e}"));
-            Some(Done::Promoted(noted.and_then(|()| staged.promote())))
-        });
-    }
-
-    fn remember(&mut self, cluster: String, revisions: Revisions) {
-        let journal = self.journal.clone();
-        self.work.in_order(move || {
-            if let Err(error) = journal.write(&cluster, revisions, true) {
-                tracing::warn!(%error, "cannot note in the journal that {revisions} is applied; it will be applied again");
-            }
-            None
-        });
-    }
-
-    fn start(&mut self) {
-        let event = match child::start(&self.reaper, &self.program.config.command) {
-            Ok(started) => {
-                tracing::info!(
-                    pid = started.pid.as_raw(),
-                    "started {}",
-                    self.program.config.command.join(" ")
-                );
-                self.child = Some((started.pid, started.exit));
-                Event::Started
-            }
-            Err((code, reason)) => Event::NotStarted { code, reason },
-        };
-        self.queue.push_back(event);
-    }
-
-    fn send(&self, signal: Signal, send: fn(&Reaper, Pid, Signal) -> Result<(), nix::errno::Errno>) {
-        if let Some((pid, _)) = &self.child
-            && let Err(error) = send(&self.reaper, *pid, signal)
-        {
-            // It is about to be told as gone.
-            tracing::debug!(%error, %signal, "not sent");
-        }
-    }
-
-    fn lacking(&self, lacks: Vec<Lack>, fatal: bool) {
-        let client = self.client.clone();
-        self.work.start(async move {
-            let mut told = Vec::with_capacity(lacks.len());
-            let mut help = Vec::new();
-            for lack in &lacks {
-                told.push(format!("`{}` ({})", lack.key, lack.place));
-                if let Some(near) = hint(&client, &lack.key).await {
-                    help.push(format!("did you mean `{near}`?"));
-                }
-            }
-            let keys = if told.len() == 1 { "the key" } else { "the keys" };
-            let what = format!("no such key: {}", told.join(", "));
-            let mut problem = Problem::of(&codes::NO_VALUE_FOR_TEMPLATE, what);
-            help.dedup();
-            problem.help.clone_from(&help);
-            if fatal {
-                return Done::Ended(problem);
-            }
-            tracing::warn!(
-                "waiting for {keys} {}{}",
-                told.join(", "),
-                if help.is_empty() {
-                    String::new()
-                } else {
-                    format!("; {}", help.join(" "))
-                }
-            );
-            Done::Event(Event::Tick)
-        });
-    }
-
     fn load(&self, asked: bool) {
         let (plan, before) = (self.plan.clone(), Arc::clone(&self.program));
         self.work.look(move || Done::Loaded {
@@ -399,31 +246,11 @@ impl Agent {
     }
 }
 
-/// The key that may have been meant, among those in the same folder.
-pub(crate) async fn hint(client: &Client, key: &str) -> Option<String> {
-    let folder = key
-        .rsplit_once('/')
-        .map_or(String::new(), |(folder, _)| format!("{folder}/"));
-    let listed = tokio::time::timeout(HINT, client.keys(&folder, None, Consistency::Stale))
-        .await
-        .ok()?
-        .ok()?;
-    nearest::of(key, listed.value.iter().map(String::as_str)).map(str::to_owned)
-}
-
 /// A server that only has too much to do is as good as away.
 fn refused(problem: Problem) -> Event {
     match problem.code {
         exit::UNAVAILABLE => Event::Lost { reason: problem.what },
         _ => Event::Denied(problem),
-    }
-}
-
-fn say(level: Level, text: &str) {
-    match level {
-        Level::Info => tracing::info!("{text}"),
-        Level::Warn => tracing::warn!("{text}"),
-        Level::Error => tracing::error!("{text}"),
     }
 }
 

@@ -1,4 +1,9 @@
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+
 use super::*;
+use crate::policy::OnChange;
 
 fn parse(text: &str) -> Result<Config, Problem> {
     Raw::parse(text, Path::new("/etc/keyway/agent.toml"))?.check(false)

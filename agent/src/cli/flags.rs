@@ -1,0 +1,86 @@
+//! Flags that several commands take.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kvapi::Problem;
+use kvapi::problem::exit;
+
+use crate::config::{Raw, template_flag};
+use crate::policy::{Missing, OnChange};
+
+/// See [`crate::config`].
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Template and the file that it becomes (several).
+    #[arg(
+        short = 't',
+        long = "template",
+        value_name = "SRC:DST",
+        env = "KEYWAY_AGENT_TEMPLATE"
+    )]
+    templates: Vec<String>,
+    /// Configuration in TOML (several; flags win).
+    #[arg(short = 'c', long = "config", value_name = "FILE", env = "KEYWAY_AGENT_CONFIG")]
+    config: Vec<PathBuf>,
+    /// Folder of partials: NAME.hbs is included by {{> NAME}}.
+    #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_PARTIALS")]
+    partials: Option<PathBuf>,
+    /// What a missing key means: wait for it, fail and name it, or read as empty.
+    #[arg(long, value_enum, value_name = "WHAT", env = "KEYWAY_AGENT_MISSING")]
+    missing: Option<Missing>,
+}
+
+/// See [`crate::config`].
+#[derive(Debug, Args)]
+pub(super) struct Writing {
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// After a change: none, restart, signal=HUP or command='...'. Default: restart if there is a
+    /// program, else none.
+    #[arg(long, value_name = "WHAT", env = "KEYWAY_AGENT_ON_CHANGE")]
+    on_change: Option<OnChange>,
+    /// Run before files are replaced; if it fails, the old files stay. With {} it is run for each
+    /// changed file with the path of a copy; else once. All copies are in $KEYWAY_STAGED_DIR.
+    #[arg(long, value_name = "CMD", env = "KEYWAY_AGENT_CHECK")]
+    check: Option<String>,
+    /// Where the agent notes what it has applied [default: a hidden folder beside the first file].
+    #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+fn here() -> Result<PathBuf, Problem> {
+    std::env::current_dir().map_err(|e| Problem::new(exit::AGENT, format!("cannot tell the working directory: {e}")))
+}
+
+impl Common {
+    pub(super) fn raw(&self, output: bool) -> Result<Raw, Problem> {
+        let templates = self.templates.iter().map(|text| template_flag(text, output));
+        let mut raw = Raw {
+            missing: self.missing,
+            partials: self.partials.clone(),
+            prints: output,
+            template: templates.collect::<Result<_, _>>()?,
+            ..Raw::default()
+        };
+        raw.resolve(&here()?);
+        Ok(raw)
+    }
+
+    pub(super) fn files(&self) -> Result<Vec<PathBuf>, Problem> {
+        let here = here()?;
+        Ok(self.config.iter().map(|path| here.join(path)).collect())
+    }
+}
+
+impl Writing {
+    pub(super) fn raw(&self) -> Result<Raw, Problem> {
+        let mut raw = self.common.raw(false)?;
+        raw.on_change.clone_from(&self.on_change);
+        raw.check.clone_from(&self.check);
+        if let Some(dir) = &self.state_dir {
+            raw.state_dir = Some(here()?.join(dir));
+        }
+        Ok(raw)
+    }
+}

@@ -1,0 +1,83 @@
+//! `agent run` and `agent once`.
+
+use std::time::Duration;
+
+use clap::Args;
+use kvapi::Problem;
+use kvapi::problem::exit;
+use nix::sys::signal::Signal;
+
+use super::Connection;
+use super::flags::Writing;
+use crate::config::RawExec;
+use crate::load::Plan;
+use crate::policy::{self, Wait};
+use crate::reap::Reaper;
+use crate::run::Agent;
+
+/// See [`AgentCommand::Run`].
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    writing: Writing,
+    /// Gather changes until MIN of quiet, but no longer than MAX [MAX default: 4 times MIN].
+    #[arg(long, value_name = "MIN[:MAX]", env = "KEYWAY_AGENT_WAIT")]
+    wait: Option<Wait>,
+    /// Leave the files alone for this long after a reload, so the program can read them
+    /// [default: 100ms].
+    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_SETTLE")]
+    settle: Option<Duration>,
+    /// What asks the program to stop [default: TERM].
+    #[arg(long, value_name = "SIG", value_parser = policy::signal, env = "KEYWAY_AGENT_KILL_SIGNAL")]
+    kill_signal: Option<Signal>,
+    /// How long it may take before KILL [default: 8s].
+    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_KILL_TIMEOUT")]
+    kill_timeout: Option<Duration>,
+    /// The program to start once all files are there, and its arguments.
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// See [`AgentCommand::Once`].
+#[derive(Debug, Args)]
+pub struct Once {
+    #[command(flatten)]
+    writing: Writing,
+}
+
+impl Run {
+    pub(super) async fn run(self, connection: &Connection) -> Result<u8, Problem> {
+        let mut flags = self.writing.raw()?;
+        flags.wait = self.wait;
+        flags.settle = self.settle;
+        flags.exec = RawExec {
+            command: self.command,
+            kill_signal: self.kill_signal,
+            kill_timeout: self.kill_timeout,
+        };
+        let plan = Plan {
+            files: self.writing.common.files()?,
+            flags,
+            once: false,
+        };
+        start(plan, connection, Reaper::adopting()).await
+    }
+}
+
+impl Once {
+    pub(super) async fn run(self, connection: &Connection) -> Result<u8, Problem> {
+        let plan = Plan {
+            files: self.writing.common.files()?,
+            flags: self.writing.raw()?,
+            once: true,
+        };
+        start(plan, connection, Reaper::start()).await
+    }
+}
+
+async fn start(plan: Plan, connection: &Connection, reaper: anyhow::Result<Reaper>) -> Result<u8, Problem> {
+    // Nothing else runs yet, so this may block.
+    let program = plan.load(None)?;
+    let reaper = reaper.map_err(|e| Problem::new(exit::AGENT, format!("{e:#}")))?;
+    Agent::new(plan, program, connection.client(), reaper)?.run().await
+}

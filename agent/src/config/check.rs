@@ -1,0 +1,133 @@
+//! Everything that was given, checked against everything else.
+
+use std::path::{Path, PathBuf};
+
+use kvapi::Problem;
+use kvapi::problem::exit;
+
+use super::{Config, Destination, Raw, RawTemplate, Source, Template, invalid};
+use crate::helpers::encode::hex;
+use crate::policy::{OnChange, Policy};
+
+impl Raw {
+    /// Checks everything against everything.
+    pub fn check(self, once: bool) -> Result<Config, Problem> {
+        let supervises = !once && !self.exec.command.is_empty();
+        let on_change = match self.on_change {
+            Some(chosen) => chosen,
+            // As in consul-template: a program that was given no reload is started again.
+            None if supervises => OnChange::Restart,
+            None => OnChange::Nothing,
+        };
+        if !supervises && !once && matches!(on_change, OnChange::Signal(_) | OnChange::Restart) {
+            return Err(invalid(format!("on-change {on_change} needs a program to reload"))
+                .help("give it behind `--`, or choose on-change none or command=..."));
+        }
+        let sets: Vec<PathBuf> = self.set.iter().map(|set| set.dir.clone()).collect();
+        let mut templates = Vec::new();
+        for raw in self.template {
+            templates.push(template(raw, None)?);
+        }
+        for (number, set) in self.set.into_iter().enumerate() {
+            for raw in set.template {
+                templates.push(template(raw, Some((number, &sets[number])))?);
+            }
+        }
+        if templates.is_empty() {
+            return Err(
+                Problem::new(exit::USAGE, "there is no template").help("give one with -t SRC:DST or in a file with -c")
+            );
+        }
+        for (place, one) in templates.iter().enumerate() {
+            let twice =
+                |other: &Template| other.destination == one.destination && one.destination != Destination::Stdout;
+            if templates[..place].iter().any(twice) {
+                return Err(invalid(format!("two templates write {}", one.shown)));
+            }
+        }
+        if !self.prints && templates.iter().any(|one| one.destination == Destination::Stdout) {
+            return Err(invalid("a template has to become a file".to_owned()).help("`agent render` prints texts"));
+        }
+        let defaults = Policy::default();
+        let policy = Policy {
+            on_change: if once && !matches!(on_change, OnChange::Command(_)) {
+                OnChange::Nothing
+            } else {
+                on_change
+            },
+            missing: self.missing.unwrap_or(defaults.missing),
+            wait: self.wait.unwrap_or(defaults.wait),
+            settle: self.settle.unwrap_or(defaults.settle),
+            kill_signal: self.exec.kill_signal.unwrap_or(defaults.kill_signal),
+            kill_timeout: self.exec.kill_timeout.unwrap_or(defaults.kill_timeout),
+            once,
+            supervises,
+        };
+        let state_dir = self.state_dir.unwrap_or_else(|| state_dir(&templates, &sets));
+        Ok(Config {
+            policy,
+            templates,
+            sets,
+            partials: self.partials,
+            check: self.check,
+            command: if supervises { self.exec.command } else { Vec::new() },
+            state_dir,
+        })
+    }
+}
+
+fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>) -> Result<Template, Problem> {
+    let shown = match set {
+        Some((_, dir)) => dir.join(&raw.destination),
+        None => raw.destination.clone(),
+    };
+    let shown = shown.display().to_string();
+    let source = match (raw.source, raw.contents) {
+        (Some(path), None) => Source::File(path),
+        (None, Some(text)) => Source::Inline(text),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(invalid(format!(
+                "the template of {shown} needs either source or contents"
+            )));
+        }
+    };
+    let destination = match set {
+        None if raw.destination.ends_with("-") => Destination::Stdout,
+        None => Destination::File(raw.destination),
+        Some((set, _)) => {
+            let plain = |part| matches!(part, std::path::Component::Normal(_));
+            if !raw.destination.components().all(plain) {
+                return Err(invalid(format!("{shown} has to lie inside of its set's dir")));
+            }
+            Destination::InSet {
+                set,
+                name: raw.destination,
+            }
+        }
+    };
+    Ok(Template {
+        source,
+        destination,
+        shown,
+        mode: raw.perms,
+        check: raw.check,
+    })
+}
+
+/// Beside the first destination, named after all of them: several agents may share a folder.
+fn state_dir(templates: &[Template], sets: &[PathBuf]) -> PathBuf {
+    use sha2::Digest as _;
+    let mut hash = sha2::Sha256::new();
+    for template in templates {
+        hash.update(template.shown.as_bytes());
+        hash.update([0]);
+    }
+    let first = templates.iter().find_map(|template| match &template.destination {
+        Destination::File(path) => path.parent(),
+        Destination::InSet { set, .. } => sets[*set].parent(),
+        Destination::Stdout => None,
+    });
+    first
+        .unwrap_or(Path::new("/"))
+        .join(format!(".keyway-agent-{}", &hex(&hash.finalize())[..12]))
+}

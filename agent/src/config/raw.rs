@@ -1,0 +1,180 @@
+//! What is written in files and given as flags, before it is checked against the rest.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kvapi::Problem;
+use kvapi::problem::exit;
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::policy::{self, Missing, OnChange, Wait};
+
+/// What was written in files or given as flags; nothing is checked against the rest yet.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// What follows a change: `"none"`, `"signal=HUP"`, `"restart"`, `"command=..."`.
+    pub on_change: Option<OnChange>,
+    /// A command line for `sh -c`.
+    pub check: Option<String>,
+    /// What a missing key means.
+    pub missing: Option<Missing>,
+    /// `"MIN"` or `"MIN:MAX"`.
+    pub wait: Option<Wait>,
+    /// See [`Policy::settle`].
+    #[serde(default, deserialize_with = "duration")]
+    pub settle: Option<Duration>,
+    /// Folder of partials; `NAME.hbs` is included by `{{> NAME}}`.
+    pub partials: Option<PathBuf>,
+    /// See [`Config::state_dir`].
+    pub state_dir: Option<PathBuf>,
+    /// The child.
+    #[serde(default)]
+    pub exec: RawExec,
+    /// Templates with files of their own.
+    #[serde(default)]
+    pub template: Vec<RawTemplate>,
+    /// Folders that are replaced as a whole.
+    #[serde(default)]
+    pub set: Vec<RawSet>,
+    /// Texts are printed, so a template needs no destination.
+    #[serde(skip)]
+    pub prints: bool,
+}
+
+/// The child.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawExec {
+    /// Program and arguments.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// What asks it to stop.
+    #[serde(default, deserialize_with = "signal")]
+    pub kill_signal: Option<Signal>,
+    /// How long it may take.
+    #[serde(default, deserialize_with = "duration")]
+    pub kill_timeout: Option<Duration>,
+}
+
+/// A template.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTemplate {
+    /// The template's file.
+    pub source: Option<PathBuf>,
+    /// The template itself, instead of a file.
+    pub contents: Option<String>,
+    /// The file to write.
+    pub destination: PathBuf,
+    /// Octal, such as `"0640"`.
+    #[serde(default, deserialize_with = "perms")]
+    pub perms: Option<u32>,
+    /// A command line for `sh -c`; `{}` is the staged file.
+    pub check: Option<String>,
+}
+
+/// A folder that is replaced as a whole.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSet {
+    /// The symlink that programs read through.
+    pub dir: PathBuf,
+    /// Its files; `destination` is relative to the folder.
+    pub template: Vec<RawTemplate>,
+}
+
+impl Raw {
+    /// Reads a file's text. `path` is where it was found.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Problem> {
+        let mut raw: Self = toml::from_str(text).map_err(|error| {
+            Problem::new(
+                exit::INVALID,
+                format!("{}: {}", path.display(), error.to_string().trim_end()),
+            )
+        })?;
+        raw.resolve(path.parent().unwrap_or(Path::new("/")));
+        Ok(raw)
+    }
+
+    /// Makes every path absolute.
+    pub fn resolve(&mut self, folder: &Path) {
+        let absolute = |path: &mut PathBuf| *path = folder.join(&path);
+        self.partials.iter_mut().chain(&mut self.state_dir).for_each(absolute);
+        for template in &mut self.template {
+            template.source.iter_mut().for_each(absolute);
+            absolute(&mut template.destination);
+        }
+        for set in &mut self.set {
+            absolute(&mut set.dir);
+            set.template
+                .iter_mut()
+                .filter_map(|template| template.source.as_mut())
+                .for_each(absolute);
+        }
+    }
+
+    /// Takes over what `later` says.
+    pub fn merge(&mut self, later: Self) {
+        fn over<T>(old: &mut Option<T>, new: Option<T>) {
+            if new.is_some() {
+                *old = new;
+            }
+        }
+        over(&mut self.on_change, later.on_change);
+        over(&mut self.check, later.check);
+        over(&mut self.missing, later.missing);
+        over(&mut self.wait, later.wait);
+        over(&mut self.settle, later.settle);
+        over(&mut self.partials, later.partials);
+        over(&mut self.state_dir, later.state_dir);
+        over(&mut self.exec.kill_signal, later.exec.kill_signal);
+        over(&mut self.exec.kill_timeout, later.exec.kill_timeout);
+        if !later.exec.command.is_empty() {
+            self.exec.command = later.exec.command;
+        }
+        self.prints |= later.prints;
+        self.template.extend(later.template);
+        self.set.extend(later.set);
+    }
+}
+
+/// `SRC:DST`, or `SRC` alone where the text goes to standard output.
+pub fn template_flag(text: &str, output: bool) -> Result<RawTemplate, Problem> {
+    let (source, destination) = match text.split_once(':') {
+        Some((source, destination)) if !source.is_empty() && !destination.is_empty() => (source, destination),
+        None if output && !text.is_empty() => (text, "-"),
+        _ => {
+            return Err(
+                Problem::new(exit::USAGE, format!("`{text}` names no template and file"))
+                    .help("give SRC:DST, such as nginx.conf.hbs:/etc/nginx/nginx.conf"),
+            );
+        }
+    };
+    Ok(RawTemplate {
+        source: Some(source.into()),
+        destination: destination.into(),
+        ..RawTemplate::default()
+    })
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    kvapi::duration::parse(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn signal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Signal>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    policy::signal(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn perms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match u32::from_str_radix(&text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(Some(mode)),
+        _ => Err(D::Error::custom(format!(
+            "`{text}` is not a mode; give it in octal, such as \"0640\""
+        ))),
+    }
+}

@@ -1,0 +1,138 @@
+//! What the core decided is done, or started: what takes time comes back as an event.
+
+use kvapi::Problem;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::words::say;
+use super::{Agent, Done};
+use crate::child;
+use crate::core::{Action, Event};
+use crate::graph::Reads;
+use crate::load::on_big_stack;
+use crate::reap::Reaper;
+use crate::render::{Held, Rendered, Surroundings, render};
+use crate::transaction;
+use crate::view::Revisions;
+
+impl Agent {
+    /// Starts one action; a code means the end.
+    pub(super) fn perform(&mut self, action: Action) -> Result<Option<u8>, Problem> {
+        match action {
+            Action::Watch(scope) => self.watch = Some(self.client.watch(scope.request())),
+            Action::Render { program, ids, view } => {
+                let around = Surroundings {
+                    env: self.env.clone(),
+                    missing: program.config.policy.missing,
+                };
+                self.work.look(move || {
+                    let all = || {
+                        ids.iter()
+                            .map(|id| render(&program.templates, *id, &view, &around))
+                            .collect()
+                    };
+                    let rendered = on_big_stack(all).unwrap_or_else(|problem| {
+                        let broken = |id| Rendered {
+                            id,
+                            reads: Reads::default(),
+                            outcome: Err(Held::Broken(problem.what.clone())),
+                        };
+                        ids.iter().copied().map(broken).collect()
+                    });
+                    Done::Event(Event::Rendered(rendered))
+                });
+            }
+            Action::Check { program, set } => {
+                self.staging = Some(set.clone());
+                let (reaper, state) = (self.reaper.clone(), self.journal.folder().to_owned());
+                self.work.start_with(|stop| async move {
+                    let staged = transaction::stage(program, set, &state, &reaper, &stop).await;
+                    staged.map(Done::Staged)
+                });
+            }
+            Action::Promote => self.promote(),
+            Action::PutBack => {
+                let promoted = self.promoted.take();
+                self.work.in_order(move || {
+                    let result = promoted.map_or(Ok(()), |promoted| promoted.put_back());
+                    Some(Done::Event(Event::PutBack(result.map_err(|e| e.to_string()))))
+                });
+            }
+            Action::Start => self.start(),
+            Action::SignalGroup(signal) => self.send(signal, Reaper::signal_group),
+            Action::SignalChild(signal) => self.send(signal, Reaper::signal),
+            Action::Reload { attempt, signal } => {
+                let (reaper, pid) = (self.reaper.clone(), self.child.as_ref().map(|(pid, _)| *pid));
+                self.work.start(async move {
+                    let result = match pid {
+                        Some(pid) => child::reload(&reaper, pid, signal).await,
+                        None => Err("there is no process".to_owned()),
+                    };
+                    Done::Event(Event::Applied { attempt, result })
+                });
+            }
+            Action::Run { attempt, command } => {
+                let reaper = self.reaper.clone();
+                self.work.start(async move {
+                    let result = child::run(&reaper, &command, &[].into()).await;
+                    let result = result.map_err(|reason| format!("`{command}`: {reason}"));
+                    Done::Event(Event::Applied { attempt, result })
+                });
+            }
+            Action::Remember { cluster, revisions } => self.remember(cluster, revisions),
+            Action::Say(level, text) => say(level, &text),
+            Action::Lacking { lacks, fatal } => self.lacking(lacks, fatal),
+            Action::Exit(code) => return Ok(Some(code)),
+            Action::Fail(problem) => return Err(problem),
+        }
+        Ok(None)
+    }
+
+    fn promote(&mut self) {
+        let Some((staged, set)) = self.staged.take() else {
+            return;
+        };
+        self.promoted = None;
+        let journal = self.journal.clone();
+        self.work.in_order(move || {
+            let noted = journal.write(&set.cluster, set.revisions, false);
+            let noted = noted.map_err(|e| format!("the journal: {e}"));
+            Some(Done::Promoted(noted.and_then(|()| staged.promote())))
+        });
+    }
+
+    fn remember(&mut self, cluster: String, revisions: Revisions) {
+        let journal = self.journal.clone();
+        self.work.in_order(move || {
+            if let Err(error) = journal.write(&cluster, revisions, true) {
+                tracing::warn!(%error, "cannot note in the journal that {revisions} is applied; it will be applied again");
+            }
+            None
+        });
+    }
+
+    fn start(&mut self) {
+        let event = match child::start(&self.reaper, &self.program.config.command) {
+            Ok(started) => {
+                tracing::info!(
+                    pid = started.pid.as_raw(),
+                    "started {}",
+                    self.program.config.command.join(" ")
+                );
+                self.child = Some((started.pid, started.exit));
+                Event::Started
+            }
+            Err((code, reason)) => Event::NotStarted { code, reason },
+        };
+        self.queue.push_back(event);
+    }
+
+    fn send(&self, signal: Signal, send: fn(&Reaper, Pid, Signal) -> Result<(), nix::errno::Errno>) {
+        if let Some((pid, _)) = &self.child
+            && let Err(error) = send(&self.reaper, *pid, signal)
+        {
+            // It is about to be told as gone.
+            tracing::debug!(%error, %signal, "not sent");
+        }
+    }
+}
