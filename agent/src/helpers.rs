@@ -26,7 +26,6 @@ const BUILT_IN: &[&str] = &[
     "with",
     "lookup",
     "raw",
-    "log",
     "eq",
     "ne",
     "gt",

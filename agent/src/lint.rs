@@ -199,6 +199,13 @@ fn here(reason: String) -> Fault {
 }
 
 fn known(name: &str) -> Checked {
+    if name == "log" {
+        return Err(here(
+            "there is no helper `log`: values stay out of logs; to see one, put it into the template and look with \
+             `keyway agent render`"
+                .into(),
+        ));
+    }
     if helpers::names().any(|known| known == name) {
         return Ok(());
     }

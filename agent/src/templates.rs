@@ -182,6 +182,11 @@ mod tests {
             &[],
             "main:3: there is no helper `keyExist`; did you mean `keyExists`?",
         );
+        refused(
+            "a\n{{log (key \"x\")}}",
+            &[],
+            "main:2: there is no helper `log`: values stay out of logs",
+        );
         refused("{{#if (key \"a\")}}\nx", &[], "main:1: `{{#if}}` is never closed");
         refused("ok\n{{key \"a\" = }}", &[], "main:2:");
         assert!(compile("{{#each (ls \"a\")}}{{#if value}}x{{/if}}{{/each}}", &[]).is_ok());

@@ -384,6 +384,33 @@ fn values_from_a_file_are_rendered_without_a_store() {
 }
 
 #[test]
+fn a_value_stands_in_no_log_line_however_much_is_logged() {
+    let scene = Scene::new();
+    scene.write(
+        "t",
+        "{{upper (key \"a\")}}{{#each (ls \"b\")}}{{this.value}}{{/each}}{{#if (eq (key \"a\") \"x\")}}{{/if}}{{> p x=(key \"a\")}}",
+    );
+    fs::create_dir(scene.path("partials")).unwrap();
+    scene.write("partials/p.hbs", "{{x}}{{#with (key \"a\") as |y|}}{{y}}{{/with}}");
+    scene.write("values", r#"{"a": "marked-value", "b/c": "marked-value"}"#);
+    for format in ["text", "json"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_keyway-agent"))
+            .current_dir(scene.dir.path())
+            .args(["--log", "trace", "--log-format", format])
+            .args(["render", "-t", "t", "--partials", "partials", "--values", "values"])
+            .output()
+            .unwrap();
+
+        let (text, log) = (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        );
+        assert_eq!(text, "MARKED-VALUEmarked-valuemarked-valuemarked-value", "{log}");
+        assert!(!log.to_lowercase().contains("marked"), "{log}");
+    }
+}
+
+#[test]
 fn codes_tell_what_went_wrong() {
     for (arguments, code, part) in [
         (vec!["run"], 2, "there is no template"),
