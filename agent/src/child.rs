@@ -4,6 +4,7 @@
 //! program has a handler for it: sent a moment too early it would kill what it should reload.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -14,6 +15,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::policy::CommandLine;
 use crate::reap::{Exit, Reaper, Started};
 
 /// How long a program may take to install its handler.
@@ -32,6 +34,9 @@ pub fn start(reaper: &Reaper, words: &[String]) -> Result<Started, (u8, String)>
     };
     let mut command = Command::new(program);
     command.args(arguments).process_group(0);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
+        command.env_remove(name);
+    }
     let started = reaper.spawn(&mut command).map_err(|error| {
         let code = if error.kind() == io::ErrorKind::NotFound {
             exit::NOT_FOUND
@@ -42,6 +47,12 @@ pub fn start(reaper: &Reaper, words: &[String]) -> Result<Started, (u8, String)>
     })?;
     give_terminal(reaper, started.pid);
     Ok(started)
+}
+
+/// Whether a variable is meant for the agent: what lets it into the store, or one of its flags.
+fn is_ours(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name == "KEYWAY_TOKEN" || name == "KEYWAY_TOKEN_FILE" || name.starts_with("KEYWAY_AGENT_")
 }
 
 /// Lets the child read from the terminal, if it is ours to give.
@@ -148,18 +159,19 @@ impl Drop for Leash<'_> {
     }
 }
 
-/// Runs a command by `sh -c` until it ends; the error tells what it said. Dropped before that, it
-/// takes the command and its process group with it.
-pub async fn run(reaper: &Reaper, line: &str, env: &BTreeMap<String, String>) -> Result<(), String> {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(line).envs(env).process_group(0);
+/// Runs a command until it ends; the error tells what it said. Dropped before that, it takes the
+/// command and its process group with it.
+pub async fn run(reaper: &Reaper, line: &CommandLine, env: &BTreeMap<String, String>) -> Result<(), String> {
+    let (program, arguments) = line.program();
+    let mut command = Command::new(program);
+    command.args(arguments).envs(env).process_group(0);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut started = reaper
         .spawn(&mut command)
-        .map_err(|error| format!("cannot start `sh`: {error}"))?;
+        .map_err(|error| format!("cannot start `{program}`: {error}"))?;
     let _leash = Leash {
         reaper,
         group: started.pid,

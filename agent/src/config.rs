@@ -7,6 +7,7 @@
 
 mod check;
 mod raw;
+mod unknown;
 
 use std::path::PathBuf;
 
@@ -15,7 +16,7 @@ use kvapi::problem::exit;
 
 pub use self::raw::{Raw, RawExec, RawSet, RawTemplate, template_flag};
 use crate::graph::TemplateId;
-use crate::policy::Policy;
+use crate::policy::{CommandLine, Policy};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Config {
     /// Where partials are.
     pub partials: Option<PathBuf>,
     /// Check of every file (with `{}`) or of the whole set.
-    pub check: Option<String>,
+    pub check: Option<CommandLine>,
     /// The child's program and arguments; empty if there is none.
     pub command: Vec<String>,
     /// Where the journal and staged files are.
@@ -56,7 +57,7 @@ pub struct Template {
     /// The file's mode; else that of the old file, or 0644.
     pub mode: Option<u32>,
     /// Check of this file.
-    pub check: Option<String>,
+    pub check: Option<CommandLine>,
 }
 
 /// Where a template's text comes from.

@@ -19,26 +19,25 @@
 
 mod apply;
 mod set;
+mod trouble;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kvapi::Problem;
 use kvapi::types::WatchEvent;
 use nix::sys::signal::Signal;
 
+use self::trouble::Trouble;
 use crate::graph::{Graph, TemplateId};
 use crate::load::Program;
-use crate::policy::Policy;
+use crate::policy::{CommandLine, Policy};
 use crate::quiescence::Quiescence;
 use crate::render::{Lack, Rendered};
 use crate::stream::{Effect, Stream};
 use crate::supervise::{Deed, Supervise};
 use crate::view::{Revisions, Scope, View};
-
-/// Pause before a promotion that failed is tried again.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// Everything that can happen.
 #[derive(Debug)]
@@ -103,7 +102,7 @@ pub enum Action {
     /// Make the child read its files again.
     Reload { attempt: u64, signal: Signal },
     /// Run the reload command.
-    Run { attempt: u64, command: String },
+    Run { attempt: u64, command: CommandLine },
     /// Remember that what is in place is applied.
     Remember { cluster: String, revisions: Revisions },
     /// Say something.
@@ -157,8 +156,13 @@ enum Phase {
     /// A gradual release will hold a checked set before this phase, until it has leave.
     Promoting(FileSet),
     Applying,
-    /// Why this is the end, if it is.
-    PuttingBack(Option<String>),
+    PuttingBack {
+        /// Why this is the end, if it is.
+        end: Option<String>,
+        /// When it is tried again, if it has failed. Until it is done nothing is applied: what is
+        /// in place is of two sets.
+        again: Option<Instant>,
+    },
     Reapplying,
     Confirming(Instant),
 }
@@ -185,6 +189,7 @@ pub struct Core {
     /// Render at once, without waiting for quiet.
     urgent: bool,
     retry_at: Option<Instant>,
+    trouble: Trouble,
     texts: Vec<Option<Arc<str>>>,
     revisions: Revisions,
     phase: Phase,
@@ -219,6 +224,7 @@ impl Core {
             graph: Graph::default(),
             urgent: true,
             retry_at: None,
+            trouble: Trouble::default(),
             phase: Phase::Idle,
             before: None,
             first: true,
@@ -241,6 +247,7 @@ impl Core {
     pub fn deadline(&self) -> Option<Instant> {
         let confirmed = match self.phase {
             Phase::Confirming(until) => Some(until),
+            Phase::PuttingBack { again, .. } => again,
             _ => None,
         };
         let quiet = self.quiescence.deadline().filter(|_| self.may_render());
@@ -303,6 +310,11 @@ impl Core {
         if matches!(self.phase, Phase::Confirming(until) if until <= now) {
             self.phase = Phase::Idle;
             self.before = None;
+        }
+        if let Phase::PuttingBack { again, .. } = &mut self.phase
+            && again.take_if(|at| *at <= now).is_some()
+        {
+            out.push(Action::PutBack);
         }
         if matches!(self.phase, Phase::Idle)
             && let Some(program) = self.next_program.take()

@@ -3,13 +3,18 @@
 //! Texts from flags and files come in, checked values go out; nothing behind this file parses
 //! again. The words are consul-template's where it has them.
 
+mod command;
+mod forms;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use kvapi::duration;
 use nix::sys::signal::Signal;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
+
+pub use self::command::CommandLine;
 
 /// What follows when files were replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +25,8 @@ pub enum OnChange {
     Signal(Signal),
     /// The child is stopped and started again.
     Restart,
-    /// A command is run, by `sh -c`.
-    Command(String),
+    /// A command is run.
+    Command(CommandLine),
 }
 
 impl FromStr for OnChange {
@@ -32,7 +37,7 @@ impl FromStr for OnChange {
             None if text == "none" => Ok(Self::Nothing),
             None if text == "restart" => Ok(Self::Restart),
             Some(("signal", name)) => Ok(Self::Signal(signal(name)?)),
-            Some(("command", command)) if !command.trim().is_empty() => Ok(Self::Command(command.to_owned())),
+            Some(("command", command)) => Ok(Self::Command(command.parse()?)),
             _ => Err(format!(
                 "`{text}` is no reaction to a change; give none, restart, signal=HUP or command='nginx -s reload'"
             )),
@@ -93,26 +98,24 @@ impl FromStr for Wait {
             None => (duration::parse(text)?, None),
             Some((min, max)) => (duration::parse(min)?, Some(duration::parse(max)?)),
         };
+        Self::of(min, max)
+    }
+}
+
+impl Wait {
+    /// A wait of at least and at most so long.
+    fn of(min: Duration, max: Option<Duration>) -> Result<Self, String> {
         let max = max.unwrap_or(min.saturating_mul(4));
         if max < min {
             return Err(format!(
-                "the wait `{text}` ends before it begins; give MIN:MAX with MIN <= MAX"
+                "a wait of {} to {} ends before it begins; give MIN:MAX with MIN <= MAX",
+                duration::format(min),
+                duration::format(max)
             ));
         }
         Ok(Self { min, max })
     }
 }
-
-macro_rules! from_text {
-    ($($type:ty),*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-            }
-        }
-    )*};
-}
-from_text!(OnChange, Wait);
 
 /// All choices that [`crate::core`] decides by.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -70,7 +70,7 @@ pub struct Agent {
     child: Option<(Pid, oneshot::Receiver<Exit>)>,
     staged: Option<(Staged, FileSet)>,
     staging: Option<FileSet>,
-    promoted: Option<Promoted>,
+    promoted: Option<Arc<Promoted>>,
     queue: VecDeque<Event>,
     work: Work<Done>,
 }
@@ -204,7 +204,7 @@ impl Agent {
             }
             Done::Staged(Err(reason)) => Event::Checked(Err(reason)),
             Done::Promoted(Ok(promoted)) => {
-                self.promoted = Some(promoted);
+                self.promoted = Some(Arc::new(promoted));
                 Event::Promoted(Ok(()))
             }
             Done::Promoted(Err(reason)) => Event::Promoted(Err(reason)),

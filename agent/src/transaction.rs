@@ -112,18 +112,17 @@ async fn check(
     let env = BTreeMap::from([("KEYWAY_STAGED_DIR".to_owned(), dir.path().display().to_string())]);
     for &id in changed {
         let template = &config.templates[id];
-        let per_file = config.check.iter().filter(|line| line.contains("{}"));
+        let per_file = config.check.iter().filter(|line| line.has_place());
         for line in template.check.iter().chain(per_file) {
             let path = dir.path().join(&names[id]).display().to_string();
-            let quoted = shlex::try_quote(&path).map_err(|e| Unfit::Refused(e.to_string()))?;
-            let filled = line.replace("{}", &quoted);
+            let filled = line.filled(&path).map_err(Unfit::Refused)?;
             let mut env = env.clone();
             env.insert("KEYWAY_STAGED_FILE".to_owned(), path.clone());
             let result = child::run(reaper, &filled, &env).await;
             result.map_err(|reason| Unfit::Refused(format!("{}: check `{line}`: {reason}", template.shown)))?;
         }
     }
-    if let Some(line) = config.check.as_ref().filter(|line| !line.contains("{}")) {
+    if let Some(line) = config.check.as_ref().filter(|line| !line.has_place()) {
         child::run(reaper, line, &env)
             .await
             .map_err(|reason| Unfit::Refused(format!("check `{line}`: {reason}")))?;

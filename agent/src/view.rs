@@ -149,7 +149,7 @@ pub enum Refusal {
     AnotherCluster {
         /// The one followed.
         followed: String,
-        /// The one that answered.
+        /// The one that answered; empty if it did not say.
         answered: String,
     },
     /// The store shows an older state than we have already seen.
@@ -164,6 +164,12 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AnotherCluster { followed, answered } if answered.is_empty() => {
+                write!(
+                    f,
+                    "the server does not say which cluster it belongs to, but the files are of cluster {followed}"
+                )
+            }
             Self::AnotherCluster { followed, answered } => {
                 write!(
                     f,
@@ -275,7 +281,7 @@ impl View {
         if self.cluster.is_empty() {
             cluster.clone_into(&mut self.cluster);
         }
-        if cluster.is_empty() || cluster == self.cluster {
+        if cluster == self.cluster {
             return Ok(());
         }
         Err(Refusal::AnotherCluster {

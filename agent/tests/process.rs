@@ -45,6 +45,10 @@ impl Scene {
     }
 
     fn start(&mut self, arguments: &[&str]) {
+        self.start_with(arguments, &[]);
+    }
+
+    fn start_with(&mut self, arguments: &[&str], env: &[(&str, &str)]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
         let log = fs::File::options()
             .create(true)
@@ -57,7 +61,7 @@ impl Scene {
             .stdin(Stdio::null())
             .stderr(log);
         // Nobody listens there: no template reads the store.
-        command.env("KEYWAY_ADDR", "unix:///nowhere");
+        command.env("KEYWAY_ADDR", "unix:///nowhere").envs(env.iter().copied());
         self.agent = Some(command.spawn().unwrap());
     }
 
@@ -239,6 +243,39 @@ fn a_check_sees_the_staged_set_and_leaves_nothing_behind() {
             .count(),
         1
     );
+}
+
+#[test]
+fn a_list_is_run_without_a_shell_and_the_child_is_not_told_the_token() {
+    let mut scene = Scene::new();
+    scene.write("a.hbs", "one");
+    scene.write(
+        "agent.toml",
+        "check = [\"test\", \"-s\", \"{}\"]\non_change = { command = [\"cp\", \"a b\", \"told\"] }\n\
+         [[template]]\nsource = \"a.hbs\"\ndestination = \"a b\"\n\
+         [exec]\ncommand = [\"sh\", \"-c\", \"env >env.new; mv env.new env; exec sleep 60\"]\n",
+    );
+    scene.start_with(
+        &["run", "-c", "agent.toml"],
+        &[
+            ("KEYWAY_TOKEN", "secret"),
+            ("KEYWAY_AGENT_SETTLE", "1ms"),
+            ("HELLO", "world"),
+        ],
+    );
+    scene.eventually("the child runs", |scene| !scene.read("env").is_empty());
+    let env = scene.read("env");
+    assert!(env.contains("HELLO=world") && env.contains("KEYWAY_ADDR="), "{env}");
+    assert!(!env.contains("KEYWAY_TOKEN") && !env.contains("KEYWAY_AGENT_"), "{env}");
+
+    scene.write("a.hbs", "two");
+    scene.eventually("the list was run", |scene| scene.read("told") == "two");
+    scene.write("a.hbs", "");
+
+    scene.eventually("the check said no", |scene| {
+        scene.read("log").contains("check `test -s {}`")
+    });
+    assert_eq!(scene.read("a b"), "two");
 }
 
 #[test]

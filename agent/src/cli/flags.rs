@@ -7,7 +7,7 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 
 use crate::config::{Raw, template_flag};
-use crate::policy::{Missing, OnChange};
+use crate::policy::{CommandLine, Missing, OnChange};
 
 /// See [`crate::config`].
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub(super) struct Writing {
     /// Run before files are replaced; if it fails, the old files stay. With {} it is run for each
     /// changed file with the path of a copy; else once. All copies are in $KEYWAY_STAGED_DIR.
     #[arg(long, value_name = "CMD", env = "KEYWAY_AGENT_CHECK")]
-    check: Option<String>,
+    check: Option<CommandLine>,
     /// Where the agent notes what it has applied [default: a hidden folder beside the first file].
     #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_STATE_DIR")]
     state_dir: Option<PathBuf>,

@@ -8,7 +8,8 @@ use kvapi::problem::exit;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::policy::{self, Missing, OnChange, Wait};
+use super::unknown;
+use crate::policy::{self, CommandLine, Missing, OnChange, Wait};
 
 /// What was written in files or given as flags; nothing is checked against the rest yet.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -16,8 +17,8 @@ use crate::policy::{self, Missing, OnChange, Wait};
 pub struct Raw {
     /// What follows a change: `"none"`, `"signal=HUP"`, `"restart"`, `"command=..."`.
     pub on_change: Option<OnChange>,
-    /// A command line for `sh -c`.
-    pub check: Option<String>,
+    /// A command line for `sh -c`, or a list.
+    pub check: Option<CommandLine>,
     /// What a missing key means.
     pub missing: Option<Missing>,
     /// `"MIN"` or `"MIN:MAX"`.
@@ -71,8 +72,8 @@ pub struct RawTemplate {
     /// Octal, such as `"0640"`.
     #[serde(default, deserialize_with = "perms")]
     pub perms: Option<u32>,
-    /// A command line for `sh -c`; `{}` is the staged file.
-    pub check: Option<String>,
+    /// A command line for `sh -c`, or a list; `{}` is the staged file.
+    pub check: Option<CommandLine>,
 }
 
 /// A folder that is replaced as a whole.
@@ -89,10 +90,12 @@ impl Raw {
     /// Reads a file's text. `path` is where it was found.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Problem> {
         let mut raw: Self = toml::from_str(text).map_err(|error| {
-            Problem::new(
-                exit::INVALID,
-                format!("{}: {}", path.display(), error.to_string().trim_end()),
-            )
+            let told = format!("{}: {}", path.display(), error.to_string().trim_end());
+            let problem = Problem::new(exit::INVALID, told);
+            match unknown::help(error.message()) {
+                Some(help) => problem.help(help),
+                None => problem,
+            }
         })?;
         raw.resolve(path.parent().unwrap_or(Path::new("/")));
         Ok(raw)

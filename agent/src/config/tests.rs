@@ -68,6 +68,22 @@ fn a_mistake_is_shown_with_its_line() {
 }
 
 #[test]
+fn an_unknown_entry_names_the_one_that_was_meant() {
+    for (text, help) in [
+        ("on_chang = \"none\"", "did you mean `on_change`?"),
+        ("[[template]]\nperm = \"0600\"", "did you mean `perms`?"),
+        ("reload_signal = \"HUP\"", "on_change = \"signal=HUP\""),
+    ] {
+        let problem = parse(text).unwrap_err();
+        assert!(
+            problem.help.iter().any(|told| told.contains(help)),
+            "{:?}",
+            problem.help
+        );
+    }
+}
+
+#[test]
 fn what_does_not_fit_together_is_refused() {
     for (text, part) in [
         ("", "no template"),

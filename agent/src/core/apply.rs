@@ -71,7 +71,10 @@ impl Core {
             self.phase = Phase::Confirming(now + self.policy().settle);
         } else if self.first && self.policy().once {
             out.push(Action::PutBack);
-            self.phase = Phase::PuttingBack(Some(told));
+            self.phase = Phase::PuttingBack {
+                end: Some(told),
+                again: None,
+            };
         } else {
             out.push(Action::Say(Level::Error, format!("{told}; the old files are put back")));
             self.undo(out);
@@ -79,15 +82,14 @@ impl Core {
     }
 
     pub(super) fn put_back(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
-        let Phase::PuttingBack(end) = &mut self.phase else {
+        let Phase::PuttingBack { end, again } = &mut self.phase else {
             return;
         };
-        let end = end.take();
-        self.phase = Phase::Idle;
         let failed = result
             .err()
             .map(|reason| format!("the old files could not be put back: {reason}"));
-        if let Some(told) = end {
+        if let Some(told) = end.take() {
+            self.phase = Phase::Idle;
             out.push(Action::Fail(match failed {
                 None => Problem::of(&codes::ROLLED_BACK, format!("{told}; the old files are back")),
                 Some(worse) => Problem::new(exit::LEFT, format!("{told}; and {worse}")),
@@ -95,8 +97,16 @@ impl Core {
             return;
         }
         if let Some(told) = failed {
-            out.push(Action::Say(Level::Error, told));
+            let (at, news) = self.trouble.again(&told, now);
+            *again = Some(at);
+            if news {
+                let told = format!("{told}; files of two sets are in place, so nothing is reloaded; it is tried again");
+                out.push(Action::Say(Level::Error, told));
+            }
+            return;
         }
+        self.trouble.over();
+        self.phase = Phase::Idle;
         if self.first {
             return;
         }
@@ -126,7 +136,7 @@ impl Core {
             Exited::Unasked => {
                 // Died of what we gave it: go back. Anything else is its own business.
                 let ours = matches!(self.phase, Phase::Applying | Phase::Confirming(_)) && self.before.is_some();
-                if matches!(self.phase, Phase::PuttingBack(_)) {
+                if matches!(self.phase, Phase::PuttingBack { .. }) {
                     return;
                 }
                 if ours && code != 0 {
@@ -146,7 +156,7 @@ impl Core {
         let Some(before) = self.before.take() else { return };
         out.push(Action::PutBack);
         self.attempt += 1;
-        self.phase = Phase::PuttingBack(None);
+        self.phase = Phase::PuttingBack { end: None, again: None };
         self.texts = before.texts;
         self.revisions = before.revisions;
         self.due.extend(before.rendered);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use kvapi::codes;
 use kvapi::problem::{Problem, exit};
 
-use super::{Action, Before, Core, FileSet, Level, Phase, RETRY, Unfit};
+use super::{Action, Before, Core, FileSet, Level, Phase, Unfit};
 use crate::graph::TemplateId;
 use crate::policy::Missing;
 use crate::render::{Held, Lack, Rendered};
@@ -142,6 +142,7 @@ impl Core {
         if let Err(reason) = result {
             return self.unwritable(set, &reason, now, out);
         }
+        self.trouble.over();
         let (texts, revisions) = (std::mem::take(&mut self.texts), self.revisions);
         self.settle_texts(&set);
         self.before = Some(Before {
@@ -164,7 +165,10 @@ impl Core {
             return;
         }
         self.due.extend(set.rendered);
-        self.retry_at = Some(now + RETRY);
-        out.push(Action::Say(Level::Error, told));
+        let (at, news) = self.trouble.again(reason, now);
+        self.retry_at = Some(at);
+        if news {
+            out.push(Action::Say(Level::Error, format!("{told}; it is tried again")));
+        }
     }
 }

@@ -111,6 +111,33 @@ fn a_reload_that_fails_brings_the_old_set_back_and_reloads_it() {
 }
 
 #[test]
+fn while_the_old_set_cannot_be_put_back_nothing_is_applied() {
+    let mut world = World::new(CHILD, FIVE);
+    world.put(&[("a", Some("1")), ("b", Some("1"))]);
+    world.on(Event::Tick);
+    world.pass(100);
+    world.reload = |files| files[&2] != "bad";
+    world.stuck = true;
+    world.log.clear();
+
+    world.put(&[("a", Some("bad"))]);
+    world.put(&[("b", Some("2"))]);
+    world.pass(5000);
+    assert_eq!(
+        world.log,
+        ["render {0, 2}", "promote", "reload", "put back", "put back"],
+        "files of two sets are in place"
+    );
+    world.stuck = false;
+    world.pass(10_000);
+
+    assert_eq!(world.log[5..], ["put back", "reload"]);
+    world.put(&[("a", Some("2"))]);
+    world.pass(100);
+    assert_eq!(world.files[&0], "2 2");
+}
+
+#[test]
 fn a_child_that_dies_of_a_reload_is_started_with_the_old_set() {
     let mut world = World::new(CHILD, FIVE);
     world.put(&[("a", Some("1")), ("b", Some("1"))]);

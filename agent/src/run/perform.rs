@@ -52,7 +52,8 @@ impl Agent {
             }
             Action::Promote => self.promote(),
             Action::PutBack => {
-                let promoted = self.promoted.take();
+                // It is kept until the next promotion: if this fails, it is tried again.
+                let promoted = self.promoted.clone();
                 self.work.in_order(move || {
                     let result = promoted.map_or(Ok(()), |promoted| promoted.put_back());
                     Some(Done::Event(Event::PutBack(result.map_err(|e| e.to_string()))))

@@ -93,6 +93,18 @@ fn keyways_own_keys_need_to_be_asked_for() {
     );
 }
 
+#[test]
+fn a_server_that_does_not_name_its_cluster_is_refused_once_one_is_followed() {
+    let mut view = View::default();
+    view.meet("").unwrap();
+    view.meet("ours").unwrap();
+
+    let refusal = view.meet("").unwrap_err();
+
+    assert!(refusal.to_string().contains("does not say which cluster"), "{refusal}");
+    view.meet("ours").unwrap();
+}
+
 proptest! {
     /// A resumed stream and a fresh snapshot lead to the same view.
     #[test]

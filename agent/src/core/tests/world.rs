@@ -31,6 +31,8 @@ pub(super) struct World {
     /// The child was asked to stop.
     pub(super) stopping: bool,
     pub(super) linked: bool,
+    /// The old files cannot be put back.
+    pub(super) stuck: bool,
     pub(super) check: fn(&BTreeMap<TemplateId, String>) -> bool,
     pub(super) reload: fn(&BTreeMap<TemplateId, String>) -> bool,
     pub(super) log: Vec<String>,
@@ -69,6 +71,7 @@ impl World {
             child: false,
             stopping: false,
             linked: true,
+            stuck: false,
             check: |_| true,
             reload: |_| true,
             log: Vec::new(),
@@ -151,6 +154,9 @@ impl World {
             }
             Action::PutBack => {
                 self.log.push("put back".into());
+                if self.stuck {
+                    return vec![Event::PutBack(Err("disk".into()))];
+                }
                 self.files = self.old_files.clone();
                 vec![Event::PutBack(Ok(()))]
             }
