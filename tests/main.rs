@@ -18,6 +18,7 @@ mod crashes;
 mod damage;
 mod doors;
 mod durability;
+mod failing_disk;
 mod full_disk;
 mod globals;
 mod kv_accident;

@@ -17,6 +17,8 @@ use super::Home;
 pub(crate) struct Disk {
     pub(crate) dir: PathBuf,
     image: Option<PathBuf>,
+    /// The tmpfs that the image lies on, if there is less of it than the image promises.
+    below: Option<PathBuf>,
 }
 
 impl Disk {
@@ -39,7 +41,11 @@ impl Disk {
                 run(Command::new("mount")
                     .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
                     .arg(&dir))?;
-                Ok(Self { dir, image: None })
+                Ok(Self {
+                    dir,
+                    image: None,
+                    below: None,
+                })
             }
         }
     }
@@ -55,7 +61,46 @@ impl Disk {
         Ok(Self {
             dir,
             image: Some(image.to_owned()),
+            below: None,
         })
+    }
+
+    /// One that says it has 256 MiB, on a device that can fail; `None` without loop devices, which
+    /// is noted as left out.
+    pub(crate) fn that_can_fail(home: &Home, name: &str) -> anyhow::Result<Option<Self>> {
+        if !has_loop_devices() {
+            note_left_out("no loop devices, so no sync was made to fail");
+            return Ok(None);
+        }
+        let below = home.path(&format!("{name}-below"));
+        fs::create_dir_all(&below)?;
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=96M", "tmpfs"])
+            .arg(&below))?;
+        let image = below.join("image.ext4");
+        File::create(&image)?.set_len(256 << 20)?;
+        run(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-F"]).arg(&image))?;
+        let mut disk = Self::mount(home, name, &image)?;
+        disk.below = Some(below);
+        Ok(Some(disk))
+    }
+
+    /// From now on the device fails at whatever was never written before.
+    pub(crate) fn fail(&self) -> anyhow::Result<()> {
+        let below = self.below.as_ref().context("this one cannot fail")?;
+        fill(&below.join("filler"))
+    }
+
+    /// The device works again, and the file system is put right as after a crash.
+    pub(crate) fn mend(&self) -> anyhow::Result<()> {
+        let below = self.below.as_ref().context("this one cannot fail")?;
+        let image = self.image.as_ref().context("an image")?;
+        fs::remove_file(below.join("filler"))?;
+        run(Command::new("umount").arg(&self.dir))?;
+        // It says 1 when it has put something right.
+        let checked = run(Command::new("e2fsck").args(["-f", "-y"]).arg(image));
+        drop(checked);
+        run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(&self.dir))
     }
 
     /// Whether it can be cut off. If not, that is noted as left out.
@@ -83,27 +128,14 @@ impl Disk {
     /// Takes what is free, up to the last byte; but `keep` bytes, about.
     pub(crate) fn fill(&self, keep: u64) -> anyhow::Result<()> {
         let path = self.dir.join(format!("filler-{}", fs::read_dir(&self.dir)?.count()));
-        let mut file = File::create(path)?;
+        let file = File::create(&path)?;
         if keep > 0 {
             let length = self.free()?.saturating_sub(keep);
             nix::fcntl::posix_fallocate(&file, 0, i64::try_from(length)?)?;
             return Ok(file.sync_all()?);
         }
-        for step in [1 << 20, 4096, 1] {
-            let bytes = vec![0x5a; step];
-            loop {
-                match file.write(&bytes) {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(e) if e.kind() == ErrorKind::StorageFull => break,
-                    Err(e) => return Err(e.into()),
-                }
-            }
-        }
-        match file.sync_all() {
-            Err(e) if e.kind() != ErrorKind::StorageFull => Err(e.into()),
-            _ => Ok(()),
-        }
+        drop(file);
+        fill(&path)
     }
 
     /// Gives back what was taken.
@@ -126,20 +158,47 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let unmount = |flag: &[&str]| {
-            Command::new("umount")
-                .args(flag)
-                .arg(&self.dir)
-                .status()
-                .is_ok_and(|s| s.success())
-        };
-        // Whatever still has a file open there is ending.
-        if !unmount(&[]) {
-            unmount(&["-l"]);
-        }
+        unmount(&self.dir);
         if let Some(image) = &self.image {
             drop(fs::remove_file(image));
         }
+        if let Some(below) = &self.below {
+            unmount(below);
+        }
+    }
+}
+
+fn unmount(dir: &Path) {
+    let unmounted = |flags: &[&str]| {
+        Command::new("umount")
+            .args(flags)
+            .arg(dir)
+            .status()
+            .is_ok_and(|s| s.success())
+    };
+    // Whatever still has a file open there is ending.
+    if !unmounted(&[]) {
+        unmounted(&["-l"]);
+    }
+}
+
+/// Makes a file as large as there is room, to the last byte.
+fn fill(path: &Path) -> anyhow::Result<()> {
+    let mut file = File::create(path)?;
+    for step in [1 << 20, 4096, 1] {
+        let bytes = vec![0x5a; step];
+        loop {
+            match file.write(&bytes) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::StorageFull => break,
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+    match file.sync_all() {
+        Err(e) if e.kind() != ErrorKind::StorageFull => Err(e.into()),
+        _ => Ok(()),
     }
 }
 

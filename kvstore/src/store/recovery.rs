@@ -25,7 +25,7 @@ pub enum OpenError {
     #[error(
         "the log in {} cannot be read: {reason}; {}",
         .dir.display(),
-        disk::remedy(.reason).unwrap_or("put the data folder back from a copy, or let the server join again as a new node")
+        disk::remedy(.reason).unwrap_or("put the data folder back from a copy")
     )]
     Log { dir: PathBuf, reason: io::Error },
     #[error(
