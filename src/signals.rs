@@ -26,6 +26,11 @@ impl Stop {
         })
     }
 
+    /// TERM alone: INT is for somebody else, such as an editor in the foreground. Cancel-safe.
+    pub(crate) async fn terminated(&mut self) {
+        self.terminate.recv().await;
+    }
+
     /// The next request to stop. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         tokio::select! {

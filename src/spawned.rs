@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use kvapi::problem::exit;
 use kvapi::{Address, Problem};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+
+use crate::signals::Stop;
 
 /// How long it may take to say that it is ready, and to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What ends within this is not spoken of.
+const SOON: Duration = Duration::from_millis(300);
 
 /// See the module. [`Spawned::stop`] stops it in order; dropping it kills it.
 pub(crate) struct Spawned {
@@ -68,6 +73,35 @@ pub(crate) async fn terminate(child: &mut Child) {
     if timeout(PATIENCE, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
+}
+
+/// TERM to the whole group of a child that leads one, and KILL after the patience, or when it is asked a
+/// second time to stop. `waits` is called if it does not end soon. Whether it ended without KILL.
+pub(crate) async fn terminate_group(child: &mut Child, stop: &mut Stop, waits: impl FnOnce()) -> bool {
+    // It has not been waited for, so nobody else can have its number.
+    let Some(group) = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw) else {
+        return true;
+    };
+    // It may have ended by itself just now.
+    let _ = killpg(group, Signal::SIGTERM);
+    let asked_again = tokio::select! {
+        biased;
+        () = stop.next() => true,
+        _ = child.wait() => return true,
+        () = sleep(SOON) => false,
+    };
+    if !asked_again {
+        waits();
+        tokio::select! {
+            biased;
+            () = stop.next() => {}
+            _ = child.wait() => return true,
+            () = sleep(PATIENCE) => {}
+        }
+    }
+    let _ = killpg(group, Signal::SIGKILL);
+    let _ = child.wait().await;
+    false
 }
 
 /// A command that runs this very program.

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use kvapi::client::WriteOptions;
 use kvapi::{Consistency, Entry};
 
-use crate::harness::{Home, Keyway, Said, Server, test};
+use nix::sys::signal::Signal;
+
+use crate::harness::{Exit, Home, Keyway, Said, Server, holds, test};
 
 /// Where a run lays its documents.
 const DESK: &str = "desk";
@@ -181,6 +183,63 @@ fn nothing_changed_is_nothing_written() {
 }
 
 #[test]
+fn a_key_that_is_not_there_is_made_only_if_something_was_typed() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+
+        let said = edit(&server, home, "true", &["app/new"]).await?.expect(0)?;
+
+        assert!(
+            said.err.contains("nothing changed, nothing was written"),
+            "{}",
+            said.err
+        );
+        assert!(entries(&server).await?.is_empty() && left(home)?.is_empty());
+        let empty = script(home, "echo > \"$1\"")?;
+        edit(&server, home, &empty, &["app/new"]).await?.expect(0)?;
+        assert_eq!(value(&server, "app/new").await?.unwrap(), "");
+        Ok(())
+    });
+}
+
+#[test]
+fn term_ends_an_edit_that_has_begun_and_keeps_what_was_typed() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let waits = script(
+            home,
+            "trap 'kill $!; exit 0' TERM; echo typing > \"$1\"; sleep 300 & wait",
+        )?;
+        let mut edits = keyway(&server, home, &waits)?.start(home, "edit", &["kv", "edit", "-y", "app/a"])?;
+        holds("it is typed", async || {
+            let desk = left(home).unwrap_or_default();
+            desk.iter()
+                .any(|folder| std::fs::read(folder.join("a")).is_ok_and(|text| text == b"typing\n"))
+        })
+        .await?;
+
+        edits.signal(Signal::SIGTERM)?;
+
+        let exit = edits.exit().await?;
+        let said = Said {
+            exit,
+            out: Vec::new(),
+            err: edits.log(),
+        };
+        assert_eq!(exit, Exit::Code(130), "{}", said.err);
+        assert!(
+            said.err.contains("ended by TERM, nothing was written") && said.err.contains("what you typed is kept in"),
+            "{}",
+            said.err
+        );
+        assert_eq!(value(&server, "app/a").await?, None);
+        go_on(&server, home, "true", &said).await?.expect(0)?;
+        assert_eq!(value(&server, "app/a").await?.unwrap(), "typing");
+        Ok(())
+    });
+}
+
+#[test]
 fn bad_syntax_keeps_what_was_typed_and_says_how_to_go_on() {
     test(async |home| {
         let server = Server::start(home).await?;
@@ -265,6 +324,13 @@ fn an_editor_that_fails_writes_nothing() {
                 said.err
             );
         }
+        let removes = script(home, "rm \"$1\"")?;
+        let said = edit(&server, home, &removes, &["app/"]).await?.expect(3)?;
+        assert!(
+            said.err.contains("an editor has to leave what is typed") && !said.err.contains("kept in"),
+            "{}",
+            said.err
+        );
         assert!(left(home)?.is_empty(), "of what was not touched nothing is kept");
         assert_eq!(entries(&server).await?.len(), 2);
         Ok(())

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Exit, Link, Options, Program, Server, holds, test};
+use crate::harness::{Exit, Link, Options, Process, Program, Server, eventually, holds, test};
 
 /// The lines of a watch, as JSON.
 fn events(watch: &Program) -> Vec<Value> {
@@ -102,17 +102,16 @@ fn what_was_missed_for_good_is_said_with_its_range() {
             .split_once('\n')
             .map(|(a, b)| (a.to_owned(), b.to_owned()))
             .unwrap_or_default();
-        assert!(
-            first.starts_with(&format!("compacted: revisions {} to ", seen + 1)),
-            "{first}"
+        let (from, to) = (seen + 1, seen + 3);
+        let told_gap = format!(
+            "compacted: the changes of revisions {from} to {to} are no longer kept in full; the state now follows"
         );
+        assert_eq!(first, told_gap);
         holds("the state as JSON", async || events(&lines).len() == 2).await?;
-        let gap = &events(&lines)[0];
         assert_eq!(
-            (&gap["event"], &gap["from_revision"]),
-            (&json!("compacted"), &json!(seen + 1))
+            events(&lines)[0],
+            json!({"event": "compacted", "from_revision": from, "to_revision": to})
         );
-        assert!(gap["to_revision"].as_u64() > Some(seen), "{gap}");
         assert_eq!(events(&lines)[1]["entries"][0]["value"], "4");
         // The command gets the gap and the state together.
         holds("the command is told", async || {
@@ -152,14 +151,75 @@ fn a_watch_goes_on_from_a_revision_or_a_time() {
             .kv(home, &["watch", "k", "--since", "1h", "--once"])
             .await?
             .expect(0)?;
-        assert!(said.text().starts_with("compacted: revisions 1 to "), "{}", said.text());
-        assert!(said.text().ends_with(" is k 4\n"), "{}", said.text());
+        let newest = server.revision("k").await?;
+        assert_eq!(
+            said.text(),
+            format!(
+                "compacted: the changes of revisions 2 to {} are no longer kept in full; the state now follows\n\
+                 {newest} is k 4\n",
+                newest - 1
+            )
+        );
 
         server.kv(home, &["watch"]).await?.expect(2)?;
         server.kv(home, &["watch", "k", "--since", "then"]).await?.expect(2)?;
         server.kv(home, &["watch", "k", "--debounce", "1s"]).await?.expect(2)?;
         let nobody = server.keyway(home).addr("http://127.0.0.1:1").timeout("300ms");
         nobody.run(&["kv", "watch", "k"]).await?.expect(6)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_gap_is_told_where_there_is_one_and_as_wide_as_it_is() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        for value in ["1", "2", "3"] {
+            server.put("a", value).await?;
+        }
+        let since = async |since: &str| {
+            let arguments = ["watch", "a", "--once", "--since", since];
+            anyhow::Ok(server.kv(home, &arguments).await?.expect(0)?.text())
+        };
+
+        // Nothing is forgotten: before the first change there was nothing.
+        for revision in ["0", "1"] {
+            assert_eq!(since(revision).await?, "2 put a 1\n", "{revision}");
+        }
+
+        let body = json!({"CompactTo": 3}).to_string();
+        let done = server
+            .client()
+            .send("PUT".parse()?, "/v1/history", body.into(), Default::default())
+            .await?;
+        anyhow::ensure!(done.status == 200, "{done:?}");
+        assert_eq!(since("3").await?, "4 put a 3\n");
+        for (revision, missed) in [
+            ("2", "revision 3"),
+            ("1", "revisions 2 to 3"),
+            ("0", "revisions 2 to 3"),
+        ] {
+            let told = format!(
+                "compacted: the changes of {missed} are no longer kept in full; the state now follows\n4 is a 3\n"
+            );
+            assert_eq!(since(revision).await?, told);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_that_takes_the_watch_and_does_not_answer_is_named() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.program.signal(Signal::SIGSTOP)?;
+
+        let said = server.kv(home, &["watch", "app/a", "--timeout", "1s"]).await;
+
+        server.program.signal(Signal::SIGCONT)?;
+        let said = said?.expect(124)?;
+        let told = format!("no answer from {} within 1s", server.address);
+        assert!(said.err.contains(&told), "{}", said.err);
         Ok(())
     });
 }
@@ -249,6 +309,44 @@ fn a_command_that_runs_is_ended_with_the_watch() {
         let said = server.kv(home, &missing).await?.expect(127)?;
         assert!(said.err.contains("no-such-program"), "{}", said.err);
         Ok(())
+    });
+}
+
+#[test]
+fn ctrl_c_ends_all_that_the_command_has_started_and_a_second_one_kills_it() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("a", "1").await?;
+        let start = |name: &str, script: &str| {
+            let arguments = ["kv", "watch", "a", "--since", "1", "--", "sh", "-c", script];
+            server.keyway(home).start(home, name, &arguments)
+        };
+        let children = async |watch: &Program| {
+            eventually("the command and its own child", async || {
+                let children = watch.children();
+                (children.len() == 2).then_some(children)
+            })
+            .await
+        };
+
+        let mut watch = start("willing", "sleep 300; true")?;
+        let started = children(&watch).await?;
+        watch.signal(Signal::SIGINT)?;
+        assert_eq!(watch.exit().await?, Exit::Code(0));
+        holds("nothing of it is left", async || !started.iter().any(Process::runs)).await?;
+
+        let mut watch = start("deaf", "trap '' TERM; sleep 300; true")?;
+        let started = children(&watch).await?;
+        watch.signal(Signal::SIGINT)?;
+        holds("it says what it waits for", async || {
+            watch
+                .log()
+                .contains("waiting for `sh` to end, at most 30s; a second Ctrl-C kills it")
+        })
+        .await?;
+        watch.signal(Signal::SIGINT)?;
+        assert_eq!(watch.exit().await?, Exit::Code(130));
+        holds("nothing of it is left", async || !started.iter().any(Process::runs)).await
     });
 }
 

@@ -51,6 +51,9 @@ pub const MAX_VALUE_BYTES: usize = 524_288;
 pub struct Revision(pub u64);
 
 impl Revision {
+    /// That of a store without a change: the first change takes the next one.
+    pub const EMPTY: Self = Self(1);
+
     /// The revision that the next change takes.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -74,11 +74,12 @@ async fn at_time(client: &Client, target: &Target, at_ms: u64) -> Result<Result<
         return Ok(Ok(change.revision));
     }
     // A store that has forgotten nothing was empty before its first change.
-    Ok(if oldest <= EMPTY { Ok(EMPTY) } else { Err(oldest) })
+    Ok(if oldest <= Revision::EMPTY {
+        Ok(Revision::EMPTY)
+    } else {
+        Err(oldest)
+    })
 }
-
-/// The revision of a store without a change.
-const EMPTY: Revision = Revision(1);
 
 /// The last change of the target at or before a time, and the oldest revision that is kept.
 ///

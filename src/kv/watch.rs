@@ -15,7 +15,7 @@ use kvapi::{Problem, Revision};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use self::handler::Handler;
+use self::handler::{Handler, Ran};
 use self::session::{Next, Session};
 use super::past;
 use super::shown::{Shown, author, change_json, on_one_line, plain};
@@ -44,7 +44,8 @@ What comes while it runs is the next batch. That it fails is said, and the watch
 
 Every revision is shown, over every reconnect and restart of the server. If the store no longer
 keeps what was missed, `compacted` says which revisions, and the state as it is now follows.
-Ctrl-C ends the watch with exit code 0; --once ends it with that of CMD.")]
+Ctrl-C ends the watch with exit code 0, and CMD with all that it has started; a second one kills it.
+--once ends the watch with the exit code of CMD.")]
 pub(crate) struct Watch {
     /// Keys; what ends in / is a prefix
     #[arg(required = true, value_name = "TARGET")]
@@ -71,7 +72,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(super) async fn run(mut self, context: Context<'_>) -> Outcome {
-        let patience = Instant::now() + context.settings.timeout;
+        let timeout = context.settings.timeout;
         let since = match self.since {
             Some(when) => Some(past::since(&context.client, when).await?),
             None => None,
@@ -83,7 +84,7 @@ impl Watch {
         };
         let handler = Handler::new(std::mem::take(&mut self.command));
         let (once, pause) = (self.once, self.debounce.unwrap_or_default());
-        let mut session = Session::start(&context.client, self.request(since)?, patience)?;
+        let mut session = Session::start(&context.client, self.request(since)?, timeout)?;
         loop {
             let event = match session.next(teller.out, None).await? {
                 Next::Event(event) => event,
@@ -111,11 +112,11 @@ impl Watch {
             if !batch.begun {
                 continue;
             }
-            match handler.run(&batch.lines, &mut session.stop).await? {
-                None => return Ok(exit::OK),
-                Some(code) if once => return Ok(code),
-                Some(0) => {}
-                Some(code) => teller.out.say(format_args!("the command ended with {code}")),
+            match handler.run(&batch.lines, &mut session.stop, teller.out).await? {
+                Ran::Stopped(code) => return Ok(code),
+                Ran::Ended(code) if once => return Ok(code),
+                Ran::Ended(0) => {}
+                Ran::Ended(code) => teller.out.say(format_args!("the command ended with {code}")),
             }
         }
     }
@@ -206,9 +207,9 @@ impl Teller<'_> {
         match event {
             WatchEvent::Change(change) => self.change(change)?,
             WatchEvent::Compacted(gap) => {
-                let (first, oldest) = (gap.since.next(), gap.oldest);
+                let missed = missed(gap);
                 self.out.line(format_args!(
-                    "compacted: revisions {first} to {oldest} are no longer kept; the state now follows"
+                    "compacted: {missed} are no longer kept in full; the state now follows"
                 ))?;
             }
             WatchEvent::Snapshot(snapshot) => self.snapshot(snapshot)?,
@@ -264,8 +265,21 @@ impl Teller<'_> {
     }
 }
 
+/// The first revision that was missed. None before it made a change: that of an empty store is none.
+fn first_missed(gap: &Compacted) -> Revision {
+    gap.since.max(Revision::EMPTY).next()
+}
+
+/// The state of the last of them can still be read; what it changed, and what others did, no longer all of it.
+fn missed(gap: &Compacted) -> String {
+    match (first_missed(gap), gap.oldest) {
+        (first, last) if first == last => format!("the changes of revision {first}"),
+        (first, last) => format!("the changes of revisions {first} to {last}"),
+    }
+}
+
 fn gap_json(gap: &Compacted) -> Value {
-    json!({"event": "compacted", "from_revision": gap.since.next(), "to_revision": gap.oldest})
+    json!({"event": "compacted", "from_revision": first_missed(gap), "to_revision": gap.oldest})
 }
 
 fn snapshot_json(snapshot: &Snapshot) -> Value {
@@ -320,7 +334,23 @@ mod tests {
         assert_eq!(printed(Format::Text, true, &[snapshot(5)]), "5 is a 1\n");
         assert_eq!(
             printed(Format::Text, false, &[snapshot(5), gap, snapshot(9)]),
-            "compacted: revisions 6 to 8 are no longer kept; the state now follows\n9 is a 1\n"
+            "compacted: the changes of revisions 6 to 8 are no longer kept in full; the state now follows\n9 is a 1\n"
+        );
+        let one = WatchEvent::Compacted(Compacted {
+            since: Revision(2),
+            oldest: Revision(3),
+        });
+        assert_eq!(
+            printed(Format::Text, false, &[one]),
+            "compacted: the changes of revision 3 are no longer kept in full; the state now follows\n"
+        );
+        let from_the_beginning = Compacted {
+            since: Revision(0),
+            oldest: Revision(3),
+        };
+        assert_eq!(
+            gap_json(&from_the_beginning),
+            json!({"event": "compacted", "from_revision": 2, "to_revision": 3})
         );
     }
 

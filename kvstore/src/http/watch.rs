@@ -16,6 +16,7 @@ use super::budget::Share;
 use super::call::{Call, Result};
 use super::error::{Error, Refusal};
 use super::golang::{parse_uint, quote};
+use super::params::check_datacenter;
 use crate::read::ReadMode;
 use crate::watch::index::Pattern;
 use crate::watch::patterns::Patterns;
@@ -65,6 +66,7 @@ pub(super) async fn post(call: Call, body: Incoming, doors: &Doors) -> Result {
 }
 
 async fn watch(call: Call, request: WatchRequest, doors: &Doors) -> Result {
+    check_datacenter(&call.query)?;
     let since = match call.headers.get(header::LAST_EVENT_ID) {
         // Newer than what the address says: a browser repeats that as it was.
         Some(id) => Some(revision("Last-Event-ID", &String::from_utf8_lossy(id.as_bytes()))?),
@@ -85,7 +87,8 @@ async fn watch(call: Call, request: WatchRequest, doors: &Doors) -> Result {
     let subscription = call.node.hub().subscribe(patterns);
     let state = call.node.read(ReadMode::Linearizable).await?;
     let stopping = call.node.stopping().clone();
-    let stream = match since {
+    // Nothing happened before the first change, so nothing of it can be missed.
+    let stream = match since.map(|since| since.max(Revision::EMPTY)) {
         // The hub may still have what was compacted; nobody is to build on that.
         Some(since) if since < state.history().floor() && !subscription.patterns().wants_own() => {
             Stream::compacted(subscription, since, &state, stopping)

@@ -2,16 +2,24 @@
 //! becomes of the file when it cannot be used yet.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use kvapi::problem::exit;
 use kvapi::{Entry, Problem};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::kv::files::failed;
+use crate::signals::{INTERRUPTED, Stop};
+
+/// How long an editor may take to end after a TERM: it may save what it holds.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is kept beside the document: the entries that it was made of.
 const BASE: &str = "base";
@@ -63,32 +71,56 @@ impl Desk {
         }
     }
 
-    /// Lets somebody type; what is there after it.
-    pub(super) async fn edit(&self, editor: &str) -> Result<Vec<u8>, Problem> {
+    /// Whether this is what was laid down, untouched. What an earlier run kept was typed then.
+    pub(super) fn is_as_laid(&self, typed: &[u8]) -> bool {
+        self.folder.is_some() && typed == self.before
+    }
+
+    /// Lets somebody type; what is there after it. TERM ends the editor too.
+    pub(super) async fn edit(&self, editor: &str, stop: &mut Stop) -> Result<Vec<u8>, Problem> {
         let words = shlex::split(editor).filter(|words| !words.is_empty());
         let words = words.ok_or_else(|| {
             Problem::new(exit::USAGE, format!("the editor `{editor}` is no command")).help(SET_EDITOR)
         })?;
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg(&self.path);
-        let ended = tokio::task::spawn_blocking(move || command.status()).await;
-        let ended = ended.map_err(|e| Problem::new(exit::BUG, format!("wait for the editor: {e}")))?;
-        let status = ended.map_err(|e| {
+        let mut child = command.spawn().map_err(|e| {
             Problem::new(exit::INVALID, format!("start the editor `{}`: {e}", words[0])).help(SET_EDITOR)
         })?;
+        let ended = tokio::select! {
+            biased;
+            () = stop.terminated() => None,
+            ended = child.wait() => Some(ended),
+        };
+        let Some(ended) = ended else {
+            if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+                // It may have ended by itself just now.
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+            // One that does not end is somebody's who sees it; the file is there for it.
+            let _ = timeout(PATIENCE, child.wait()).await;
+            return Err(terminated());
+        };
+        let status = ended.map_err(|e| Problem::new(exit::BUG, format!("wait for the editor: {e}")))?;
         if !status.success() {
             return Err(Problem::new(
                 exit::INVALID,
                 format!("the editor `{}` ended with {status}", words[0]),
             ));
         }
-        fs::read(&self.path).map_err(|e| failed("read", &self.path, &e))
+        fs::read(&self.path).map_err(|e| {
+            failed("read what was typed from", &self.path, &e)
+                .help("nothing was written; an editor has to leave what is typed in the file that it is given")
+        })
     }
 
-    /// Keeps what was typed, and what it began with; where it is. Nothing is kept of what was not touched.
+    /// Keeps what was typed, and what it began with; where it is. Nothing is kept of what was not touched,
+    /// nor of what is not there.
     pub(super) fn keep(&mut self, base: &[Entry]) -> Option<&Path> {
-        if self.folder.is_some() && fs::read(&self.path).is_ok_and(|now| now == self.before) {
-            return None;
+        match fs::read(&self.path) {
+            Ok(now) if self.is_as_laid(&now) => return None,
+            Err(e) if e.kind() == ErrorKind::NotFound => return None,
+            _ => {}
         }
         // Without the base a later run takes what is there then for it; that is told by its diff.
         let text = serde_json::to_vec(base).unwrap_or_default();
@@ -115,6 +147,11 @@ impl Desk {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// TERM came before anything was written.
+pub(super) fn terminated() -> Problem {
+    Problem::new(INTERRUPTED, "ended by TERM, nothing was written")
 }
 
 const SET_EDITOR: &str = "name one with VISUAL or EDITOR";

@@ -35,7 +35,7 @@ Examples:
   keyway kv edit app/ --as toml -m 'new port'  as TOML, with a reason for the history
 
 The editor is $VISUAL, else $EDITOR, else vi.
-Exits with 5 if somebody else was faster; what was typed is kept.")]
+Exits with 5 if somebody else was faster, with 130 if TERM ended it; what was typed is kept.")]
 pub(crate) struct Edit {
     /// Key, or with a / behind a prefix; / alone is everything
     #[arg(value_name = "KEY|PREFIX/")]
@@ -73,8 +73,8 @@ impl From<Form> for As {
 
 impl Edit {
     pub(super) async fn run(self, mut context: Context<'_>) -> Outcome {
-        // From here on Ctrl-C is the editor's.
-        let _stop = Stop::listen()?;
+        // From here on Ctrl-C is the editor's, and TERM ours.
+        let mut stop = Stop::listen()?;
         let now = self.read(&context).await?;
         let mut desk = match &self.from {
             Some(path) => Desk::take_up(path)?,
@@ -87,7 +87,7 @@ impl Edit {
             }
         };
         let base = desk.base()?.unwrap_or(now);
-        match self.edit(&mut context, &desk, &base).await {
+        match self.edit(&mut context, &desk, &base, &mut stop).await {
             Ok(Ended::Unchanged) => {
                 desk.clear();
                 context.out.say("nothing changed, nothing was written");
@@ -123,12 +123,43 @@ impl Edit {
         }
     }
 
-    /// From the editor to the store.
-    async fn edit(&self, context: &mut Context<'_>, desk: &Desk, base: &[Entry]) -> Result<Ended, Failure> {
+    /// From the editor to the store. TERM ends it until the write begins.
+    async fn edit(
+        &self,
+        context: &mut Context<'_>,
+        desk: &Desk,
+        base: &[Entry],
+        stop: &mut Stop,
+    ) -> Result<Ended, Failure> {
         let editor = ["VISUAL", "EDITOR"]
             .iter()
             .find_map(|name| std::env::var(name).ok().filter(|v| !v.trim().is_empty()));
-        let typed = desk.edit(editor.as_deref().unwrap_or("vi")).await?;
+        let typed = desk.edit(editor.as_deref().unwrap_or("vi"), stop).await?;
+        tokio::select! {
+            biased;
+            () = stop.terminated() => Err(desk::terminated().into()),
+            wanted = self.wanted(context, desk, base, typed) => match wanted? {
+                Wanted::Write(changes) => {
+                    self.write(context, &changes).await?;
+                    Ok(Ended::Written(changes))
+                }
+                Wanted::Nothing(ended) => Ok(ended),
+            }
+        }
+    }
+
+    /// What is to be written of what was typed, shown and confirmed.
+    async fn wanted(
+        &self,
+        context: &mut Context<'_>,
+        desk: &Desk,
+        base: &[Entry],
+        typed: Vec<u8>,
+    ) -> Result<Wanted, Failure> {
+        // Of a key that is not there too: the empty document that was laid down for it is no wish.
+        if desk.is_as_laid(&typed) {
+            return Ok(Wanted::Nothing(Ended::Unchanged));
+        }
         let flags = base.first().map_or(0, |entry| entry.flags);
         let items = self
             .sheet(base)
@@ -142,17 +173,16 @@ impl Edit {
         };
         let changes = plan(&plan::tree(base), &items, &plan::tree(&now));
         if changes.is_empty() {
-            return Ok(Ended::Unchanged);
+            return Ok(Wanted::Nothing(Ended::Unchanged));
         }
         self.show(context, &changes, &plan::tree(base))?;
         if context.settings.dry_run {
-            return Ok(Ended::Shown);
+            return Ok(Wanted::Nothing(Ended::Shown));
         }
         let count = changes.len();
         let question = format!("Write {count} {} in one transaction?", keys(count));
         context.confirm_or_stop(&question).await?;
-        self.write(context, &changes).await?;
-        Ok(Ended::Written(changes))
+        Ok(Wanted::Write(changes))
     }
 
     /// Whether it is a prefix; `/` is that of everything.
@@ -326,6 +356,13 @@ impl Edit {
             format!("{name}{ending}")
         }
     }
+}
+
+/// What came of what was typed, before anything is written.
+enum Wanted {
+    Write(Vec<Change>),
+    /// It ends here.
+    Nothing(Ended),
 }
 
 /// How an edit ended that did not fail.

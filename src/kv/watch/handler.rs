@@ -12,8 +12,17 @@ use kvapi::problem::exit;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-use crate::signals::Stop;
-use crate::spawned::terminate;
+use crate::output::Out;
+use crate::signals::{INTERRUPTED, Stop};
+use crate::spawned::{PATIENCE, terminate_group};
+
+/// How a run ended.
+pub(super) enum Ran {
+    /// By itself, with this code.
+    Ended(u8),
+    /// By a stop, and the whole watch is to end with this code.
+    Stopped(u8),
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -32,8 +41,9 @@ impl Handler {
         })
     }
 
-    /// Runs it to its end; `None` if a stop came first. It has ended then too.
-    pub(super) async fn run(&self, lines: &str, stop: &mut Stop) -> Result<Option<u8>, Problem> {
+    /// Runs it to its end, or until a stop: then it is told to end, with everything that it has started, and
+    /// waited for. A second stop kills it.
+    pub(super) async fn run(&self, lines: &str, stop: &mut Stop, out: &mut Out) -> Result<Ran, Problem> {
         let mut child = self.start()?;
         let stdin = child.stdin.take();
         let told = async {
@@ -52,10 +62,19 @@ impl Handler {
             ended = finished => Some(ended),
         };
         match ended {
-            Some(ended) => ended.map(|status| Some(code(status))).map_err(|e| self.failed(&e)),
+            Some(ended) => ended
+                .map(|status| Ran::Ended(code(status)))
+                .map_err(|e| self.failed(&e)),
             None => {
-                terminate(&mut child).await;
-                Ok(None)
+                let waits = || {
+                    out.say(format_args!(
+                        "waiting for `{}` to end, at most {}; a second Ctrl-C kills it",
+                        self.program,
+                        kvapi::duration::format(PATIENCE)
+                    ));
+                };
+                let in_order = terminate_group(&mut child, stop, waits).await;
+                Ok(Ran::Stopped(if in_order { exit::OK } else { INTERRUPTED }))
             }
         }
     }
@@ -64,7 +83,7 @@ impl Handler {
         let child = Command::new(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::piped())
-            // Ctrl-C is for us; the command gets TERM.
+            // Ctrl-C is for us; the command and its children get TERM, as one group.
             .process_group(0)
             .kill_on_drop(true)
             .spawn();

@@ -1,9 +1,11 @@
 //! A watch from the command's side: the stream, the wish to stop, and what is said about the connection.
 
+use std::time::Duration;
+
 use kvapi::problem::exit;
 use kvapi::types::{WatchEvent, WatchRequest};
 use kvapi::watch::{News, Watch};
-use kvapi::{Client, Problem};
+use kvapi::{Address, Client, Problem};
 use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Failure;
@@ -24,17 +26,22 @@ pub(super) struct Session {
     pub(super) stop: Stop,
     /// Until when the first connection has to be there.
     patience: Instant,
+    /// How long that is, and who is asked.
+    timeout: Duration,
+    addresses: Vec<Address>,
     /// The cluster that answered; none before the first connection.
     cluster: Option<String>,
     last_failure: String,
 }
 
 impl Session {
-    pub(super) fn start(client: &Client, request: WatchRequest, patience: Instant) -> Result<Self, Problem> {
+    pub(super) fn start(client: &Client, request: WatchRequest, timeout: Duration) -> Result<Self, Problem> {
         Ok(Self {
             watch: client.watch(request),
             stop: Stop::listen()?,
-            patience,
+            patience: Instant::now() + timeout,
+            timeout,
+            addresses: client.addresses().to_vec(),
             cluster: None,
             last_failure: String::new(),
         })
@@ -54,7 +61,7 @@ impl Session {
                 news = by(until, &mut self.watch) => news,
             };
             match news {
-                None if self.cluster.is_none() => return Err(never_connected(&self.last_failure).into()),
+                None if self.cluster.is_none() => return Err(self.never_connected()),
                 None => return Ok(Next::Quiet),
                 Some(News::Event(event)) => return Ok(Next::Event(event)),
                 Some(News::Refused { status, text }) => return Err(kvapi::Error::Refused { status, text }.into()),
@@ -65,6 +72,10 @@ impl Session {
                         return Err(another_cluster(&address.to_string()).into());
                     }
                     self.cluster = Some(cluster);
+                }
+                // The last try was given up because the time is over, which is no news.
+                Some(News::Lost { .. }) if self.cluster.is_none() && Instant::now() >= self.patience => {
+                    return Err(self.never_connected());
                 }
                 Some(News::Lost { reason }) => {
                     if reason != self.last_failure {
@@ -77,16 +88,30 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Nobody took a connection in time, or somebody did and has not answered.
+    fn never_connected(&mut self) -> Failure {
+        if self.last_failure.is_empty() {
+            let error = kvapi::Error::Timeout {
+                addresses: std::mem::take(&mut self.addresses),
+                after: self.timeout,
+                last: None,
+            };
+            return error.into();
+        }
+        let what = format!("the watch did not begin: {}", self.last_failure);
+        let problem = Problem::new(exit::UNAVAILABLE, what);
+        problem
+            .help("is the server running? Start one with `keyway dev`, or name it with --addr or KEYWAY_ADDR")
+            .into()
+    }
+}
+
 async fn by(until: Option<Instant>, watch: &mut Watch) -> Option<News> {
     match until {
         Some(until) => timeout_at(until, watch.next()).await.ok(),
         None => Some(watch.next().await),
     }
-}
-
-fn never_connected(reason: &str) -> Problem {
-    Problem::new(exit::UNAVAILABLE, format!("the watch did not begin: {reason}"))
-        .help("is the server running? Start one with `keyway dev`, or name it with --addr or KEYWAY_ADDR")
 }
 
 fn another_cluster(address: &str) -> Problem {

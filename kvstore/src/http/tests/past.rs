@@ -93,8 +93,27 @@ async fn what_was_compacted_says_so_in_reads_and_watches() {
     };
     assert_eq!((compacted.since.0, compacted.oldest.0), (3, 5));
     assert_eq!(events.snapshot().await, (6, vec!["a/2".to_owned(), "b".to_owned()]));
+    let mut events = store.watch(request("GET", "/v1/watch?prefix=&since=0", "")).await;
+    let WatchEvent::Compacted(compacted) = events.next().await else {
+        panic!("a watch from before the first change says nothing of what was compacted")
+    };
+    assert_eq!((compacted.since.0, compacted.oldest.0), (1, 5));
     let mut events = store.watch(request("GET", "/v1/watch?prefix=&since=5", "")).await;
     assert_eq!(events.change().await, (6, vec!["a/1".to_owned()]));
+}
+
+#[tokio::test]
+async fn before_the_first_change_there_was_nothing_to_miss() {
+    let store = store().await;
+
+    for since in [0, 1] {
+        let path = format!("/v1/watch?prefix=&since={since}");
+        let mut events = store.watch(request("GET", &path, "")).await;
+        assert_eq!(events.change().await, (2, vec!["a/1".to_owned()]), "{since}");
+    }
+
+    let foreign = store.ask("GET", "/v1/watch?key=a&dc=x", "").await;
+    assert_eq!((foreign.status, foreign.text()), (500, "No path to datacenter"));
 }
 
 #[tokio::test]
