@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use agent::cli::AgentCommand;
-use clap::{ArgAction, Command as ClapCommand, CommandFactory as _, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, Command as ClapCommand, CommandFactory as _, Parser, Subcommand};
 
 use crate::globals::Globals;
 
@@ -80,7 +81,7 @@ fn with_environment(command: ClapCommand, prefix: &str) -> ClapCommand {
     let command = command.mut_args(|arg| {
         let Some(long) = arg.get_long() else { return arg };
         if arg.get_env().is_some() {
-            return arg.hide_env_values(true);
+            return unless_empty(arg.hide_env_values(true));
         }
         if arg.is_hide_set() || matches!(long, "help" | "version") {
             return arg;
@@ -91,16 +92,71 @@ fn with_environment(command: ClapCommand, prefix: &str) -> ClapCommand {
         let is_shared = prefix == "KEYWAY";
         let arg = arg.env(name).hide_env(!is_shared).hide_env_values(true);
         if is_switch {
-            // `KEYWAY_YES=1` and `=true` say yes; empty, `0`, `no` and `false` say no.
-            arg.value_parser(clap::builder::FalseyValueParser::new()).hide_env(true)
+            arg.value_parser(switch).hide_env(true)
         } else {
-            arg
+            unless_empty(arg)
         }
     });
     command.mut_subcommands(|sub| {
         let prefix = variable(prefix, sub.get_name());
         with_environment(sub, &prefix)
     })
+}
+
+/// What a variable says to a switch.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" => Ok(true),
+        "" | "0" | "false" => Ok(false),
+        _ => Err("a switch is on with 1 or true, off with 0, false or nothing".into()),
+    }
+}
+
+/// A variable that is there and empty says nothing, as in `KEYWAY_ADDR= keyway ...`.
+fn unless_empty(arg: Arg) -> Arg {
+    let value = arg.get_env().and_then(std::env::var_os);
+    match value {
+        Some(value) if value.is_empty() => arg.env(None::<&'static str>),
+        _ => arg,
+    }
+}
+
+/// Names the variable in clap's complaint about a value that came from one: clap names the flag, which
+/// nobody has typed. `args` are those that were.
+pub(crate) fn name_variable(error: &mut clap::Error, args: &[OsString]) {
+    if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+        return;
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let (Some(flag), Some(value)) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue)) else {
+        return;
+    };
+    let typed: Vec<&str> = args
+        .iter()
+        .skip(1)
+        .map_while(|arg| arg.to_str().filter(|&arg| arg != "--"))
+        .collect();
+    let tree = command();
+    let at = typed
+        .iter()
+        .fold(&tree, |at, word| at.find_subcommand(word).unwrap_or(at));
+    let Some(arg) = at.get_arguments().find(|arg| arg.to_string() == flag) else {
+        return;
+    };
+    let is_typed = arg.get_long().is_some_and(|long| {
+        let names = typed.iter().filter_map(|word| word.strip_prefix("--"));
+        names
+            .map(|name| name.split('=').next().unwrap_or(name))
+            .any(|name| name == long)
+    });
+    let name = arg.get_env().filter(|_| !is_typed);
+    if let Some(name) = name.filter(|name| std::env::var_os(name).is_some_and(|said| *said == *value)) {
+        let name = name.to_string_lossy().into_owned();
+        error.insert(ContextKind::InvalidArg, ContextValue::String(name));
+    }
 }
 
 /// Every variable that a flag of any command has.
@@ -191,6 +247,16 @@ mod tests {
                     "{words} --{long}: `{name}`"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off_and_nothing_else() {
+        for (text, is_on) in [("1", true), ("TRUE", true), ("0", false), ("False", false), ("", false)] {
+            assert_eq!(switch(text), Ok(is_on), "{text}");
+        }
+        for text in ["maybe", "yes", "2", " "] {
+            assert!(switch(text).is_err(), "{text}");
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) fn start(settings: &Settings, calm: bool) {
     let default = format!("{others},{}", ours.join(","));
     let filter = std::env::var("KEYWAY_LOG")
         .ok()
+        .filter(|text| !text.is_empty())
         .and_then(|text| EnvFilter::try_new(text).ok())
         .unwrap_or_else(|| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()

@@ -87,6 +87,7 @@ fn parse() -> Result<(Settings, Command), ExitCode> {
         .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = parsed.map_err(|mut e| {
         argv::explain(&mut e, &args);
+        cli::name_variable(&mut e, &args);
         match e.print().map_err(Failure::from) {
             _ if e.use_stderr() => exit::USAGE.into(),
             Ok(()) | Err(Failure::NobodyReads) => exit::OK.into(),

@@ -95,8 +95,9 @@ impl Settings {
             String::clone,
             || kvapi::address::DEFAULT.into(),
         );
-        let addresses = Address::parse_list(&addr).map_err(|e| Problem::new(exit::USAGE, e))?;
         let addr_from = picked.effective[0].origin.clone();
+        let addresses = Address::parse_list(&addr)
+            .map_err(|e| Problem::new(exit::USAGE, format!("{}: {e}", addr_from.of_addr())))?;
         let token = picked.token(&addr_from, globals.no_input)?;
         picked.effective.push(context);
         let name = |value: &dyn fmt::Debug| format!("{value:?}").to_lowercase();

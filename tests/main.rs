@@ -48,6 +48,7 @@ mod outage;
 mod supervision;
 mod torn;
 mod validate;
+mod variables;
 // What ships beside the programs, and the rules of the house.
 mod templates;
 mod tidy;

@@ -44,6 +44,20 @@ impl fmt::Display for Origin {
     }
 }
 
+impl Origin {
+    /// The name under which an address was given there.
+    pub(super) fn of_addr(&self) -> String {
+        match self {
+            Self::Flag => "--addr".into(),
+            Self::Environment => "KEYWAY_ADDR".into(),
+            Self::Consul => "CONSUL_HTTP_ADDR".into(),
+            Self::File(path, _) => format!("{}: addr", path.display()),
+            Self::Context(name) => format!("the address of the context `{name}`"),
+            Self::Default => "the default address".into(),
+        }
+    }
+}
+
 /// What one place says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layer {
