@@ -205,6 +205,11 @@ pub enum Op {
     CheckNotExists {
         key: Key,
     },
+    /// Whether the key is there and held by this session; the empty one means by none.
+    CheckSession {
+        key: Key,
+        session: Arc<str>,
+    },
 }
 
 impl Op {
@@ -221,7 +226,8 @@ impl Op {
             | Self::GetOrEmpty { .. }
             | Self::GetTree { .. }
             | Self::CheckIndex { .. }
-            | Self::CheckNotExists { .. } => false,
+            | Self::CheckNotExists { .. }
+            | Self::CheckSession { .. } => false,
         }
     }
 }
@@ -237,6 +243,7 @@ impl Op {
                 | Self::DeleteCas { key, .. }
                 | Self::CheckIndex { key, .. }
                 | Self::CheckNotExists { key } => key.as_str().len(),
+                Self::CheckSession { key, session } => key.as_str().len() + session.len(),
                 Self::GetTree { prefix } | Self::DeleteTree { prefix } => prefix.len(),
             }
     }

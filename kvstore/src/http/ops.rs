@@ -184,8 +184,8 @@ pub(super) type Refused = (usize, String);
 
 /// Checks all operations; if any is refused, only those that are refused are told.
 ///
-/// There are no sessions yet, so an operation that needs one is answered here as Consul answers
-/// for a session that it does not know.
+/// There are no sessions yet, so `lock` and `unlock` are answered here as Consul answers for a session that
+/// it does not know.
 pub(super) fn check(raw: Vec<RawOp>) -> Result<Result<Vec<Op>, Vec<Refused>>, Error> {
     let mut ops = Vec::with_capacity(raw.len());
     let mut refused = Vec::new();
@@ -237,16 +237,15 @@ fn op(raw: RawOp) -> Result<Op, String> {
         "delete-cas" => Op::DeleteCas { key, index },
         "check-index" => Op::CheckIndex { key, index },
         "check-not-exists" => Op::CheckNotExists { key },
+        "check-session" => Op::CheckSession {
+            key,
+            session: session.into(),
+        },
         "lock" | "unlock" if session.is_empty() => return Err("missing session".into()),
         "lock" => return Err(format!("invalid session {}", quote(&session))),
         "unlock" => {
             return Err(format!(
                 "failed to unlock key \"{key}\", lock isn't held, or is held by another session"
-            ));
-        }
-        "check-session" => {
-            return Err(format!(
-                "failed to check session of key \"{key}\": there are no sessions yet"
             ));
         }
         _ => return Err(format!("unknown KV operation: {verb}")),

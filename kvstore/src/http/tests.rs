@@ -429,3 +429,4 @@ async fn whoever_goes_away_stops_waiting() {
 mod about;
 mod limits;
 mod past;
+mod sessions;

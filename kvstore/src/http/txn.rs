@@ -68,9 +68,11 @@ fn permit(call: &Call, op: &Op) -> Result<()> {
             call.caller.may_write(key.as_str())
         }
         Op::DeleteTree { prefix } => call.caller.may_write(prefix),
-        Op::Get { key } | Op::GetOrEmpty { key, .. } | Op::CheckIndex { key, .. } | Op::CheckNotExists { key } => {
-            call.caller.may_read(key.as_str())
-        }
+        Op::Get { key }
+        | Op::GetOrEmpty { key, .. }
+        | Op::CheckIndex { key, .. }
+        | Op::CheckNotExists { key }
+        | Op::CheckSession { key, .. } => call.caller.may_read(key.as_str()),
         Op::GetTree { prefix } => call.caller.may_read(prefix),
     }
 }

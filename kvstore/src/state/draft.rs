@@ -248,6 +248,18 @@ impl<'a> Draft<'a> {
                 }
                 self.show_without_value(key, shown)?;
             }
+            Op::CheckSession { key, session } => {
+                let Some(entry) = self.map.get(key) else {
+                    return Err(failed(format!("failed to check session, key \"{key}\" doesn't exist")));
+                };
+                let now = entry.session.as_deref().unwrap_or_default();
+                if now != &**session {
+                    return Err(failed(format!(
+                        "failed session check for key \"{key}\", current session \"{now}\" != \"{session}\""
+                    )));
+                }
+                self.show_without_value(key, shown)?;
+            }
             Op::CheckNotExists { key } => {
                 if self.map.contains_key(key) {
                     return Err(failed(format!("key \"{key}\" exists")));

@@ -88,6 +88,10 @@ fn any_op() -> impl Strategy<Value = Op> {
         (any_key(), any_index()).prop_map(|(key, index)| Op::DeleteCas { key, index }),
         prop::sample::select(&["", "a", "a/", "_keyway/"][..]).prop_map(|p| Op::DeleteTree { prefix: p.into() }),
         any_key().prop_map(|key| Op::CheckNotExists { key }),
+        (any_key(), prop::sample::select(&["", "s"][..])).prop_map(|(key, session)| Op::CheckSession {
+            key,
+            session: session.into()
+        }),
         (any_key(), any_index()).prop_map(|(key, index)| Op::CheckIndex { key, index }),
         (any_key(), any_index()).prop_map(|(key, index)| Op::GetOrEmpty {
             key,

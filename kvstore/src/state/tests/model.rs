@@ -352,6 +352,16 @@ impl Work {
                 }
                 _ => self.meta(key),
             },
+            Op::CheckSession { key, .. } if self.modify(key) == 0 => {
+                return Err(format!("failed to check session, key \"{key}\" doesn't exist"));
+            }
+            // Nobody holds a key yet.
+            Op::CheckSession { key, session } if !session.is_empty() => {
+                return Err(format!(
+                    "failed session check for key \"{key}\", current session \"\" != \"{session}\""
+                ));
+            }
+            Op::CheckSession { key, .. } => self.meta(key),
             Op::CheckNotExists { key } if self.modify(key) != 0 => return Err(format!("key \"{key}\" exists")),
             Op::CheckNotExists { .. } => vec![],
         })
