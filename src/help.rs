@@ -24,6 +24,7 @@ Exit codes of keyway and keyway-agent
   125  agent run: the agent failed before the process started
   126  agent run: the program cannot be executed
   127  agent run: the program was not found
+  130  INT (Ctrl-C) or TERM ended it before it was done
     n  agent run: the process's own code; 128+n if signal n ended it";
 
 const FORMATS: &str = "\

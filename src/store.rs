@@ -62,10 +62,12 @@ pub(crate) async fn stop_server(server: Server) -> Result<(), Problem> {
 
 /// Why a server did not start. Its errors name the remedy; here they get their exit code.
 fn problem(error: &anyhow::Error) -> Problem {
-    let kind = if error.is::<BadConfig>() {
-        &codes::BAD_SERVER_SETTINGS
-    } else if error.is::<BindError>() || matches!(error.downcast_ref(), Some(FolderError::InUse(_))) {
+    let is_taken = matches!(error.downcast_ref(), Some(BindError::InUse(_)))
+        || matches!(error.downcast_ref(), Some(FolderError::InUse(_)));
+    let kind = if is_taken {
         &codes::TAKEN
+    } else if error.is::<BadConfig>() || error.is::<BindError>() {
+        &codes::BAD_SERVER_SETTINGS
     } else {
         &codes::BAD_DATA
     };

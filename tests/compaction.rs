@@ -65,6 +65,16 @@ async fn says_so(server: &Server, home: &Home, revisions: &[u64]) -> anyhow::Res
         "{}",
         said.err
     );
+    let said = server
+        .kv(home, &["export", "app", "--rev", &rev(gone)])
+        .await?
+        .expect(1)?;
+    let told = format!("error[E0407]: revision {gone} is no longer kept; the oldest kept is {oldest}\n");
+    ensure!(
+        said.err.starts_with(&told) && said.err.contains("help: "),
+        "{}",
+        said.err
+    );
     for (revision, value) in [(oldest, "three"), (newer, "four")] {
         let said = server.kv(home, &["get", "app/port", "--rev", &rev(revision)]).await?;
         ensure!(said.expect(0)?.text() == value);

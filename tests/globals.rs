@@ -365,6 +365,7 @@ fn every_topic_of_the_help_is_there() {
     test(async |home| {
         for (topic, part) in [
             ("exit-codes", "124"),
+            ("exit-codes", "130"),
             ("environment", "KEYWAY_CONTEXT"),
             ("formats", "jsonl"),
             ("templates", "shellQuote"),

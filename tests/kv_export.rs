@@ -93,6 +93,15 @@ fn an_environment_file_and_a_folder_are_forms_too_and_say_what_they_cannot_hold(
             "it's a\n$HOME"
         );
 
+        // Another form of what is printed is not passed over.
+        for flags in [&["-o", "yaml"][..], &["-o", "table"], &["--format", "{{key}}"]] {
+            let said = kv(&server, home, &[&["export", "env"], flags].concat())
+                .await?
+                .expect(2)?;
+            assert!(said.out.is_empty() && said.err.contains("--as"), "{}", said.err);
+        }
+        kv(&server, home, &["export", "env", "-o", "json"]).await?.expect(0)?;
+
         server.put("tree/a/b", &b"\xff\0"[..]).await?;
         server.put("tree/c", "c").await?;
         kv(&server, home, &["export", "tree", "--as", "dir"]).await?.expect(2)?;

@@ -164,6 +164,12 @@ fn a_body_that_is_wrong_is_told_with_its_place_and_what_to_do() {
             assert!(said.err.contains("nothing was done"), "{body}: {}", said.err);
             assert!(!said.err.trim_end().contains("\nerror"), "one error: {}", said.err);
         }
+        let said = server.kv(home, &["txn", "@nofile"]).await?.expect(3)?;
+        assert!(
+            said.err.contains("read the operations from `nofile`") && !said.err.contains("@@"),
+            "{}",
+            said.err
+        );
         server.kv(home, &["get", "a"]).await?.expect(1)?;
         Ok(())
     });

@@ -181,6 +181,8 @@ fn a_key_that_a_path_does_not_carry_is_not_taken_for_its_neighbour() {
             );
             assert!(said.err.contains("write it as `"), "{arguments:?}: {}", said.err);
         }
+        let said = server.kv(home, &["put", "a/../b", "x"]).await?.expect(3)?;
+        assert!(said.err.contains("write it as `b`"), "{}", said.err);
         let condition = ["txn", "--if", "value(a//b)=2", "--delete", "a/b"];
         server.kv(home, &condition).await?.expect(2)?;
         assert_eq!(value(&server, home, "a/b").await?, "1");
@@ -241,6 +243,9 @@ fn what_the_server_does_not_take_is_told_with_a_remedy() {
         let said = server.kv(home, &["put", "two\nlines", "1"]).await?.expect(3)?;
         assert!(said.err.contains("answered 400 Bad Request\n"), "{}", said.err);
         assert!(said.err.contains("a line break in a key"), "{}", said.err);
+        let long = "x".repeat(5000);
+        let said = server.kv(home, &["put", "-m", &long, "a", "1"]).await?.expect(3)?;
+        assert!(said.err.contains("help: say it in fewer words with -m"), "{}", said.err);
         let said = server
             .kv(home, &["diff", "nowhere", "--rev", "1..1"])
             .await?

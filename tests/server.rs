@@ -1,5 +1,6 @@
 //! The server as whoever operates it sees it: start, stop, refusals.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kvapi::types::{WatchEvent, WatchRequest};
@@ -180,6 +181,48 @@ fn a_port_that_is_taken_is_named() {
 
         assert!(!matches!(exit, Exit::Code(0)), "{exit:?}");
         assert!(said.contains(port.trim_start_matches("http://")), "{said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_place_where_nothing_can_be_is_refused_with_the_remedy() {
+    test(async |home| {
+        home.write("afile", "")?;
+        let at = |address: Option<&str>, data: PathBuf| Options {
+            address: address.map(str::to_owned),
+            data: Some(data),
+            ..Options::default()
+        };
+        for (options, code, reason, remedy) in [
+            (
+                at(None, home.path("afile")),
+                3,
+                "Not a directory",
+                "name a folder with --data-dir",
+            ),
+            (
+                at(None, "/proc/nothing/can/be/here".into()),
+                3,
+                "/proc",
+                "name another folder with --data-dir",
+            ),
+            (
+                at(Some("unix:/nowhere/at/all/sock"), home.path("data")),
+                2,
+                "No such file or directory",
+                "make its folder first",
+            ),
+        ] {
+            let (exit, said) = refusal(home, options).await?;
+            let said = said.lines().rfind(|line| line.contains("error")).unwrap_or_default();
+            assert_eq!(exit, Exit::Code(code), "{said}");
+            assert_eq!(said.matches(reason).count(), 1, "{said}");
+            assert!(said.contains(remedy), "{said}");
+        }
+        let check = ["server", "check", "--data-dir", "afile"];
+        let said = crate::harness::Keyway::new(home).run(&check).await?.expect(3)?;
+        assert!(said.err.contains("name a folder with --data-dir"), "{}", said.err);
         Ok(())
     });
 }

@@ -104,7 +104,8 @@ otherwise; what is older is dropped. The message names the oldest revision that 
 curl $KEYWAY_ADDR/v1/history";
 
     BAD_SERVER_SETTINGS = "E0501", USAGE, "the server cannot be started this way", "\
-Flags do not go together, or one is missing. What there is:   keyway server --help";
+Flags do not go together, one is missing, or nobody can listen on the address: it is not this machine's, or the folder
+of a socket is not there. What there is:   keyway server --help";
     TAKEN = "E0502", UNAVAILABLE, "a port or the data folder is taken", "\
 Another process listens on the address, or has the data folder open: two servers on one folder would destroy it. Is a
 server running already? Look with   ss -ltnp   or   fuser -v FOLDER/lock";

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::client;
 use crate::codes::{self, Code};
+use crate::types::header;
 
 /// Exit codes of both programs. A child's own code and 128+n are passed through beside these.
 pub mod exit {
@@ -118,6 +119,11 @@ impl From<client::Error> for Problem {
                 let problem = Self::of(kind, what);
                 match status.as_u16() {
                     413 => problem.help("other limits are given to the server: --max-value-size, --max-txn-size, --max-txn-ops"),
+                    // The server knows the header, and people the flag.
+                    400 if text.contains(header::MESSAGE) => problem.help("say it in fewer words with -m"),
+                    400 if text.contains(header::AUTHOR) => {
+                        problem.help("give a shorter name with --author or KEYWAY_AUTHOR")
+                    }
                     // Consul's manner: without a word.
                     400 if text.is_empty() => {
                         problem.help("a path carries no character that does not print, such as a line break in a key")

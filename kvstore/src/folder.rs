@@ -98,7 +98,7 @@ pub enum FolderError {
     NothingLeft { dir: PathBuf, reason: String },
     #[error("{} is not a data folder of keyway; name the folder that a server was given with --data-dir", .0.display())]
     Missing(PathBuf),
-    #[error("cannot {what} {}: {reason}{}", .path.display(), and_remedy(.reason))]
+    #[error("cannot {what} {}: {reason}; {}", .path.display(), remedy(.reason))]
     Io {
         what: &'static str,
         path: PathBuf,
@@ -302,8 +302,14 @@ fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> FolderError 
     }
 }
 
-fn and_remedy(e: &io::Error) -> String {
-    disk::remedy(e).map_or_else(String::new, |remedy| format!("; {remedy}"))
+fn remedy(e: &io::Error) -> &'static str {
+    disk::remedy(e).unwrap_or(match e.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "a file is in the way; name a folder with --data-dir"
+        }
+        io::ErrorKind::NotFound => "nothing can be made there; name another folder with --data-dir",
+        _ => "mend that, or name another folder with --data-dir",
+    })
 }
 
 #[cfg(test)]

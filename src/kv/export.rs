@@ -15,6 +15,7 @@ use super::stream;
 use crate::context::Context;
 use crate::document::{self, As, Item, consul};
 use crate::failure::{Failure, Outcome};
+use crate::output::OutputFormat;
 use crate::progress::Progress;
 
 /// How much is gathered before it is written.
@@ -52,6 +53,7 @@ impl Export {
                 "name a new folder with   --out DIR",
             ));
         }
+        self.refuse_output(&context)?;
         let mut progress = Progress::new(context.settings, "export", None);
         let count = match (self.form, &self.out) {
             (As::Consul, None) => self.stream(context, &mut progress, None).await?,
@@ -65,6 +67,24 @@ impl Export {
         };
         progress.end(count);
         Ok(exit::OK)
+    }
+
+    /// What is printed is a document, whose form is --as: another form by --output or --format is not to be
+    /// passed over. `json` is no other where the document is JSON.
+    fn refuse_output(&self, context: &Context<'_>) -> Result<(), Failure> {
+        let is_json = matches!(self.form, As::Consul | As::Json);
+        let said = match context.settings.flags.output {
+            _ if context.settings.style.template.is_some() => "--format",
+            None | Some(OutputFormat::Text | OutputFormat::Raw) => return Ok(()),
+            Some(OutputFormat::Json) if is_json => return Ok(()),
+            Some(OutputFormat::Yaml) if self.form == As::Yaml => return Ok(()),
+            Some(_) => "--output",
+        };
+        Err(Failure::new(
+            exit::USAGE,
+            format!("{said} says nothing about an export, which is a document"),
+            "choose its form with   --as consul, json, yaml, toml, env or dir",
+        ))
     }
 
     /// Consul's form, written as it comes.

@@ -103,19 +103,55 @@ fn in_path(text: &str) -> Result<(), Problem> {
     }
     let what = format!("`{text}` has an empty part, `.` or `..` in it, and would be taken for another key");
     let problem = Problem::new(exit::INVALID, what);
-    let parts = text.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
-    let plain = parts.collect::<Vec<_>>().join("/");
-    let problem = match plain.is_empty() {
-        true => problem,
-        false => problem.help(format!("write it as `{plain}`")),
+    let problem = match cleaned(text) {
+        plain if plain.is_empty() => problem,
+        plain => problem.help(format!("write it as `{plain}`")),
     };
     Err(problem.help(
         "for exactly this key use   keyway kv txn   with --put, --delete or --else-get; kv ls and kv export show it",
     ))
 }
 
+/// The key that a path with this one stands for: `..` takes the part before it away.
+fn cleaned(text: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let plain = parts.join("/");
+    // A slash at either end is a part of the key.
+    let start = if text.starts_with('/') { "/" } else { "" };
+    match text.ends_with('/') && !plain.is_empty() {
+        true => format!("{start}{plain}/"),
+        false if plain.is_empty() => plain,
+        false => format!("{start}{plain}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recommended_is_what_a_path_makes_of_a_key() {
+        for (text, plain) in [
+            ("a/../b", "b"),
+            ("a//b", "a/b"),
+            ("a/./b/", "a/b/"),
+            ("/a//b", "/a/b"),
+            ("a/b/../../c", "c"),
+            ("../x", "x"),
+            ("a/..", ""),
+        ] {
+            assert_eq!(cleaned(text), plain, "{text}");
+            assert!(in_path(plain).is_ok() && in_path(text).is_err(), "{text}");
+        }
+    }
+
     #[test]
     fn every_command_has_examples_that_fit_a_line() {
         let tree = crate::cli::command();

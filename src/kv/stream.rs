@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use kvapi::client::encode_key;
 use kvapi::problem::exit;
 use kvapi::types::header;
-use kvapi::{Client, Consistency, Entry, Problem};
+use kvapi::{Client, Consistency, Entry, Problem, Revision};
 use tokio::time::timeout;
 
 use super::folder::Folder;
@@ -37,7 +37,11 @@ pub(super) async fn entries(
         status => {
             let text = timeout(patience, body.collect()).await.map_err(|_| late())?;
             let text = text.map(|body| String::from_utf8_lossy(&body.to_bytes()).trim().to_owned());
-            return Err(refused(status, text.unwrap_or_default()).into());
+            let oldest = head
+                .headers
+                .get(header::OLDEST)
+                .and_then(|value| value.to_str().ok()?.parse().ok());
+            return Err(refused(status, text.unwrap_or_default(), revision, oldest).into());
         }
     }
     let cut_off = |e: &dyn std::fmt::Display| {
@@ -109,6 +113,14 @@ async fn connect(settings: &Settings, client: &Client) -> Result<Connection, Fai
         .into())
 }
 
-fn refused(status: StatusCode, text: String) -> Problem {
-    kvapi::Error::Refused { status, text }.into()
+/// `asked` is the revision that was asked for, `oldest` the one that the server says it still has.
+fn refused(status: StatusCode, text: String, asked: Option<u64>, oldest: Option<u64>) -> Problem {
+    let error = match (status, asked, oldest) {
+        (StatusCode::GONE, Some(asked), Some(oldest)) => kvapi::Error::Compacted {
+            asked: Revision(asked),
+            oldest: Revision(oldest),
+        },
+        _ => kvapi::Error::Refused { status, text },
+    };
+    error.into()
 }

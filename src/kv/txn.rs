@@ -234,12 +234,18 @@ fn json(ops: &[TxnOp]) -> Result<Bytes, Problem> {
 
 /// Consul's JSON, sent as it is: the server says what is wrong with it. It is only looked into for names.
 fn from_json(text: &str) -> Result<Request, Problem> {
-    let source = Source::parse(Some(text));
-    if matches!(source, Source::Literal(_)) {
-        return Err(Problem::new(exit::USAGE, format!("`{text}` is neither @FILE nor -"))
-            .help("write operations into a file, or use --put, --delete and --if"));
-    }
-    let body = source.read()?;
+    let body = match Source::parse(Some(text)) {
+        Source::Literal(_) => {
+            return Err(Problem::new(exit::USAGE, format!("`{text}` is neither @FILE nor -"))
+                .help("write operations into a file, or use --put, --delete and --if"));
+        }
+        // Here it is no value, which could be a text that begins with @.
+        Source::File(path) => std::fs::read(&path).map(Bytes::from).map_err(|e| {
+            Problem::new(exit::INVALID, format!("read the operations from `{path}`: {e}"))
+                .help("name a file that holds them as   @FILE   or give them on standard input as   -")
+        })?,
+        Source::Stdin => Source::Stdin.read()?,
+    };
     let place = text.strip_prefix('@').unwrap_or("standard input");
     if let Err(e) = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(&body) {
         let problem = Problem::of(

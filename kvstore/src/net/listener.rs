@@ -23,8 +23,8 @@ pub enum BindError {
     NotASocket(Address),
     #[error("cannot listen on {0}: it is not an address of this machine; give one such as 127.0.0.1:8500")]
     NoAddress(Address),
-    #[error("cannot listen on {address}: {source}")]
-    Io { address: Address, source: io::Error },
+    #[error("cannot listen on {address}: {reason}; {}", remedy(reason))]
+    Io { address: Address, reason: io::Error },
 }
 
 /// A place where clients connect. A unix socket's file goes with it.
@@ -135,13 +135,24 @@ async fn clear_stale(address: &Address, path: &Path) -> Result<(), BindError> {
     }
 }
 
-fn refused(address: &Address, source: io::Error) -> BindError {
-    match source.kind() {
+fn remedy(reason: &io::Error) -> &'static str {
+    match reason.kind() {
+        io::ErrorKind::NotFound => "make its folder first, or choose another path",
+        io::ErrorKind::NotADirectory => "a file is where its folder should be; choose another path",
+        io::ErrorKind::PermissionDenied => {
+            "choose a port from 1024 on, or a folder in which the server's user may write"
+        }
+        _ => "choose another address",
+    }
+}
+
+fn refused(address: &Address, reason: io::Error) -> BindError {
+    match reason.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse(address.clone()),
         io::ErrorKind::AddrNotAvailable => BindError::NoAddress(address.clone()),
         _ => BindError::Io {
             address: address.clone(),
-            source,
+            reason,
         },
     }
 }
@@ -195,5 +206,13 @@ mod tests {
         assert!(!dir.path().join("s").exists());
         let file = Address::Unix(dir.path().to_owned());
         assert!(matches!(Listener::bind(&file).await, Err(BindError::NotASocket(_))));
+        let nowhere = Address::Unix(dir.path().join("no/s"));
+        let error = anyhow::Error::from(Listener::bind(&nowhere).await.err().unwrap());
+        let told = format!("{error:#}");
+        assert_eq!(told.matches("No such file").count(), 1, "{told}");
+        assert!(
+            told.ends_with("; make its folder first, or choose another path"),
+            "{told}"
+        );
     }
 }
