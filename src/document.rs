@@ -69,7 +69,7 @@ pub(crate) fn write(items: &[Item], form: As) -> Result<String, Bad> {
     match form {
         As::Consul => Ok(consul::write(items)),
         As::Json => Ok(json::write(&tree::build(items))),
-        As::Yaml => Ok(crate::output::yaml::document(&tree::build(items))),
+        As::Yaml => Ok(agent::yaml::document(&tree::build(items))),
         As::Toml => toml::write(tree::build(items)),
         As::Env => env::write(items),
         As::Dir => Err(Bad::new("a folder of files is no single document")),

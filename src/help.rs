@@ -74,8 +74,10 @@ keyway agent renders files from settings. In its templates
   {{#each (tree \"app\")}}...{{/each}}   everything below
   {{env \"HOME\"}}                        the agent's environment
   {{m.[a/b]}}                            a name with slashes
+  {{shell (key \"app/name\")}}            one word of a format, whatever the value is:
+                                         json yaml toml shell haproxy nginx; line refuses line ends
 
---format has the helpers that read no settings. All of them: ";
+What each helper does, and what it is in consul-template: docs/agent.md. --format has the helpers that read no settings. All of them: ";
 
 const ENVIRONMENT: &str = "\
 Environment of keyway and keyway-agent

@@ -18,7 +18,6 @@ use crate::paint::{ColorChoice, Environment, Paint};
 pub(crate) mod moment;
 mod table;
 mod template;
-pub(crate) mod yaml;
 
 pub(crate) use table::table;
 
@@ -184,7 +183,7 @@ impl Out {
         let text = if let Some(template) = &self.template {
             template.render(&serde_json::to_value(document).map_err(bug)?)?
         } else if self.yaml {
-            let text = yaml::document(&serde_json::to_value(document).map_err(bug)?);
+            let text = agent::yaml::document(&serde_json::to_value(document).map_err(bug)?);
             let mark = if one_of_many { "---\n" } else { "" };
             format!("{mark}{}", text.trim_end())
         } else if indented {

@@ -69,6 +69,31 @@ fn nginx_accepts_nginx_conf() {
     });
 }
 
+#[test]
+fn haproxy_accepts_haproxy_cfg() {
+    test(async |home| {
+        let conf = rendered(home, "haproxy.cfg").await?.display().to_string();
+
+        accepts(home, "haproxy", &["-c", "-f", &conf])?;
+
+        Ok(())
+    });
+}
+
+#[test]
+fn prometheus_accepts_prometheus_targets_json() {
+    test(async |home| {
+        let targets = rendered(home, "prometheus-targets.json").await?.display().to_string();
+        let config = format!("scrape_configs: [{{job_name: all, file_sd_configs: [{{files: [{targets:?}]}}]}}]");
+        let config = home.write("prometheus.yml", config.into_bytes())?.display().to_string();
+
+        let said = accepts(home, "promtool", &["check", "config", &config])?;
+
+        assert!(said.contains("SUCCESS"), "{said}");
+        Ok(())
+    });
+}
+
 /// Redis has no check but to start: it does, on its socket alone, and says what it took.
 #[test]
 fn redis_accepts_redis_conf() {
@@ -130,7 +155,7 @@ fn every_template_has_a_sample_an_expected_output_and_says_what_it_reads() {
             }
             count += 1;
         }
-        assert!(count >= 3);
+        assert!(count >= 5);
         Ok(())
     });
 }

@@ -31,11 +31,14 @@ const PURE: &[&str] = &[
     "kvstore/src/http/slice.rs",
     "agent/src/config.rs",
     "agent/src/config",
+    "agent/src/budget.rs",
     "agent/src/core.rs",
     "agent/src/core",
     "agent/src/view.rs",
     "agent/src/view",
     "agent/src/graph.rs",
+    "agent/src/helpers.rs",
+    "agent/src/helpers",
     "agent/src/lint.rs",
     "agent/src/policy.rs",
     "agent/src/quiescence.rs",
@@ -44,6 +47,7 @@ const PURE: &[&str] = &[
     "agent/src/stream.rs",
     "agent/src/supervise.rs",
     "agent/src/templates.rs",
+    "agent/src/yaml.rs",
     "src/diff.rs",
     "src/kv/side.rs",
     "src/kv/target.rs",
@@ -53,7 +57,6 @@ const PURE: &[&str] = &[
     "src/kv/edit/sheet.rs",
     "src/kv/import/batch.rs",
     "src/output/table.rs",
-    "src/output/yaml.rs",
 ];
 
 /// Clock, chance, task, socket, file, log line: what a pure file does not name.

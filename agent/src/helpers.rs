@@ -2,21 +2,41 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | [`data`] | what reads the view and the environment, and records the reading |
-//! | [`text`] | text and lists |
-//! | [`encode`] | JSON and base64 |
+//! | [`reader`] | what is read, the record of it, and the budget |
+//! | [`data`], [`folder`], [`scratch`] | single keys; folders; names within a template |
+//! | [`text`], [`lines`], [`regex`] | texts |
+//! | [`list`], [`map`], [`number`] | lists, objects, numbers |
+//! | [`encode`], [`yaml`], [`toml`] | documents and digests |
+//! | [`quote`] | a value as one word of a format |
+//! | [`alias`] | consul-template's names |
+//! | [`blocks`] | helpers with a body |
 //!
 //! A helper is a function from a [`Call`] to a JSON value or to a reason why not. Values come
-//! first and options are named: `{{join (ls "hosts") sep=","}}`.
+//! first and options are named: `{{join (ls "hosts") sep=","}}`. No reason quotes a value: it is
+//! logged.
 
 use std::collections::BTreeMap;
 
 use handlebars::{Context, Handlebars, Helper, HelperDef, RenderContext, RenderError, RenderErrorReason, ScopedJson};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+pub mod alias;
+pub mod blocks;
 pub mod data;
 pub mod encode;
+pub mod folder;
+mod glob;
+pub mod lines;
+pub mod list;
+pub mod map;
+pub mod number;
+pub mod quote;
+pub mod reader;
+pub mod regex;
+pub mod scratch;
 pub mod text;
+pub mod toml;
+pub mod yaml;
 
 /// What Handlebars brings along.
 const BUILT_IN: &[&str] = &[
@@ -46,23 +66,56 @@ const BUILT_IN: &[&str] = &[
     "trainCase",
 ];
 
+/// A helper that reads nothing.
 type Function = fn(&Call<'_>) -> Result<Value, String>;
 
-/// Every name that a template may call.
+fn plain() -> impl Iterator<Item = &'static (&'static str, Function)> {
+    [
+        text::ALL,
+        lines::ALL,
+        regex::ALL,
+        list::ALL,
+        map::ALL,
+        number::ALL,
+        encode::ALL,
+        yaml::ALL,
+        toml::ALL,
+        quote::ALL,
+        alias::ALL,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn reading() -> impl Iterator<Item = &'static (&'static str, reader::Function)> {
+    [data::ALL, folder::ALL, scratch::ALL].into_iter().flatten()
+}
+
+/// Every name that a template may call, in order.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    let own = text::ALL.iter().chain(encode::ALL).map(|(name, _)| *name);
-    BUILT_IN
-        .iter()
-        .copied()
-        .chain(own)
-        .chain(data::ALL.iter().map(|(name, _)| *name))
+    let own = plain().map(|(name, _)| *name).chain(reading().map(|(name, _)| *name));
+    let mut all: Vec<&str> = BUILT_IN.iter().chain(blocks::ALL).copied().chain(own).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into_iter()
+}
+
+/// Whether a template may call this.
+#[must_use]
+pub fn exists(name: &str) -> bool {
+    BUILT_IN.contains(&name)
+        || blocks::ALL.contains(&name)
+        || plain().any(|(own, _)| *own == name)
+        || reading().any(|(own, _)| *own == name)
 }
 
 /// Makes the helpers that read nothing known to a registry.
 pub fn register(registry: &mut Handlebars<'static>) {
-    for (name, function) in text::ALL.iter().chain(encode::ALL) {
+    for (name, function) in plain() {
         registry.register_helper(name, Box::new(Plain(*function)));
     }
+    registry.register_helper("let", Box::new(blocks::Let));
+    registry.register_helper(blocks::INDENTED, Box::new(blocks::Indented(None)));
 }
 
 struct Plain(Function);
@@ -72,18 +125,27 @@ impl HelperDef for Plain {
         &self,
         helper: &Helper<'rc>,
         _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
+        context: &'rc Context,
+        render: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
-        answer(helper, self.0)
+        answer(helper, context, render, self.0)
     }
 }
 
 /// Calls a function and names the helper if it fails.
 fn answer<'rc>(
     helper: &Helper<'rc>,
+    context: &'rc Context,
+    render: &RenderContext<'_, 'rc>,
     function: impl Fn(&Call<'_>) -> Result<Value, String>,
 ) -> Result<ScopedJson<'rc>, RenderError> {
+    // In `{{#each (ls "a")}}{{key}}` the field is meant, not the helper.
+    if helper.params().is_empty() && helper.hash().is_empty() && !helper.is_block() {
+        let field = render.evaluate(context, helper.name())?;
+        if !field.is_missing() {
+            return Ok(ScopedJson::Derived(field.as_json().clone()));
+        }
+    }
     let failed = |reason: String| RenderError::from(RenderErrorReason::Other(format!("`{}`: {reason}", helper.name())));
     let call = Call::of(helper).map_err(failed)?;
     function(&call).map(ScopedJson::Derived).map_err(failed)
@@ -142,6 +204,39 @@ impl<'a> Call<'a> {
             .ok_or_else(|| format!("argument {} has to be a list", place + 1))
     }
 
+    /// The argument at a place as an object.
+    pub fn map(&self, place: usize) -> Result<&'a Map<String, Value>, String> {
+        let map = self.value(place)?.as_object();
+        map.ok_or_else(|| format!("argument {} has to be an object", place + 1))
+    }
+
+    /// The argument at a place as a count.
+    pub fn count(&self, place: usize) -> Result<usize, String> {
+        whole(self.value(place)?).ok_or_else(|| format!("argument {} has to be a whole number", place + 1))
+    }
+
+    /// All arguments from a place on, as texts.
+    pub fn texts(&self, from: usize) -> Result<Vec<String>, String> {
+        (from..self.values.len()).map(|place| self.text(place)).collect()
+    }
+
+    /// How long the arguments are: bytes of texts, items of lists and objects.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let size = |value: &&Value| match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.len(),
+            Value::Object(fields) => fields.len(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        };
+        self.values.iter().map(size).sum()
+    }
+
+    /// All named options.
+    pub fn options(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        self.options.iter().map(|(name, value)| (*name, *value))
+    }
+
     /// A named option.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&'a Value> {
@@ -164,8 +259,8 @@ impl<'a> Call<'a> {
 
     /// A named option as a count.
     pub fn count_option(&self, name: &str) -> Result<Option<usize>, String> {
-        self.text_option(name)?
-            .map(|text| text.parse().map_err(|_| format!("{name}= has to be a whole number")))
+        self.option(name)
+            .map(|value| whole(value).ok_or_else(|| format!("{name}= has to be a whole number")))
             .transpose()
     }
 }
@@ -179,3 +274,11 @@ fn scalar(value: &Value) -> Option<String> {
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
+
+/// A count, as a number or written out.
+fn whole(value: &Value) -> Option<usize> {
+    scalar(value)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@
 //! | [`policy`] P, [`config`] P, [`load`] | what the user chose; files and flags, checked; reading them |
 //! | [`syntax`] P, [`lint`] P, [`templates`] P | what is wrong with a template before it is rendered; compiled templates |
 //! | [`helpers`] P, [`render`] P | a template and a view become a text and a record of reads |
+//! | [`budget`] P, [`steps`] P | what a render may take, and how its steps are counted |
 //! | [`view`] P, [`stream`] P, [`graph`] P | our copy of the keys; what news mean for it; who reads what |
 //! | [`quiescence`] P, [`supervise`] P | when a burst is over; the child's life |
 //! | [`core`] P | **the decisions**: events in, actions out |
@@ -24,8 +25,9 @@
 //! | [`journal`], [`leftovers`] | what survives a kill; what a kill left that nobody needs |
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
 //! | [`preview`] | `agent render` |
-//! | [`nearest`] P | "did you mean" |
+//! | [`nearest`] P, [`yaml`] P | "did you mean"; YAML out of JSON's types |
 
+pub mod budget;
 pub mod child;
 pub mod cli;
 pub mod config;
@@ -46,6 +48,7 @@ pub mod render;
 pub mod run;
 pub mod signals;
 pub mod sources;
+pub mod steps;
 pub mod stream;
 pub mod supervise;
 pub mod syntax;
@@ -54,3 +57,4 @@ pub mod transaction;
 pub mod view;
 pub mod work;
 pub mod write;
+pub mod yaml;

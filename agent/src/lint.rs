@@ -198,16 +198,43 @@ fn here(reason: String) -> Fault {
     Fault { line: 0, reason }
 }
 
+/// What people look for and what there is instead.
+const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "log",
+        "values stay out of logs; to see one, put it into the template and look with `keyway agent render`",
+    ),
+    (
+        "timestamp",
+        "it would change with every render; `revision` changes with the settings",
+    ),
+    ("plugin", "a template runs no program; put its result into a key"),
+    ("writeToFile", "each file is a template of its own"),
+    ("executeTemplate", "include a partial: `{{> name}}`"),
+    ("file", "a file is of no revision; put what it holds into a key"),
+    ("secret", "secrets are not managed here"),
+    (
+        "services",
+        "there is no catalogue; `service` shows the instances of one",
+    ),
+    ("node", "there is no catalogue"),
+    ("nodes", "there is no catalogue"),
+    (
+        "sockaddr",
+        "give the address in the environment, and read it with `env`",
+    ),
+    ("printf", "use `format`: (format \"{}:{}\" host port)"),
+    ("index", "use `lookup`"),
+    ("le", "it is called `lte`"),
+    ("ge", "it is called `gte`"),
+];
+
 fn known(name: &str) -> Checked {
-    if name == "log" {
-        return Err(here(
-            "there is no helper `log`: values stay out of logs; to see one, put it into the template and look with \
-             `keyway agent render`"
-                .into(),
-        ));
-    }
-    if helpers::names().any(|known| known == name) {
+    if helpers::exists(name) {
         return Ok(());
+    }
+    if let Some((_, instead)) = ELSEWHERE.iter().find(|(gone, _)| *gone == name) {
+        return Err(here(format!("there is no helper `{name}`: {instead}")));
     }
     let hint = nearest::of(name, helpers::names())
         .map(|near| format!("; did you mean `{near}`?"))

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use handlebars::{Context, Output, RenderContext, RenderError, Renderable as _};
 
+use crate::budget::{Budget, fits};
 use crate::graph::{Reads, TemplateId};
-use crate::helpers::data::{Reader, bind};
+use crate::helpers::reader::{Reader, bind};
 use crate::policy::Missing;
 use crate::templates::Templates;
 use crate::view::View;
@@ -18,8 +20,8 @@ use crate::view::View;
 /// Stack that the deepest template allowed by [`crate::lint`] needs, with plenty to spare.
 pub const STACK: usize = 64 << 20;
 
-/// The longest output, in bytes.
-const MAX_OUTPUT: usize = 64 << 20;
+/// So many missing keys are told with their place; each takes another pass.
+const MAX_PLACES: usize = 32;
 
 /// What came of one template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,12 +61,14 @@ pub struct Surroundings {
     pub env: BTreeMap<String, String>,
     /// What a missing key means.
     pub missing: Missing,
+    /// What all templates of this job may take together.
+    pub job: Arc<Budget>,
 }
 
 /// Renders one template.
 #[must_use]
 pub fn render(templates: &Templates, id: TemplateId, view: &View, around: &Surroundings) -> Rendered {
-    let reader = Reader::new(view, &around.env, around.missing, None);
+    let reader = Reader::new(view, &around.env, around.missing, None, &around.job);
     let result = pass(templates, id, &reader);
     let record = reader.into_record();
     let outcome = if record.outside {
@@ -73,7 +77,14 @@ pub fn render(templates: &Templates, id: TemplateId, view: &View, around: &Surro
         let lacks = record
             .missing
             .iter()
-            .map(|key| locate(templates, id, view, around, key))
+            .enumerate()
+            .map(|(count, key)| match count {
+                0..MAX_PLACES => locate(templates, id, view, around, key),
+                _ => Lack {
+                    key: key.clone(),
+                    place: templates.names()[id].clone(),
+                },
+            })
             .collect();
         Err(Held::Missing(lacks))
     } else {
@@ -88,7 +99,7 @@ pub fn render(templates: &Templates, id: TemplateId, view: &View, around: &Surro
 
 /// Renders once more, up to the read of the missing key: only an error knows its place.
 fn locate(templates: &Templates, id: TemplateId, view: &View, around: &Surroundings, key: &str) -> Lack {
-    let reader = Reader::new(view, &around.env, around.missing, Some(key));
+    let reader = Reader::new(view, &around.env, around.missing, Some(key), &around.job);
     let place = match pass(templates, id, &reader) {
         Err(error) => place(&error),
         Ok(_) => templates.names()[id].clone(),
@@ -108,9 +119,12 @@ fn pass(templates: &Templates, id: TemplateId, reader: &Reader<'_>) -> Result<St
     let nothing = Context::wraps(serde_json::json!({}))?;
     let mut context = RenderContext::new(template.name.as_ref());
     bind(reader, &mut context);
-    let mut out = Limited(String::new());
+    let mut out = Limited {
+        text: String::new(),
+        reader,
+    };
     template.render(registry, &nothing, &mut context, &mut out)?;
-    Ok(out.0)
+    Ok(out.text)
 }
 
 fn place(error: &RenderError) -> String {
@@ -123,6 +137,9 @@ fn place(error: &RenderError) -> String {
 fn told(error: &RenderError) -> String {
     use handlebars::RenderErrorReason::MissingVariable;
     let reason = match error.reason() {
+        MissingVariable(Some(name)) if name.ends_with("value") => {
+            format!("there is no variable `{name}`; a key's value that is no text has none, and stands in `base64`")
+        }
         MissingVariable(Some(name)) => format!("there is no variable `{name}`; is it a key? Write (key \"{name}\")"),
         other => other.to_string(),
     };
@@ -130,17 +147,16 @@ fn told(error: &RenderError) -> String {
 }
 
 /// An output with an end.
-struct Limited(String);
+struct Limited<'a> {
+    text: String,
+    reader: &'a Reader<'a>,
+}
 
-impl Output for Limited {
+impl Output for Limited<'_> {
     fn write(&mut self, part: &str) -> io::Result<()> {
-        if self.0.len() + part.len() > MAX_OUTPUT {
-            return Err(io::Error::other(format!(
-                "the output is longer than {} MiB",
-                MAX_OUTPUT >> 20
-            )));
-        }
-        self.0.push_str(part);
+        fits(self.text.len() + part.len()).map_err(io::Error::other)?;
+        self.reader.written(part.len()).map_err(io::Error::other)?;
+        self.text.push_str(part);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use kvapi::codes;
 use kvapi::problem::exit;
 
 use crate::syntax::{self, Fault};
-use crate::{helpers, lint};
+use crate::{helpers, lint, steps};
 
 /// See the module.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Templates {
 fn parse(registry: &mut Handlebars<'static>, name: &str, text: &str) -> Result<(), Problem> {
     let texts = BTreeMap::from([(name.to_owned(), text.to_owned())]);
     syntax::scan(text).map_err(|fault| problem(name, &texts, &fault))?;
-    registry.register_template_string(name, text).map_err(|error| {
+    let compiled = steps::compile(name, text).map_err(|error| {
         let reason = match error.reason() {
             TemplateErrorReason::InvalidSyntax(_) => "this is not Handlebars syntax".to_owned(),
             other => other.to_string(),
@@ -94,7 +94,9 @@ fn parse(registry: &mut Handlebars<'static>, name: &str, text: &str) -> Result<(
                 reason,
             },
         )
-    })
+    })?;
+    registry.register_template(name, compiled);
+    Ok(())
 }
 
 /// A fault with the line that it is in.

@@ -1,6 +1,6 @@
 //! `--format TEMPLATE`: a Handlebars template over the JSON form of what a command prints.
 
-use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderErrorReason, no_escape};
+use handlebars::{Handlebars, no_escape};
 use kvapi::Problem;
 use kvapi::problem::exit;
 use serde_json::Value;
@@ -17,7 +17,6 @@ impl Template {
         // The output is no HTML.
         templates.register_escape_fn(no_escape);
         agent::helpers::register(&mut templates);
-        templates.register_helper("json", Box::new(json));
         templates
             .register_template_string(NAME, text)
             .map_err(|e| Problem::new(exit::INVALID, format!("--format is no template: {}", e.reason())))
@@ -38,21 +37,6 @@ impl Template {
             }
         })
     }
-}
-
-/// `{{json x}}`: any part of the document as JSON.
-fn json(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let value = helper
-        .param(0)
-        .ok_or(RenderErrorReason::ParamNotFoundForIndex("json", 0))?;
-    out.write(&value.value().to_string())?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ impl Render {
         let around = Surroundings {
             env,
             missing: program.config.policy.missing,
+            ..Surroundings::default()
         };
         let mut out = std::io::stdout();
         match &self.values {

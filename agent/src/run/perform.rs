@@ -24,6 +24,7 @@ impl Agent {
                 let around = Surroundings {
                     env: self.env.clone(),
                     missing: program.config.policy.missing,
+                    ..Surroundings::default()
                 };
                 self.work.look(move || {
                     let all = || {

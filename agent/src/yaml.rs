@@ -1,4 +1,4 @@
-//! YAML out of the JSON form. Pure.
+//! YAML out of the JSON form.
 //!
 //! A text is plain only where no reader takes it for anything but a text; several lines are a block;
 //! everything else stands in double quotes, with the escapes of JSON, which YAML shares.
@@ -9,11 +9,18 @@ use serde_json::Value;
 const LONGEST_PLAIN_NAME: usize = 900;
 
 /// The document, with a line feed at its end.
-pub(crate) fn document(value: &Value) -> String {
+#[must_use]
+pub fn document(value: &Value) -> String {
+    indented(value, 2)
+}
+
+/// The same, with so many spaces for what is within an object.
+#[must_use]
+pub fn indented(value: &Value, width: usize) -> String {
     let mut out = String::new();
     match value {
-        Value::Object(fields) if !fields.is_empty() => node(&mut out, value, 0),
-        Value::Array(items) if !items.is_empty() => node(&mut out, value, 0),
+        Value::Object(fields) if !fields.is_empty() => node(&mut out, value, 0, width),
+        Value::Array(items) if !items.is_empty() => node(&mut out, value, 0, width),
         _ => {
             out.push_str(&scalar(value, 0));
             out.push('\n');
@@ -23,7 +30,7 @@ pub(crate) fn document(value: &Value) -> String {
 }
 
 /// A filled object or list, a line for each entry, from the start of a line.
-fn node(out: &mut String, value: &Value, indent: usize) {
+fn node(out: &mut String, value: &Value, indent: usize, width: usize) {
     let margin = " ".repeat(indent);
     match value {
         Value::Object(fields) => {
@@ -36,7 +43,7 @@ fn node(out: &mut String, value: &Value, indent: usize) {
                     out.push_str(&name);
                 }
                 out.push(':');
-                rest(out, value, indent);
+                rest(out, value, indent, width);
             }
         }
         Value::Array(items) => {
@@ -46,11 +53,11 @@ fn node(out: &mut String, value: &Value, indent: usize) {
                 if is_filled(item) {
                     // The first entry stands behind the dash.
                     let mut inner = String::new();
-                    node(&mut inner, item, indent + 2);
+                    node(&mut inner, item, indent + 2, width);
                     out.push(' ');
                     out.push_str(&inner[indent + 2..]);
                 } else {
-                    rest(out, item, indent);
+                    rest(out, item, indent, 2);
                 }
             }
         }
@@ -59,13 +66,13 @@ fn node(out: &mut String, value: &Value, indent: usize) {
 }
 
 /// What follows a colon or a dash, with its line feed.
-fn rest(out: &mut String, value: &Value, indent: usize) {
+fn rest(out: &mut String, value: &Value, indent: usize, width: usize) {
     if is_filled(value) {
         out.push('\n');
-        node(out, value, indent + 2);
+        node(out, value, indent + width, width);
     } else {
         out.push(' ');
-        out.push_str(&scalar(value, indent + 2));
+        out.push_str(&scalar(value, indent + width));
         out.push('\n');
     }
 }
@@ -87,7 +94,8 @@ fn scalar(value: &Value, indent: usize) -> String {
 }
 
 /// A text on one line.
-pub(crate) fn text(text: &str) -> String {
+#[must_use]
+pub fn text(text: &str) -> String {
     if is_plain(text) { text.to_owned() } else { quoted(text) }
 }
 
@@ -111,7 +119,9 @@ fn is_plain(text: &str) -> bool {
         && !WORDS.contains(&text.to_lowercase().as_str())
 }
 
-fn quoted(text: &str) -> String {
+/// A text in double quotes, whatever it is.
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let json = Value::from(text).to_string();
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

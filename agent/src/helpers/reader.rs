@@ -1,0 +1,204 @@
+//! What a render reads from, and the record of what it has read.
+//!
+//! A read that cannot be answered gives an empty value and goes on, so that one pass finds all
+//! that a template needs; the output of such a pass is thrown away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use handlebars::{Context, Handlebars, Helper, HelperDef, RenderContext, RenderError, RenderErrorReason, ScopedJson};
+use kvapi::Entry;
+use serde_json::Value;
+
+use super::{Call, blocks, plain, reading};
+use crate::budget::{Budget, weigh};
+use crate::graph::Reads;
+use crate::policy::Missing;
+use crate::view::{Found, View};
+
+/// A helper that reads.
+pub(crate) type Function = fn(&Reader<'_>, &Call<'_>) -> Result<Value, String>;
+
+/// What every block and partial begins with, once it is compiled: no template can call it by name.
+pub(crate) const STEP: &str = " step";
+
+/// See the module.
+pub struct Reader<'a> {
+    view: &'a View,
+    env: &'a BTreeMap<String, String>,
+    missing: Missing,
+    /// Fail at this missing key, so that the error carries its place.
+    locate: Option<&'a str>,
+    record: Mutex<Record>,
+    scratch: Mutex<BTreeMap<String, Value>>,
+    budget: Budget,
+    job: &'a Budget,
+}
+
+/// What a pass has found out.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// All that was read.
+    pub reads: Reads,
+    /// Keys, and prefixes ending in `*`, that have to be there and are not.
+    pub missing: BTreeSet<String>,
+    /// Whether something was read that the view does not know.
+    pub outside: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of one view, for one template of a job.
+    #[must_use]
+    pub fn new(
+        view: &'a View,
+        env: &'a BTreeMap<String, String>,
+        missing: Missing,
+        locate: Option<&'a str>,
+        job: &'a Budget,
+    ) -> Self {
+        Self {
+            view,
+            env,
+            missing,
+            locate,
+            record: Mutex::default(),
+            scratch: Mutex::default(),
+            budget: Budget::template(),
+            job,
+        }
+    }
+
+    /// What was found out.
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        self.record.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The view that is read.
+    pub(crate) fn view(&self) -> &View {
+        self.view
+    }
+
+    /// The agent's environment.
+    pub(crate) fn env(&self) -> &BTreeMap<String, String> {
+        self.env
+    }
+
+    /// Looks at what this render keeps under names.
+    pub(crate) fn scratch<T>(&self, look: impl FnOnce(&mut BTreeMap<String, Value>) -> T) -> T {
+        look(&mut self.scratch.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes steps from the template's budget and from the job's.
+    pub(crate) fn step(&self, steps: u64) -> Result<(), String> {
+        self.budget.step(steps)?;
+        self.job.step(steps)
+    }
+
+    /// Takes bytes that a helper has made.
+    pub(crate) fn made(&self, bytes: u64) -> Result<(), String> {
+        self.budget.bytes(bytes)
+    }
+
+    /// Takes bytes that are written.
+    pub(crate) fn written(&self, bytes: usize) -> Result<(), String> {
+        self.job.bytes(bytes as u64)
+    }
+
+    fn record<T>(&self, write: impl FnOnce(&mut Record) -> T) -> T {
+        write(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads a key.
+    pub(crate) fn get(&self, name: &str) -> Found<'_> {
+        let found = self.view.get(name);
+        self.record(|record| {
+            record.reads.scope.keys.insert(name.to_owned());
+            match found {
+                Found::Entry(_) => {}
+                Found::Absent => {
+                    record.reads.absent.insert(name.to_owned());
+                }
+                Found::Outside => record.outside = true,
+            }
+        });
+        found
+    }
+
+    /// Reads all that begins with a prefix, by bytes.
+    pub(crate) fn range(&self, prefix: &str) -> Vec<&Entry> {
+        let found = self.view.range(prefix);
+        self.record(|record| {
+            record.reads.scope.prefixes.insert(prefix.to_owned());
+            record.outside |= found.is_none();
+        });
+        found.into_iter().flatten().collect()
+    }
+
+    /// What stands for something that has to be there and is not.
+    pub(crate) fn lack(&self, what: &str) -> Result<(), String> {
+        if self.locate == Some(what) {
+            return Err(what.to_owned());
+        }
+        if self.missing != Missing::Default {
+            self.record(|record| record.missing.insert(what.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Puts the helpers into one render, those that read nothing too: their budget is the reader's.
+pub(crate) fn bind<'rc>(reader: &'rc Reader<'rc>, context: &mut RenderContext<'_, 'rc>) {
+    let plain = plain().map(|(name, function)| (name, Kind::Plain(*function)));
+    for (name, kind) in plain.chain(reading().map(|(name, function)| (name, Kind::Reading(*function)))) {
+        context.register_local_helper(name, Box::new(Bound { reader, kind }));
+    }
+    context.register_local_helper(STEP, Box::new(Step(reader)));
+    context.register_local_helper(blocks::INDENTED, Box::new(blocks::Indented(Some(reader))));
+}
+
+enum Kind {
+    Plain(super::Function),
+    Reading(Function),
+}
+
+struct Bound<'a> {
+    reader: &'a Reader<'a>,
+    kind: Kind,
+}
+
+impl HelperDef for Bound<'_> {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        render: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        super::answer(helper, context, render, |call| {
+            self.reader.step(1 + call.size() as u64 / 4096)?;
+            let value = match self.kind {
+                Kind::Plain(function) => function(call),
+                Kind::Reading(function) => function(self.reader, call),
+            }?;
+            self.reader.made(weigh(&value))?;
+            Ok(value)
+        })
+    }
+}
+
+/// One turn of a block or a partial.
+struct Step<'a>(&'a Reader<'a>);
+
+impl HelperDef for Step<'_> {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        _: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        _: &mut dyn handlebars::Output,
+    ) -> handlebars::HelperResult {
+        self.0.step(1).map_err(|reason| RenderErrorReason::Other(reason).into())
+    }
+}
