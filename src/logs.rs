@@ -1,5 +1,7 @@
 //! Log lines: on stderr, for whoever operates the program.
 
+use kvapi::Problem;
+use kvapi::problem::exit;
 use tracing_subscriber::EnvFilter;
 
 use crate::globals::LogFormat;
@@ -7,7 +9,7 @@ use crate::settings::Settings;
 
 /// Starts logging: `KEYWAY_LOG` over -q and -v over what the command is used to (`calm` shows
 /// warnings only, otherwise what a server tells about its life).
-pub(crate) fn start(settings: &Settings, calm: bool) {
+pub(crate) fn start(settings: &Settings, calm: bool) -> Result<(), Problem> {
     let level = match (settings.quiet, settings.verbose) {
         (true, _) => "error",
         (false, 0) if calm => "warn",
@@ -24,11 +26,16 @@ pub(crate) fn start(settings: &Settings, calm: bool) {
     };
     let ours = ["keyway", "kvapi", "kvstore", "agent"].map(|name| format!("{name}={level}"));
     let default = format!("{others},{}", ours.join(","));
-    let filter = std::env::var("KEYWAY_LOG")
-        .ok()
-        .filter(|text| !text.is_empty())
-        .and_then(|text| EnvFilter::try_new(text).ok())
-        .unwrap_or_else(|| EnvFilter::new(default));
+    let filter = match std::env::var("KEYWAY_LOG").ok().filter(|text| !text.is_empty()) {
+        Some(text) => EnvFilter::try_new(&text).map_err(|e| {
+            Problem::new(
+                exit::USAGE,
+                format!("KEYWAY_LOG: `{text}` does not say which log lines: {e}"),
+            )
+            .help("write a level such as debug, or one for a part such as kvstore=trace, separated by commas")
+        })?,
+        None => EnvFilter::new(default),
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -41,4 +48,5 @@ pub(crate) fn start(settings: &Settings, calm: bool) {
             .compact()
             .try_init(),
     };
+    Ok(())
 }

@@ -62,7 +62,9 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
-    logs::start(&settings, command.is_calm());
+    if let Err(problem) = logs::start(&settings, command.is_calm()) {
+        return tell(&settings.style, &problem);
+    }
     let mut out = match Out::new(&settings.style) {
         Ok(out) => out,
         Err(problem) => return tell(&settings.style, &problem),

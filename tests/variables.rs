@@ -65,6 +65,9 @@ fn what_is_wrong_in_a_variable_is_told_by_its_name() {
             ("KEYWAY_OUTPUT", "xml"),
             ("KEYWAY_ADDR", "unix:relative"),
             ("KEYWAY_UTC", "maybe"),
+            ("KEYWAY_CONTEXT", "nobody"),
+            ("KEYWAY_TOKEN_FILE", "nowhere"),
+            ("KEYWAY_LOG", "a=b=c"),
         ] {
             let arguments: &[&str] = if name == "KEYWAY_OUTPUT" {
                 &["config", "show"]
@@ -76,6 +79,12 @@ fn what_is_wrong_in_a_variable_is_told_by_its_name() {
             assert!(said.err.contains(name) && said.err.contains(value), "{}", said.err);
             assert!(!said.err.contains(&flag), "{}", said.err);
         }
+        let said = shown(home, &[("KEYWAY_FORMAT", "{{#if")], &[]).await?.expect(3)?;
+        assert!(
+            said.err.contains("KEYWAY_FORMAT is no template") && !said.err.contains("--format"),
+            "{}",
+            said.err
+        );
         let said = shown(home, &[("KEYWAY_TIMEOUT", "abc")], &["--timeout", "abc"]).await?;
         let said = said.expect(2)?;
         assert!(

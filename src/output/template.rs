@@ -6,12 +6,19 @@ use kvapi::problem::exit;
 use serde_json::Value;
 
 const NAME: &str = "--format";
+const VARIABLE: &str = "KEYWAY_FORMAT";
 
 /// A compiled template. Strict: a field that is not there is an error, not nothing.
-pub(crate) struct Template(Handlebars<'static>);
+pub(crate) struct Template {
+    templates: Handlebars<'static>,
+    /// The flag, or the variable that it came from.
+    place: &'static str,
+}
 
 impl Template {
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+        let is_from_variable = std::env::var(VARIABLE).is_ok_and(|said| said == text);
+        let place = if is_from_variable { VARIABLE } else { NAME };
         let mut templates = Handlebars::new();
         templates.set_strict_mode(true);
         // The output is no HTML.
@@ -19,15 +26,15 @@ impl Template {
         agent::helpers::register(&mut templates);
         templates
             .register_template_string(NAME, text)
-            .map_err(|e| Problem::new(exit::INVALID, format!("--format is no template: {}", e.reason())))
+            .map_err(|e| Problem::new(exit::INVALID, format!("{place} is no template: {}", e.reason())))
             .map_err(|e| e.help("see   keyway help templates"))?;
-        Ok(Self(templates))
+        Ok(Self { templates, place })
     }
 
     /// The document through the template.
     pub(crate) fn render(&self, document: &Value) -> Result<String, Problem> {
-        self.0.render(NAME, document).map_err(|e| {
-            let problem = Problem::new(exit::INVALID, format!("--format: {}", e.reason()));
+        self.templates.render(NAME, document).map_err(|e| {
+            let problem = Problem::new(exit::INVALID, format!("{}: {}", self.place, e.reason()));
             match document {
                 Value::Object(fields) => {
                     let names: Vec<&str> = fields.keys().map(String::as_str).collect();

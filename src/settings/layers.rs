@@ -45,6 +45,19 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
+    /// The problem with the variable in it that it came from, if it did.
+    fn blame(&self, key: &str, problem: Problem) -> Problem {
+        let prefix = match self {
+            Self::Environment => "KEYWAY",
+            Self::Consul => "CONSUL_HTTP",
+            Self::Flag | Self::File(..) | Self::Context(_) | Self::Default => return problem,
+        };
+        Problem {
+            what: format!("{prefix}_{key}: {}", problem.what),
+            ..problem
+        }
+    }
+
     /// The name under which an address was given there.
     pub(super) fn of_addr(&self) -> String {
         match self {
@@ -114,9 +127,11 @@ impl Picked<'_> {
         });
         let origin = layer.map_or(Origin::Default, |layer| layer.origin.clone());
         let token = match layer.map(|layer| (&layer.file.token, &layer.file.token_file)) {
-            Some((Some(token), _)) if token == "-" => Some(token::ask(no_input)?),
+            Some((Some(token), _)) if token == "-" => {
+                Some(token::ask(no_input).map_err(|problem| origin.blame("TOKEN", problem))?)
+            }
             Some((Some(token), _)) => Some(token.clone()),
-            Some((None, Some(path))) => Some(token::read(path)?),
+            Some((None, Some(path))) => Some(token::read(path).map_err(|problem| origin.blame("TOKEN_FILE", problem))?),
             Some((None, None)) | None => None,
         };
         self.effective.push(Effective {
@@ -180,7 +195,9 @@ pub(super) fn with_context(mut layers: Vec<Layer>, contexts: &Contexts) -> Resul
     if let Some(name) = &name {
         let layer = Layer {
             origin: Origin::Context(name.clone()),
-            file: contexts.layer(name)?,
+            file: contexts
+                .layer(name)
+                .map_err(|problem| origin.blame("CONTEXT", problem))?,
         };
         layers.insert(at, layer);
     }
