@@ -32,6 +32,8 @@ const PURE: &[&str] = &[
     "agent/src/config.rs",
     "agent/src/config",
     "agent/src/budget.rs",
+    "agent/src/convert.rs",
+    "agent/src/convert",
     "agent/src/core.rs",
     "agent/src/core",
     "agent/src/view.rs",

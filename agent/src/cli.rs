@@ -1,19 +1,23 @@
-//! `agent run`, `agent once`, `agent render`: flags become a [`Plan`], a plan is carried out.
+//! `agent run`, `once`, `render`, `validate`, `convert`: flags become a [`Plan`], a plan is carried out.
 //!
 //! Shared by `keyway agent` and `keyway-agent`. Every flag has an environment variable,
 //! `KEYWAY_AGENT_` and its name.
 
+mod convert;
 mod flags;
 mod render;
 mod run;
+mod validate;
 
 use std::time::Duration;
 
 use clap::Subcommand;
 use kvapi::{Address, Client, Problem};
 
+use self::convert::Convert;
 use self::render::Render;
 use self::run::{Once, Run};
+use self::validate::Validate;
 
 /// What an agent can be asked to do.
 #[derive(Debug, Subcommand)]
@@ -40,6 +44,27 @@ pub enum AgentCommand {
         keyway agent render -t app.conf.hbs --values sample.json\n  \
         keyway agent render -c agent.toml")]
     Render(Render),
+    /// Read the configuration and compile the templates as `run` would, and do nothing else.
+    ///
+    /// Needs no store and writes nothing. What it refuses, `run` refuses with the same words and the
+    /// same exit code.
+    #[command(after_help = "Examples:\n  \
+        keyway agent validate -c agent.toml\n  \
+        keyway agent validate -t app.conf.hbs:/etc/app.conf --on-change signal=HUP -- app")]
+    Validate(Validate),
+    /// Turn a consul-template configuration and its templates into agent.toml and Handlebars.
+    ///
+    /// What has an exact counterpart is translated. What has none stays in the template as a comment,
+    /// with a key that is not there and so holds the file back; each such place is told as
+    /// FILE:LINE: look: WHAT; WHAT TO DO. Lines with `note` tell where the two could differ and do not
+    /// in most files. Nothing that is there is written over.
+    ///
+    /// Exit code: 0 if nothing is left to look at, 1 if something is, 3 if a file cannot be read.
+    #[command(after_help = "Examples:\n  \
+        keyway agent convert consul-template.hcl --out keyway\n  \
+        keyway agent convert -t nginx.ctmpl:/etc/nginx/nginx.conf:'nginx -s reload' --out keyway\n  \
+        keyway agent validate -c keyway/agent.toml")]
+    Convert(Convert),
 }
 
 /// How to reach the store.
@@ -62,6 +87,8 @@ pub async fn run(command: AgentCommand, connection: Connection) -> Result<u8, Pr
         AgentCommand::Run(run) => run.run(&connection).await,
         AgentCommand::Once(once) => once.run(&connection).await,
         AgentCommand::Render(render) => render.run(&connection).await,
+        AgentCommand::Validate(validate) => validate.run(),
+        AgentCommand::Convert(convert) => convert.run(),
     }
 }
 

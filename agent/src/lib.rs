@@ -12,7 +12,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | [`cli`] | flags of `run`, `once`, `render` |
+//! | [`cli`] | flags of `run`, `once`, `render`, `validate`, `convert` |
 //! | [`policy`] P, [`config`] P, [`load`] | what the user chose; files and flags, checked; reading them |
 //! | [`syntax`] P, [`lint`] P, [`templates`] P | what is wrong with a template before it is rendered; compiled templates |
 //! | [`helpers`] P, [`render`] P | a template and a view become a text and a record of reads |
@@ -25,12 +25,14 @@
 //! | [`journal`], [`leftovers`] | what survives a kill; what a kill left that nobody needs |
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
 //! | [`preview`] | `agent render` |
+//! | [`convert`] P | consul-template's files become ours |
 //! | [`nearest`] P, [`yaml`] P | "did you mean"; YAML out of JSON's types |
 
 pub mod budget;
 pub mod child;
 pub mod cli;
 pub mod config;
+pub mod convert;
 pub mod core;
 pub mod folder;
 pub mod graph;

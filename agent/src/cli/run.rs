@@ -47,6 +47,11 @@ pub struct Once {
 
 impl Run {
     pub(super) async fn run(self, connection: &Connection) -> Result<u8, Problem> {
+        start(self.plan()?, connection, Reaper::adopting()).await
+    }
+
+    /// What the flags ask for.
+    pub(super) fn plan(self) -> Result<Plan, Problem> {
         let mut flags = self.writing.raw()?;
         flags.wait = self.wait;
         flags.settle = self.settle;
@@ -55,12 +60,11 @@ impl Run {
             kill_signal: self.kill_signal,
             kill_timeout: self.kill_timeout,
         };
-        let plan = Plan {
+        Ok(Plan {
             files: self.writing.common.files()?,
             flags,
             once: false,
-        };
-        start(plan, connection, Reaper::adopting()).await
+        })
     }
 }
 

@@ -1,0 +1,130 @@
+//! A `template` block.
+
+use super::{Reading, Template, blocks};
+use crate::convert::hcl::{Entry, Value};
+
+impl Reading<'_> {
+    pub(super) fn template(&mut self, block: &[Entry], line: usize) -> Template {
+        let mut template = Template {
+            file: self.file.to_owned(),
+            line,
+            ..Template::default()
+        };
+        for one in block {
+            let line = one.line;
+            match one.key.as_str() {
+                "source" => template.source = self.text(one),
+                "contents" => {
+                    template.contents = match &one.value {
+                        Value::Text(text) => Some(text.clone()),
+                        _ => None,
+                    }
+                }
+                "destination" => template.destination = self.text(one),
+                "perms" => template.perms = self.perms(one),
+                "command" => template.command = self.command(one).map(|command| (command, line)),
+                "exec" => {
+                    for inner in blocks(&one.value).into_iter().flatten() {
+                        match inner.key.as_str() {
+                            "command" => template.command = self.command(inner).map(|command| (command, inner.line)),
+                            "timeout" => self.timeout(inner),
+                            _ => self.look(
+                                inner.line,
+                                format!("`template.exec.{}` has no counterpart", inner.key),
+                                "write it into the command",
+                            ),
+                        }
+                    }
+                }
+                "command_timeout" => self.timeout(one),
+                "left_delimiter" => template.left = self.text(one),
+                "right_delimiter" => template.right = self.text(one),
+                "create_dest_dirs" => {
+                    if !self.flag(one) {
+                        self.look(line, "`create_dest_dirs`: folders are made", "see that this is wanted");
+                    }
+                }
+                "error_on_missing_key" => {
+                    if !self.flag(one) {
+                        self.note(
+                            line,
+                            "`error_on_missing_key` is left out: what is missing is always an error",
+                        );
+                    }
+                }
+                "error_fatal" => self.note(
+                    line,
+                    "`error_fatal` is left out: an error leaves the files and the program as they are, and is told",
+                ),
+                "backup" => {
+                    if self.flag(one) {
+                        self.look(
+                            line,
+                            "`backup`: no copy of the old file is kept",
+                            "nothing, if it was kept for a failed reload: then the old file is put back",
+                        );
+                    }
+                }
+                "user" | "group" | "uid" | "gid" => self.look(
+                    line,
+                    format!("`{}`: a file keeps its owner, and a new one has the agent's", one.key),
+                    "run the agent as that user, or make the file once with that owner",
+                ),
+                "wait" => self.look(
+                    line,
+                    "`wait` of one template: all files are of one revision",
+                    "choose one `wait` for all of them",
+                ),
+                "sandbox_path" | "function_denylist" | "function_blacklist" => self.note(
+                    line,
+                    format!(
+                        "`{}` is left out: a template reads no file and runs no program",
+                        one.key
+                    ),
+                ),
+                _ => self.unknown(one, "template."),
+            }
+        }
+        template
+    }
+
+    fn timeout(&mut self, entry: &Entry) {
+        let limit = self.duration(entry);
+        if limit.is_some_and(|limit| kvapi::duration::parse(&limit) != kvapi::duration::parse("30s")) {
+            let what = format!("`{}`: a command may take 30s", entry.key);
+            self.look(entry.line, what, "have the command limit itself with timeout(1)");
+        }
+    }
+
+    /// A number with a zero in front is octal, and one without is not.
+    fn perms(&mut self, entry: &Entry) -> Option<String> {
+        let (written, octal) = match &entry.value {
+            Value::Text(text) => (text.text.clone(), true),
+            Value::Number(number) => (number.clone(), number.starts_with('0')),
+            _ => (String::new(), true),
+        };
+        let digits = written.trim_start_matches("0o");
+        let mode = u32::from_str_radix(digits, if octal { 8 } else { 10 })
+            .ok()
+            .filter(|mode| *mode <= 0o7777);
+        if !octal {
+            let means = mode.map_or_else(|| "no mode".to_owned(), |mode| format!("the mode {mode:04o}"));
+            self.look(
+                entry.line,
+                format!("`perms = {written}` is decimal, and so {means}"),
+                "write what was meant into agent.toml",
+            );
+        }
+        match mode {
+            Some(mode) => Some(format!("{mode:04o}")),
+            None => {
+                self.look(
+                    entry.line,
+                    format!("`perms`: `{written}` is no mode"),
+                    "write it by hand",
+                );
+                None
+            }
+        }
+    }
+}

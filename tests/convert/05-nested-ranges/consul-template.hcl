@@ -1,0 +1,4 @@
+template {
+  source = "list.ini.ctmpl"
+  destination = "/etc/list.ini"
+}

@@ -1,0 +1,4 @@
+template {
+  source = "nodes.ctmpl"
+  destination = "/etc/nodes"
+}

@@ -1,0 +1,4 @@
+template {
+  source = "conditions.ctmpl"
+  destination = "/etc/conditions"
+}

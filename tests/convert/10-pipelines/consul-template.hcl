@@ -1,0 +1,4 @@
+template {
+  source = "pipelines.ctmpl"
+  destination = "/etc/pipelines"
+}

@@ -1,0 +1,4 @@
+template {
+  source = "variables.ctmpl"
+  destination = "/etc/variables"
+}

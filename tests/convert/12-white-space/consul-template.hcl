@@ -1,0 +1,4 @@
+template {
+  source = "space.ctmpl"
+  destination = "/etc/space"
+}

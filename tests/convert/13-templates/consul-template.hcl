@@ -1,0 +1,4 @@
+template {
+  source = "frames.ctmpl"
+  destination = "/etc/frames"
+}

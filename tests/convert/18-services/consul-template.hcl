@@ -1,0 +1,4 @@
+template {
+  source = "services.ctmpl"
+  destination = "/etc/services"
+}

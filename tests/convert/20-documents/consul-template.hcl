@@ -1,0 +1,4 @@
+template {
+  source = "documents.ctmpl"
+  destination = "/etc/documents"
+}
