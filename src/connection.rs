@@ -49,11 +49,25 @@ impl Connection {
                 (shake(stream).await.map_err(|e| failed(&e))?, "localhost".to_owned())
             }
         };
-        Ok(Self {
-            sender,
-            host,
-            headers: HeaderMap::new(),
-        })
+        Ok(Self::with(sender, host))
+    }
+
+    /// Over a stream that is open.
+    pub(crate) async fn over<S>(stream: S, host: String) -> hyper::Result<Self>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        Ok(Self::with(shake(stream).await?, host))
+    }
+
+    fn with(sender: SendRequest<Full<Bytes>>, host: String) -> Self {
+        let headers = HeaderMap::new();
+        Self { sender, host, headers }
+    }
+
+    /// Whether it could carry another request.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
     }
 
     /// Sends a header with every request from now on.
@@ -72,6 +86,12 @@ impl Connection {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, Problem> {
+        let request = self.request(method, path, body)?;
+        self.send(request).await.map_err(|e| self.broke_off(&e))
+    }
+
+    /// A request as this connection sends it.
+    pub(crate) fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Problem> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -79,23 +99,29 @@ impl Connection {
             .body(Full::new(body))
             .map_err(|e| Problem::new(exit::BUG, format!("make a request for {path}: {e}")))?;
         request.headers_mut().extend(self.headers.clone());
-        let answer = async {
-            // The connection may still be putting the last answer away.
-            self.sender.ready().await?;
-            self.sender.send_request(request).await
-        };
-        answer.await.map_err(|e| self.broke_off(&e))
+        Ok(request)
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        // The connection may still be putting the last answer away.
+        self.sender.ready().await?;
+        self.sender.send_request(request).await
+    }
+
+    /// The whole answer to a request; what went wrong is hyper's own error.
+    pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
+        let (head, body) = self.send(request).await?.into_parts();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await?.to_bytes(),
+        })
     }
 
     /// A whole answer.
     pub(crate) async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answer, Problem> {
-        let (head, body) = self.begin(method, path, body).await?.into_parts();
-        let body = body.collect().await.map_err(|e| self.broke_off(&e))?;
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body: body.to_bytes(),
-        })
+        let request = self.request(method, path, body)?;
+        self.exchange(request).await.map_err(|e| self.broke_off(&e))
     }
 
     fn broke_off(&self, error: &hyper::Error) -> Problem {

@@ -47,6 +47,15 @@ pub(crate) struct Globals {
     /// Read CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN, which are not looked at otherwise
     #[arg(long, global = true, help_heading = "Connection", hide_short_help = true)]
     pub(crate) consul_env: bool,
+    /// Be Consul's own command `consul kv`, to the byte; stands in front of all else, or call the program `consul`
+    #[arg(
+        long,
+        global = true,
+        value_name = "PROGRAM",
+        help_heading = "Connection",
+        hide_short_help = true
+    )]
+    pub(crate) compat: Option<Compat>,
     /// How long to wait for an answer, or for more of a long one: 500ms, 30s, 1h30m [default: 10s]
     #[arg(long, global = true, value_name = "DURATION", value_parser = kvapi::duration::parse, help_heading = "Connection")]
     pub(crate) timeout: Option<Duration>,
@@ -132,6 +141,13 @@ pub(crate) struct Globals {
     /// Never ask, refuse instead
     #[arg(long, global = true, help_heading = "Questions", hide_short_help = true)]
     pub(crate) no_input: bool,
+}
+
+/// Whose command line holds instead of Keyway's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compat {
+    /// `consul kv get|put|delete|export|import`, texts and exit codes as Consul's
+    Consul,
 }
 
 /// How fresh a read must be.

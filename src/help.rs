@@ -32,7 +32,7 @@ Forms of what keyway prints (-o, --output)
 
   text    for a person; a value on a pipe is its exact bytes. The default
   json    one document, in snake_case, times in RFC 3339 and UTC; a stream is one per line.
-          Fields are added, never removed. Failures are an object on stderr
+          Fields are added, never removed; docs/json.md has them all. Failures are an object on stderr
   jsonl   a document per line for each key, change, ...
   yaml    the json form as YAML
   table   columns with a head where there is more than one thing; --no-headers leaves the head out
@@ -103,8 +103,11 @@ Their keys: addr, token_file (not in ./keyway.toml), context, output, color, pro
 consistency, log_format. A context (--context, KEYWAY_CONTEXT, keyway context use) is an address and a
 token by a name; it ranks just below what names it. What holds, and why: keyway config show --origin
 
-CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN and CONSUL_HTTP_TOKEN_FILE are read with --consul-env only, or when
-the program is called as `consul`.";
+CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN and CONSUL_HTTP_TOKEN_FILE are read with --consul-env only.
+
+Called as `consul`, with --compat consul in front, or for `keyway kv` with KEYWAY_COMPAT=consul, the
+program is Consul's own `consul kv`: its flags, texts, codes 0 and 1, and its environment, CONSUL_HTTP_ADDR,
+_TOKEN, _TOKEN_FILE, _AUTH. Nothing that begins with KEYWAY_ is read then.";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -5,6 +5,7 @@
 //! | [`cli`], [`globals`] | every command and flag |
 //! | [`mod@document`] | settings as JSON, YAML, TOML, ... |
 //! | [`argv`] | single-dash flags of `consul kv` |
+//! | [`consul`] | `consul kv` as Consul's own command is |
 //! | [`settings`] | flags over environment over files over defaults |
 //! | [`context`], [`output`], [`paint`], [`progress`], [`failure`] | what a command is given, prints and returns |
 //! | [`value`], [`mod@diff`], [`size`], [`signals`], [`logs`], [`store`], [`spawned`], [`connection`] | small tools |
@@ -16,6 +17,7 @@ mod cli;
 mod completions;
 mod config;
 mod connection;
+mod consul;
 mod context;
 mod contexts;
 mod demo;
@@ -43,6 +45,7 @@ mod store;
 mod value;
 mod version;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use agent::cli::AgentCommand;
@@ -58,6 +61,10 @@ use crate::output::{Out, Style};
 use crate::settings::{Given, Settings};
 
 fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(arguments) = consul::asked(&arguments, std::env::var("KEYWAY_COMPAT").ok().as_deref()) {
+        return consul::run(arguments);
+    }
     let (settings, command) = match parse() {
         Ok(parsed) => parsed,
         Err(code) => return code,
@@ -113,12 +120,25 @@ fn parse() -> Result<(Settings, Command), ExitCode> {
         settings => settings,
     };
     let settings = settings.and_then(|settings| {
+        refuse_late_compat(&cli, given("compat"))?;
         cli.command.refuse_dry_run(&settings)?;
         Ok(settings)
     });
     settings
         .map(|settings| (settings, cli.command))
         .map_err(|problem| tell(&style, &problem))
+}
+
+/// What would make another command of this one is only looked for in front.
+fn refuse_late_compat(cli: &Cli, given: Given) -> Result<(), Problem> {
+    let help = match given {
+        Given::ByFlag => "begin with it: keyway --compat consul kv get KEY",
+        Given::ByEnvironment if matches!(cli.command, Command::Kv(_)) => {
+            "with KEYWAY_COMPAT=consul the first word is kv; unset it for a command of Keyway's own"
+        }
+        Given::ByEnvironment | Given::Not => return Ok(()),
+    };
+    Err(Problem::new(exit::USAGE, "--compat consul is not at the beginning").help(help))
 }
 
 /// Says why nothing was begun.

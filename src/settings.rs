@@ -5,8 +5,8 @@
 //! A context ranks just below the layer that names it; one chosen with `keyway context use`, just above
 //! the user's own file. Its token goes along with its address alone: a project's file that names
 //! another address must not get it. `CONSUL_HTTP_ADDR` and `CONSUL_HTTP_TOKEN` are read by `--consul-env`
-//! only, or when the program is called `consul`: to write into somebody's real Consul by surprise
-//! is worse than to need a flag.
+//! only: to write into somebody's real Consul by surprise is worse than to need a flag. (Called `consul`,
+//! the program is another: see `src/consul`.)
 
 pub(crate) mod contexts;
 pub(crate) mod file;

@@ -295,13 +295,8 @@ fn the_environment_of_consul_is_read_on_demand_only() {
                 .text(),
             "1"
         );
-        let link = home.path("consul");
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_keyway"), &link)?;
-        let called = Command::new(&link)
-            .args(["kv", "get", "a"])
-            .env("CONSUL_HTTP_ADDR", &addr)
-            .output()?;
-        assert_eq!(called.stdout, b"1");
+        let called = Keyway::consul(home)?.env("CONSUL_HTTP_ADDR", &addr);
+        assert_eq!(called.run(&["kv", "get", "a"]).await?.expect(0)?.text(), "1\n");
         Ok(())
     });
 }

@@ -50,6 +50,7 @@ const PURE: &[&str] = &[
     "agent/src/supervise.rs",
     "agent/src/templates.rs",
     "agent/src/yaml.rs",
+    "src/consul/go",
     "src/diff.rs",
     "src/kv/side.rs",
     "src/kv/target.rs",

@@ -153,9 +153,7 @@ pub(super) fn asked(globals: &Globals, given: &impl Fn(&str) -> Given) -> Vec<La
         layer(Given::ByFlag, Origin::Flag),
         layer(Given::ByEnvironment, Origin::Environment),
     ];
-    let called = std::env::args_os().next().map(PathBuf::from);
-    let is_consul = called.is_some_and(|path| path.file_name().is_some_and(|name| name == "consul"));
-    if globals.consul_env || is_consul {
+    if globals.consul_env {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         layers.push(Layer {
             origin: Origin::Consul,

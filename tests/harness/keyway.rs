@@ -43,6 +43,20 @@ impl Keyway {
         })
     }
 
+    /// `keyway` under the name `consul`, by a symlink in the test's folder.
+    pub(crate) fn consul(home: &Home) -> anyhow::Result<Self> {
+        let link = home.path("bin").join("consul");
+        if !link.exists() {
+            std::fs::create_dir_all(home.path("bin"))?;
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_keyway"), &link)?;
+        }
+        Ok(Self {
+            command: command(home, link),
+            stdin: Vec::new(),
+            unread: false,
+        })
+    }
+
     /// Where the store is.
     pub(crate) fn addr(mut self, address: &str) -> Self {
         self.command.env("KEYWAY_ADDR", address);

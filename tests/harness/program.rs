@@ -56,7 +56,10 @@ pub(crate) fn binary(name: &str) -> anyhow::Result<PathBuf> {
 pub(crate) fn command(home: &Home, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("KEYWAY_") {
+        if ["KEYWAY_", "CONSUL_"]
+            .iter()
+            .any(|ours| name.to_string_lossy().starts_with(ours))
+        {
             command.env_remove(name);
         }
     }

@@ -1,0 +1,94 @@
+//! What the command says of itself: its usage, and the flags that all of `consul kv` takes.
+
+use super::go::flags::{Flag, Kind};
+
+/// Where to ask and as whom.
+pub(super) const COMMON: &[Flag] = &[
+    named(
+        "http-addr",
+        "address",
+        "address of the server: HOST:PORT, http://HOST:PORT/PREFIX or unix://PATH; also CONSUL_HTTP_ADDR",
+    ),
+    named("token", "value", "Token to show to the server; also CONSUL_HTTP_TOKEN"),
+    named(
+        "token-file",
+        "value",
+        "File that holds the token; also CONSUL_HTTP_TOKEN_FILE",
+    ),
+    named("ca-file", "value", "Refused: there is no TLS yet"),
+    named("ca-path", "value", "Refused: there is no TLS yet"),
+    named("client-cert", "value", "Refused: there is no TLS yet"),
+    named("client-key", "value", "Refused: there is no TLS yet"),
+    named("tls-server-name", "value", "Refused: there is no TLS yet"),
+    named("datacenter", "value", "Datacenter to ask; there is one, dc1"),
+    Flag {
+        name: "stale",
+        kind: Kind::OwnSwitch,
+        usage: "Take whatever the server asked has, however old",
+    },
+    named("namespace", "value", "Sent as it is; the server refuses it"),
+    named("partition", "value", "Sent as it is; the server refuses it"),
+];
+
+/// The flags that are about TLS.
+pub(super) const TLS: [&str; 5] = ["ca-file", "ca-path", "client-cert", "client-key", "tls-server-name"];
+
+const fn named(name: &'static str, word: &'static str, usage: &'static str) -> Flag {
+    let kind = Kind::Named(word);
+    Flag { name, kind, usage }
+}
+
+/// Of the program as a whole.
+pub(super) const CONSUL: &str = "\
+Usage: consul [--help] <command> [<args>]
+
+Of Consul's command Keyway has one:
+    kv    Read and write settings
+
+Everything else is in keyway itself; see   keyway --help";
+
+/// Of `consul kv`.
+pub(super) const KV: &str = "\
+Usage: consul kv <subcommand> [options] [args]
+
+Reads and writes settings, with the flags, texts and exit codes of Consul's own command.
+
+    consul kv put app/port 8080
+    consul kv get app/port
+    consul kv get -detailed app/port
+    consul kv delete app/port
+
+Subcommands:
+    delete    Remove a key, or all that begin with a prefix
+    export    Print settings as JSON
+    get       Print a value, a list of keys, or all below a prefix
+    import    Store what export printed
+    put       Store a value";
+
+pub(super) const GET: &str = "\
+Usage: consul kv get [options] [KEY_OR_PREFIX]
+
+Prints the value of a key and a line break. With -recurse prints KEY:VALUE for every key that begins with
+the prefix, with -keys their names up to the next separator.";
+
+pub(super) const PUT: &str = "\
+Usage: consul kv put [options] KEY [DATA]
+
+Stores a value: DATA itself, the contents of FILE for @FILE, of the standard input for -, or nothing.";
+
+pub(super) const DELETE: &str = "\
+Usage: consul kv delete [options] KEY_OR_PREFIX
+
+Removes a key, or with -recurse every key that begins with the prefix, byte by byte: app removes apple too.";
+
+pub(super) const EXPORT: &str = "\
+Usage: consul kv export [options] [PREFIX]
+
+Prints every key that begins with the prefix, its flags and its value in base64, as JSON.";
+
+pub(super) const IMPORT: &str = "\
+Usage: consul kv import [options] DATA
+
+Stores what export printed: DATA itself, the contents of FILE for @FILE, of the standard input for -. The
+entries are written one by one, and what was written before a failure stays; `keyway kv import` writes them
+in one transaction.";

@@ -1,0 +1,230 @@
+//! docs/json.md: what each command prints with `-o json` is what the page says, member by member.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::harness::{Keyway, Server, test};
+
+const PAGE: &str = include_str!("../docs/json.md");
+
+/// A member: its type, and whether it may be missing.
+#[derive(Debug)]
+struct Member {
+    of: &'static str,
+    is_optional: bool,
+}
+
+/// The objects of the page, by name, and which were seen.
+struct Page {
+    objects: BTreeMap<&'static str, BTreeMap<&'static str, Member>>,
+    seen: BTreeSet<String>,
+}
+
+impl Page {
+    fn read() -> anyhow::Result<Self> {
+        let mut objects: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        let mut object = None;
+        for line in PAGE.lines() {
+            if let Some(name) = line.strip_prefix("### `") {
+                let name = name.strip_suffix('`').context(line)?;
+                anyhow::ensure!(
+                    objects.insert(name, BTreeMap::new()).is_none(),
+                    "{name} stands there twice"
+                );
+                object = Some(name);
+            } else if let Some(row) = line.strip_prefix("| `") {
+                let mut cells = row.split(" | ");
+                let (name, mark) = cells.next().and_then(|name| name.split_once('`')).context(line)?;
+                let member = Member {
+                    of: cells.next().context(line)?,
+                    is_optional: mark == "?",
+                };
+                let of = object.and_then(|name| objects.get_mut(name)).context(line)?;
+                of.insert(name, member);
+            }
+        }
+        let seen = BTreeSet::new();
+        Ok(Self { objects, seen })
+    }
+
+    /// Whether a document is an object of that name.
+    fn is(&mut self, name: &str, document: &Value) -> anyhow::Result<()> {
+        let found = document.as_object().with_context(|| format!("{name}: {document}"))?;
+        let members = self
+            .objects
+            .get(name)
+            .with_context(|| format!("the page has no {name}"))?;
+        let mut parts = Vec::new();
+        for (member, value) in found {
+            let on_page = members.get(member.as_str());
+            let on_page = on_page.with_context(|| format!("{name} has `{member}`, which is not on the page"))?;
+            parts.push((member, on_page.of, value));
+        }
+        for (member, on_page) in members {
+            anyhow::ensure!(
+                on_page.is_optional || found.contains_key(*member),
+                "{name} has no `{member}`: {document}"
+            );
+        }
+        for (member, of, value) in parts {
+            self.seen.insert(format!("{name} {member}"));
+            self.fits(of, value).with_context(|| format!("{name} `{member}`"))?;
+        }
+        Ok(())
+    }
+
+    /// `text`, `number or null`, `list of TYPE`, or an object's name in backquotes.
+    fn fits(&mut self, of: &str, value: &Value) -> anyhow::Result<()> {
+        if let Some(of) = of.strip_suffix(" or null") {
+            return if value.is_null() { Ok(()) } else { self.fits(of, value) };
+        }
+        if let Some(of) = of.strip_prefix("list of ") {
+            let list = value.as_array().with_context(|| format!("no list: {value}"))?;
+            return list.iter().try_for_each(|one| self.fits(of, one));
+        }
+        if let Some(name) = of.strip_prefix('`') {
+            return self.is(name.trim_end_matches('`'), value);
+        }
+        let fits = match of {
+            "text" => value.is_string(),
+            "number" => value.is_u64(),
+            "any number" => value.is_number(),
+            "true or false" => value.is_boolean(),
+            other => anyhow::bail!("the page has a type `{other}`"),
+        };
+        anyhow::ensure!(fits, "{value} is no {of}");
+        Ok(())
+    }
+}
+
+#[test]
+fn the_page_of_json_is_true_of_every_command() {
+    test(async |home| {
+        let mut page = Page::read()?;
+        let mut server = Server::start(home).await?;
+        home.write("all.yaml", "app/a: new\napp/d: \"1\"\n")?;
+        home.write("conf/a", "of a file\n")?;
+        home.write("get.json", r#"[{"KV":{"Verb":"get","Key":"app/a"}}]"#)?;
+        let run = async |keyway: Keyway, arguments: &[&str], code: i32| {
+            keyway
+                .run(&[&["kv", "-o", "json"], arguments].concat())
+                .await?
+                .expect(code)
+        };
+        server.put("app/a", "0").await?;
+        server.put("app/b/c", "0").await?;
+        let first = server.revision("app/b/c").await?.to_string();
+        // In this order: what a row writes, the next ones read.
+        for (name, code, arguments) in [
+            ("put --dry-run", 0, &["put", "app/a", "1", "--dry-run"][..]),
+            ("put", 0, &["put", "app/a", "1", "-m", "why", "--flags", "7"]),
+            ("put", 0, &["put", "app/b/c", "2"]),
+            ("put", 0, &["put", "app/bytes", "/w==", "--base64"]),
+            ("put --dry-run", 0, &["put", "app/a", "2", "--dry-run"]),
+            ("put --dry-run", 0, &["put", "app/a", "1", "--flags", "7", "--dry-run"]),
+            ("entry", 0, &["get", "app/a"]),
+            ("entry", 0, &["get", "app/bytes"]),
+            ("default", 0, &["get", "no", "--default", "x"]),
+            ("entries", 0, &["get", "-r", "app/"]),
+            ("keys", 0, &["get", "--keys", "app/"]),
+            ("keys", 0, &["ls", "app"]),
+            ("rows", 0, &["ls", "-l", "app"]),
+            ("tree", 0, &["tree", "app"]),
+            ("tree", 0, &["tree", "app", "--values"]),
+            (
+                "import --dry-run",
+                0,
+                &["import", "@all.yaml", "--as", "yaml", "--dry-run"],
+            ),
+            (
+                "import",
+                0,
+                &["import", "@all.yaml", "--as", "yaml", "--on-conflict", "overwrite"],
+            ),
+            ("edit", 0, &["edit", "-y", "app/d"]),
+            ("diff", 0, &["diff", "app/a", "app/d"]),
+            ("diff", 0, &["diff", "app/a", "@conf/a"]),
+            ("revert", 0, &["revert", "app/a", "--to", &first, "--dry-run"]),
+            ("revert", 0, &["revert", "app/", "--to", &first]),
+            ("txn", 0, &["txn", "--if", "value(app/a)=0", "--put", "app/t=1"]),
+            ("txn", 0, &["txn", "@get.json"]),
+            (
+                "txn",
+                0,
+                &["txn", "--dry-run", "--if", "exists(app/a)", "--put", "app/t=1"],
+            ),
+            (
+                "txn that failed",
+                5,
+                &["txn", "--if", "missing(app/a)", "--put", "x=1", "--else-get", "app/a"],
+            ),
+            ("delete", 0, &["delete", "app/t", "no"]),
+            ("history", 0, &["history", "app/a"]),
+            ("history", 0, &["history", "app/", "--diff"]),
+            ("change", 0, &["watch", "app/", "--since", &first, "--once"]),
+            ("snapshot", 0, &["watch", "app/", "--initial", "--once"]),
+        ] {
+            let keyway = server.keyway(home).env("EDITOR", "sed -i s/1/3/").env("USER", "me");
+            let said = run(keyway, arguments, code).await?;
+            let document = said.json().with_context(|| format!("{arguments:?}"))?;
+            page.is(name, &document).with_context(|| format!("{arguments:?}"))?;
+        }
+        for (arguments, code) in [(vec!["get", "no"], 1), (vec!["put", "app/a", "1", "--if-rev", "1"], 5)] {
+            let error = run(server.keyway(home), &arguments, code).await?.error()?;
+            page.is("error", &error)?;
+        }
+
+        let newest = server.revision("app/a").await?;
+        let body = format!("{{\"CompactTo\":{newest}}}");
+        let sent = server
+            .client()
+            .send(http::Method::PUT, "/v1/history", body.into(), http::HeaderMap::new())
+            .await?;
+        anyhow::ensure!(sent.status == 200, "{sent:?}");
+        let mut watching = server.keyway(home).start(
+            home,
+            "compacted",
+            &["kv", "watch", "app/", "--since", &first, "-o", "jsonl"],
+        )?;
+        for name in ["compacted", "snapshot"] {
+            let line = watching
+                .line(name, 0, |line| {
+                    line.contains(&format!("\"event\":\"{name}\"")).then(|| line.to_owned())
+                })
+                .await?;
+            page.is(name, &serde_json::from_str(&line)?)?;
+        }
+        watching.kill().await?;
+
+        server.stop().await?;
+        let data = server.data.display().to_string();
+        let check = ["server", "check", "--data-dir", &data, "-o", "json"];
+        page.is("check", &Keyway::new(home).run(&check).await?.expect(0)?.json()?)?;
+        std::fs::remove_dir_all(server.data.join("state"))?;
+        let mended = Keyway::new(home).run(&check).await?;
+        page.is("check", &mended.json()?)?;
+
+        // The other direction: what is on the page is real.
+        let elsewhere = [
+            "change omitted",
+            "entry session",
+            "progress done",
+            "progress progress",
+            "progress seconds",
+            "progress total",
+            "result session",
+            "txn results_lost",
+            "txn revision",
+        ];
+        let never: Vec<String> = page
+            .objects
+            .iter()
+            .flat_map(|(name, members)| members.keys().map(move |member| format!("{name} {member}")))
+            .filter(|member| !page.seen.contains(member) && !elsewhere.contains(&member.as_str()))
+            .collect();
+        assert_eq!(never, Vec::<String>::new(), "on the page, and in no document");
+        Ok(())
+    });
+}
