@@ -15,6 +15,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::announce::NOTIFY_SOCKET;
 use crate::policy::CommandLine;
 use crate::reap::{Exit, Reaper, Started};
 
@@ -52,7 +53,8 @@ pub fn start(reaper: &Reaper, words: &[String]) -> Result<Started, (u8, String)>
 /// Whether a variable is meant for the agent: what lets it into the store, or one of its flags.
 fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
-    name == "KEYWAY_TOKEN" || name == "KEYWAY_TOKEN_FILE" || name.starts_with("KEYWAY_AGENT_")
+    // Word of readiness is the agent's to give.
+    name == NOTIFY_SOCKET || name == "KEYWAY_TOKEN" || name == "KEYWAY_TOKEN_FILE" || name.starts_with("KEYWAY_AGENT_")
 }
 
 /// Lets the child read from the terminal, if it is ours to give.

@@ -33,6 +33,10 @@ pub struct Config {
     pub check: Option<CommandLine>,
     /// The child's program and arguments; empty if there is none.
     pub command: Vec<String>,
+    /// Where our pid is written.
+    pub pid_file: Option<PathBuf>,
+    /// What is there while the first set is in place and the program has been started.
+    pub ready_file: Option<PathBuf>,
     /// Where the journal and staged files are.
     pub state_dir: PathBuf,
 }

@@ -103,6 +103,8 @@ pub enum Action {
     Reload { attempt: u64, signal: Signal },
     /// Run the reload command.
     Run { attempt: u64, command: CommandLine },
+    /// The first set is in place, and the child runs.
+    Ready,
     /// Remember that what is in place is applied.
     Remember { cluster: String, revisions: Revisions },
     /// Say something.
@@ -212,7 +214,7 @@ impl Core {
         let policy = &program.config.policy;
         let count = program.templates.names().len();
         Self {
-            supervise: Supervise::new(policy.kill_signal, policy.kill_timeout),
+            supervise: Supervise::new(policy),
             quiescence: Quiescence::new(policy.wait),
             due: (0..count).collect(),
             texts: vec![None; count],
@@ -293,7 +295,7 @@ impl Core {
             Event::PutBack(result) => self.put_back(result, now, out),
             Event::Started => self.apply_ended(Ok(()), now, out),
             Event::NotStarted { code, reason } => self.not_started(code, reason, out),
-            Event::Exited { code, told } => self.exited(code, &told, out),
+            Event::Exited { code, told } => self.exited(code, &told, now, out),
             Event::Stop => self.stop(now, out),
             Event::Pass(signal) if self.supervise.alive() => out.push(Action::SignalChild(signal)),
             Event::Pass(_) | Event::Tick => {}
@@ -348,7 +350,7 @@ impl Core {
         let count = program.templates.names().len();
         self.program = program;
         let policy = self.program.config.policy.clone();
-        self.supervise.adopt(policy.kill_signal, policy.kill_timeout);
+        self.supervise.adopt(&policy);
         self.quiescence = Quiescence::new(policy.wait);
         self.graph = Graph::default();
         self.texts = vec![None; count];

@@ -23,11 +23,13 @@
 //! | [`run`], [`work`] | the loop: the one place that waits; what it has started, and how that ends |
 //! | [`transaction`], [`write`](mod@write), [`folder`] | stage, check, promote, put back; files |
 //! | [`journal`], [`leftovers`] | what survives a kill; what a kill left that nobody needs |
+//! | [`announce`] | the pid file; word that everything is in place |
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
 //! | [`preview`] | `agent render` |
 //! | [`convert`] P | consul-template's files become ours |
 //! | [`nearest`] P, [`yaml`] P | "did you mean"; YAML out of JSON's types |
 
+pub mod announce;
 pub mod budget;
 pub mod child;
 pub mod cli;

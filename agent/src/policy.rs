@@ -5,6 +5,7 @@
 
 mod command;
 mod forms;
+mod restart;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +16,7 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 pub use self::command::CommandLine;
+pub use self::restart::Restart;
 
 /// What follows when files were replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +134,8 @@ pub struct Policy {
     pub kill_signal: Signal,
     /// How long it may take before SIGKILL.
     pub kill_timeout: Duration,
+    /// Whether a child that ends by itself is started again.
+    pub restart: Restart,
     /// End after the first set.
     pub once: bool,
     /// Whether there is a child to start.
@@ -147,6 +151,7 @@ impl Default for Policy {
             settle: Duration::from_millis(100),
             kill_signal: Signal::SIGTERM,
             kill_timeout: Duration::from_secs(8),
+            restart: Restart::Never,
             once: false,
             supervises: false,
         }

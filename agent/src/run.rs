@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 pub(crate) use self::words::hint;
+use crate::announce::Announce;
 use crate::core::{Core, Event, FileSet, Unfit};
 use crate::journal::Journal;
 use crate::load::{Plan, Program};
@@ -71,6 +72,7 @@ pub struct Agent {
     staged: Option<(Staged, FileSet)>,
     staging: Option<FileSet>,
     promoted: Option<Arc<Promoted>>,
+    announce: Announce,
     queue: VecDeque<Event>,
     work: Work<Done>,
 }
@@ -80,6 +82,7 @@ impl Agent {
     /// starts nothing yet.
     pub fn new(plan: Plan, program: Program, client: Client, reaper: Reaper) -> Result<Self, Problem> {
         let journal = Journal::claim(&program.config.state_dir)?;
+        let announce = Announce::begin(&program.config)?;
         leftovers::clear(&program.config, journal.path());
         let left = journal.read()?;
         let (cluster, floor, unapplied) = match left {
@@ -109,6 +112,7 @@ impl Agent {
             staged: None,
             staging: None,
             promoted: None,
+            announce,
             queue: VecDeque::new(),
             work: Work::default(),
         })
@@ -153,7 +157,10 @@ impl Agent {
 
     fn signal(&mut self, signal: Signal) {
         match signal {
-            Signal::SIGTERM | Signal::SIGINT => self.queue.push_back(Event::Stop),
+            Signal::SIGTERM | Signal::SIGINT => {
+                self.announce.stopping();
+                self.queue.push_back(Event::Stop);
+            }
             Signal::SIGHUP => self.load(true),
             other => self.queue.push_back(Event::Pass(other)),
         }

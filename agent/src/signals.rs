@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{self, SignalKind};
 
-/// All that are listened to. SIGCHLD is [`crate::reap`]'s; the rest keep their meaning.
-const HEARD: [Signal; 9] = [
+/// All that are listened to. SIGCHLD is [`crate::reap`]'s, SIGPIPE may be of our own
+/// making; the rest keep their meaning.
+const HEARD: &[Signal] = &[
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGHUP,
@@ -18,6 +19,14 @@ const HEARD: [Signal; 9] = [
     Signal::SIGALRM,
     Signal::SIGWINCH,
     Signal::SIGCONT,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+    Signal::SIGXCPU,
+    Signal::SIGXFSZ,
+    Signal::SIGSTKFLT,
+    Signal::SIGSYS,
 ];
 
 /// See the module.
@@ -36,7 +45,7 @@ impl Signals {
                 .with_context(|| format!("listen for {signal}"))
         };
         Ok(Self {
-            streams: HEARD.into_iter().map(listen).collect::<Result<_, _>>()?,
+            streams: HEARD.iter().copied().map(listen).collect::<Result<_, _>>()?,
         })
     }
 

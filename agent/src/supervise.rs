@@ -2,11 +2,21 @@
 //!
 //! Wishes and exits come in, [`Deed`]s go out. Two invariants: once the end is decided nothing is
 //! started again, and SIGKILL comes no earlier than `kill_timeout` after the first request unless
-//! a second one asks for it. A policy for restarts after failures belongs here.
+//! a second one asks for it. A child that ends by itself may be started again, after pauses that
+//! grow until one has run for [`STEADY`].
 
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+
+use crate::policy::{Policy, Restart};
+
+/// A child that has run for so long did start.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// The pause before the first start again, and the longest.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What has to be done to the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +44,26 @@ pub enum Exited {
     /// It was asked for, and this is the end.
     End,
     /// Nobody asked for it.
-    Unasked,
+    Unasked {
+        /// How long it ran.
+        ran: Duration,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Absent,
-    Running,
-    Stopping { purpose: Purpose, kill_at: Option<Instant> },
+    /// To be started again.
+    Waiting {
+        until: Instant,
+    },
+    Running {
+        since: Instant,
+    },
+    Stopping {
+        purpose: Purpose,
+        kill_at: Option<Instant>,
+    },
 }
 
 /// See the module.
@@ -49,6 +71,9 @@ enum State {
 pub struct Supervise {
     kill_signal: Signal,
     kill_timeout: Duration,
+    restart: Restart,
+    /// Starts in a row that did not last.
+    failures: u32,
     state: State,
     ending: bool,
 }
@@ -56,10 +81,12 @@ pub struct Supervise {
 impl Supervise {
     /// No child yet.
     #[must_use]
-    pub fn new(kill_signal: Signal, kill_timeout: Duration) -> Self {
+    pub fn new(policy: &Policy) -> Self {
         Self {
-            kill_signal,
-            kill_timeout,
+            kill_signal: policy.kill_signal,
+            kill_timeout: policy.kill_timeout,
+            restart: policy.restart,
+            failures: 0,
             state: State::Absent,
             ending: false,
         }
@@ -68,13 +95,13 @@ impl Supervise {
     /// Whether there is a child, stopping or not.
     #[must_use]
     pub fn alive(&self) -> bool {
-        self.state != State::Absent
+        matches!(self.state, State::Running { .. } | State::Stopping { .. })
     }
 
     /// Whether the child runs and nobody has asked it to stop.
     #[must_use]
     pub fn running(&self) -> bool {
-        self.state == State::Running
+        matches!(self.state, State::Running { .. })
     }
 
     /// Whether the end is decided.
@@ -83,18 +110,34 @@ impl Supervise {
         self.ending
     }
 
-    /// New ways to stop, from a configuration that was read again.
-    pub fn adopt(&mut self, kill_signal: Signal, kill_timeout: Duration) {
-        (self.kill_signal, self.kill_timeout) = (kill_signal, kill_timeout);
+    /// New ways to stop and to start again, from a configuration that was read again.
+    pub fn adopt(&mut self, policy: &Policy) {
+        (self.kill_signal, self.kill_timeout) = (policy.kill_signal, policy.kill_timeout);
+        self.restart = policy.restart;
     }
 
     /// Wants a child.
-    pub fn start(&mut self) -> Option<Deed> {
+    pub fn start(&mut self, now: Instant) -> Option<Deed> {
         if self.ending || self.alive() {
             return None;
         }
-        self.state = State::Running;
+        self.state = State::Running { since: now };
         Some(Deed::Start)
+    }
+
+    /// Wants a child again after one ended by itself with this code, if the policy says so.
+    /// Returns the pause before it.
+    pub fn again(&mut self, code: u8, ran: Duration, now: Instant) -> Option<Duration> {
+        if ran >= STEADY {
+            self.failures = 0;
+        }
+        if self.ending || !self.restart.wanted(code, self.failures) {
+            return None;
+        }
+        let pause = (PAUSE * 2u32.saturating_pow(self.failures)).min(LONGEST);
+        self.failures += 1;
+        self.state = State::Waiting { until: now + pause };
+        Some(pause)
     }
 
     /// The start did not succeed.
@@ -108,7 +151,11 @@ impl Supervise {
         self.ending |= purpose == Purpose::End;
         match &mut self.state {
             State::Absent => None,
-            State::Running => {
+            State::Waiting { .. } => {
+                self.state = State::Absent;
+                None
+            }
+            State::Running { .. } => {
                 self.state = State::Stopping {
                     purpose,
                     kill_at: Some(now + self.kill_timeout),
@@ -135,23 +182,25 @@ impl Supervise {
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Stopping { kill_at, .. } => kill_at,
-            State::Absent | State::Running => None,
+            State::Waiting { until } => Some(until),
+            State::Absent | State::Running { .. } => None,
         }
     }
 
-    /// Kills if the time for a graceful stop is over.
+    /// Kills if the time for a graceful stop is over; starts if the pause before a start is.
     pub fn tick(&mut self, now: Instant) -> Option<Deed> {
         match &mut self.state {
             State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                 *kill_at = None;
                 Some(Deed::Signal(Signal::SIGKILL))
             }
-            State::Stopping { .. } | State::Absent | State::Running => None,
+            State::Waiting { until } if *until <= now => self.start(now),
+            State::Waiting { .. } | State::Stopping { .. } | State::Absent | State::Running { .. } => None,
         }
     }
 
     /// The child is gone.
-    pub fn exited(&mut self) -> Exited {
+    pub fn exited(&mut self, now: Instant) -> Exited {
         match std::mem::replace(&mut self.state, State::Absent) {
             _ if self.ending => Exited::End,
             State::Stopping {
@@ -161,7 +210,10 @@ impl Supervise {
             State::Stopping {
                 purpose: Purpose::End, ..
             } => Exited::End,
-            State::Running | State::Absent => Exited::Unasked,
+            State::Running { since } => Exited::Unasked {
+                ran: now.saturating_duration_since(since),
+            },
+            State::Absent | State::Waiting { .. } => Exited::Unasked { ran: Duration::ZERO },
         }
     }
 }
@@ -192,12 +244,17 @@ mod tests {
     proptest! {
         #[test]
         fn after_the_end_nothing_starts_and_nothing_is_killed_too_early(steps in prop::collection::vec(step(), 0..40)) {
-            let mut supervise = Supervise::new(Signal::SIGTERM, Duration::from_millis(100));
+            let policy = Policy {
+                kill_timeout: Duration::from_millis(100),
+                restart: Restart::Always,
+                ..Policy::default()
+            };
+            let mut supervise = Supervise::new(&policy);
             let mut now = Instant::now();
             let (mut ended, mut ends, mut asked) = (false, 0, None);
             for step in steps {
                 let deed = match step {
-                    Step::Start => supervise.start(),
+                    Step::Start => supervise.start(now),
                     Step::Stop(end) => {
                         ended |= end;
                         ends += u32::from(end);
@@ -209,8 +266,11 @@ mod tests {
                     }
                     Step::Exit => {
                         asked = None;
-                        let exited = supervise.exited();
+                        let exited = supervise.exited(now);
                         prop_assert!(!ended || exited == Exited::End);
+                        if let Exited::Unasked { ran } = exited {
+                            supervise.again(1, ran, now);
+                        }
                         None
                     }
                 };
@@ -225,5 +285,53 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_child_that_does_not_last_is_started_after_growing_pauses_until_the_limit() {
+        let policy = Policy {
+            restart: Restart::OnFailure(Some(3)),
+            ..Policy::default()
+        };
+        let mut supervise = Supervise::new(&policy);
+        let mut now = Instant::now();
+        let mut fails = |supervise: &mut Supervise, ran: u64| {
+            assert_eq!(supervise.start(now), Some(Deed::Start));
+            now += Duration::from_secs(ran);
+            let Exited::Unasked { ran } = supervise.exited(now) else {
+                panic!("nobody asked")
+            };
+            supervise.again(1, ran, now).map(|pause| pause.as_millis())
+        };
+
+        let pauses: Vec<_> = (0..4).map(|_| fails(&mut supervise, 1)).collect();
+
+        assert_eq!(pauses, [Some(100), Some(200), Some(400), None]);
+        assert_eq!(
+            fails(&mut supervise, 10),
+            Some(100),
+            "it had run long enough to count as started"
+        );
+    }
+
+    #[test]
+    fn a_start_that_waits_is_done_when_it_is_due_or_wished_and_not_after_the_end() {
+        let policy = Policy {
+            restart: Restart::Always,
+            ..Policy::default()
+        };
+        let mut supervise = Supervise::new(&policy);
+        let now = Instant::now();
+        supervise.start(now);
+        supervise.exited(now);
+        assert_eq!(supervise.again(0, Duration::ZERO, now), Some(PAUSE));
+        assert_eq!((supervise.deadline(), supervise.alive()), (Some(now + PAUSE), false));
+        assert_eq!(supervise.tick(now), None);
+        assert_eq!(supervise.tick(now + PAUSE), Some(Deed::Start));
+
+        supervise.exited(now);
+        supervise.again(0, Duration::ZERO, now);
+        assert_eq!(supervise.stop(Purpose::End, now), None);
+        assert_eq!((supervise.deadline(), supervise.tick(now + LONGEST)), (None, None));
     }
 }

@@ -279,6 +279,105 @@ fn a_list_is_run_without_a_shell_and_the_child_is_not_told_the_token() {
 }
 
 #[test]
+fn a_program_that_fails_is_started_again_until_the_limit_and_its_code_is_ours() {
+    let mut scene = Scene::new();
+    scene.write("a.hbs", "one");
+    let program = "echo start >>starts; exit 3";
+    let flags = ["run", "-t", "a.hbs:a", "--settle", "1ms", "--restart", "on-failure:2"];
+
+    scene.start(&[&flags[..], &["--", "sh", "-c", program]].concat());
+
+    assert_eq!(scene.exit_code(), 3);
+    assert_eq!(scene.read("starts").lines().count(), 3);
+    assert!(
+        scene.read("log").contains("started again in 200ms"),
+        "{}",
+        scene.read("log")
+    );
+}
+
+#[test]
+fn readiness_is_told_once_all_is_in_place_and_taken_back_at_the_end() {
+    let mut scene = Scene::new();
+    scene.write("a.hbs", "one");
+    scene.write("ready", "of an earlier run");
+    let socket = std::os::unix::net::UnixDatagram::bind(scene.path("service")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let word = || {
+        let mut text = [0; 64];
+        let length = socket.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let flags = ["run", "-t", "a.hbs:a", "--pid-file", "pid", "--ready-file", "ready"];
+    let child = ["--", "sh", "-c", "env >env.new; mv env.new env; exec sleep 60"];
+    let service = scene.path("service").display().to_string();
+
+    scene.start_with(&[&flags[..], &child].concat(), &[("NOTIFY_SOCKET", &service)]);
+
+    assert_eq!(word(), "READY=1");
+    let pid = format!("{}\n", scene.agent.as_ref().unwrap().id());
+    scene.eventually("the files say so too", |scene| {
+        scene.read("pid") == pid && scene.read("ready") == pid && scene.read("a") == "one"
+    });
+    scene.eventually("the program runs", |scene| !scene.read("env").is_empty());
+    assert!(!scene.read("env").contains("NOTIFY_SOCKET"));
+    let second = Command::new(env!("CARGO_BIN_EXE_keyway-agent"))
+        .current_dir(scene.dir.path())
+        .args(flags)
+        .args(child)
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    assert_eq!(scene.read("pid"), pid, "one that is turned away takes nothing");
+    scene.signal(Signal::SIGTERM);
+
+    assert_eq!(word(), "STOPPING=1");
+    assert_eq!(scene.exit_code(), 143);
+    assert!(!scene.path("pid").exists() && !scene.path("ready").exists());
+}
+
+#[test]
+fn every_signal_that_is_not_ours_reaches_the_program() {
+    let passed = [
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+        Signal::SIGWINCH,
+        Signal::SIGCONT,
+        Signal::SIGVTALRM,
+        Signal::SIGPROF,
+        Signal::SIGIO,
+        Signal::SIGPWR,
+        Signal::SIGXCPU,
+        Signal::SIGXFSZ,
+        Signal::SIGSTKFLT,
+        Signal::SIGSYS,
+    ];
+    let mut scene = Scene::new();
+    scene.write("a.hbs", "one");
+    let traps: String = passed
+        .iter()
+        .map(|signal| format!("trap 'echo {0} >>got' {0}; ", *signal as i32))
+        .collect();
+    let program = format!("{traps} echo yes >ready; while :; do sleep 0.05; done");
+    scene.start(&["run", "-t", "a.hbs:a", "--", "sh", "-c", &program]);
+    scene.eventually("the program runs", |scene| scene.read("ready") == "yes\n");
+
+    for signal in passed {
+        scene.signal(signal);
+        let line = (signal as i32).to_string();
+        scene.eventually("the signal has come", |scene| {
+            scene.read("got").lines().any(|got| got == line)
+        });
+    }
+
+    assert_eq!(scene.read("got").lines().count(), passed.len(), "each once");
+    scene.signal(Signal::SIGTERM);
+    assert_eq!(scene.exit_code(), 143);
+}
+
+#[test]
 fn a_stop_during_a_check_ends_the_check_and_leaves_nothing_behind() {
     let mut scene = Scene::new();
     scene.write("t", "one");

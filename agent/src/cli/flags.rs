@@ -49,7 +49,7 @@ pub(super) struct Writing {
     state_dir: Option<PathBuf>,
 }
 
-fn here() -> Result<PathBuf, Problem> {
+pub(super) fn here() -> Result<PathBuf, Problem> {
     std::env::current_dir().map_err(|e| Problem::new(exit::AGENT, format!("cannot tell the working directory: {e}")))
 }
 

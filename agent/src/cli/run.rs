@@ -1,5 +1,6 @@
 //! `agent run` and `agent once`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,10 +9,10 @@ use kvapi::problem::exit;
 use nix::sys::signal::Signal;
 
 use super::Connection;
-use super::flags::Writing;
+use super::flags::{Writing, here};
 use crate::config::RawExec;
 use crate::load::Plan;
-use crate::policy::{self, Wait};
+use crate::policy::{self, Restart, Wait};
 use crate::reap::Reaper;
 use crate::run::Agent;
 
@@ -33,6 +34,16 @@ pub struct Run {
     /// How long it may take before KILL [default: 8s].
     #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_KILL_TIMEOUT")]
     kill_timeout: Option<Duration>,
+    /// Start the program again when it ends by itself: never, always, on-failure or on-failure:N (at most
+    /// N times in a row). The pauses grow from 100ms to 1m [default: never].
+    #[arg(long, value_name = "WHEN", env = "KEYWAY_AGENT_RESTART")]
+    restart: Option<Restart>,
+    /// Write the agent's pid there, and remove it at the end.
+    #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_PID_FILE")]
+    pid_file: Option<PathBuf>,
+    /// Make this file once all files are in place and the program runs; systemd is told by itself.
+    #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_READY_FILE")]
+    ready_file: Option<PathBuf>,
     /// The program to start once all files are there, and its arguments.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -55,11 +66,15 @@ impl Run {
         let mut flags = self.writing.raw()?;
         flags.wait = self.wait;
         flags.settle = self.settle;
+        flags.pid_file = self.pid_file;
+        flags.ready_file = self.ready_file;
         flags.exec = RawExec {
             command: self.command,
             kill_signal: self.kill_signal,
             kill_timeout: self.kill_timeout,
+            restart: self.restart,
         };
+        flags.resolve(&here()?);
         Ok(Plan {
             files: self.writing.common.files()?,
             flags,

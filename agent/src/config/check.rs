@@ -60,6 +60,7 @@ impl Raw {
             settle: self.settle.unwrap_or(defaults.settle),
             kill_signal: self.exec.kill_signal.unwrap_or(defaults.kill_signal),
             kill_timeout: self.exec.kill_timeout.unwrap_or(defaults.kill_timeout),
+            restart: self.exec.restart.unwrap_or(defaults.restart),
             once,
             supervises,
         };
@@ -71,6 +72,8 @@ impl Raw {
             partials: self.partials,
             check: self.check,
             command: if supervises { self.exec.command } else { Vec::new() },
+            pid_file: self.pid_file,
+            ready_file: self.ready_file,
             state_dir,
         })
     }

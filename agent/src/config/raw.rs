@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::unknown;
-use crate::policy::{self, CommandLine, Missing, OnChange, Wait};
+use crate::policy::{self, CommandLine, Missing, OnChange, Restart, Wait};
 
 /// What was written in files or given as flags; nothing is checked against the rest yet.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -28,7 +28,11 @@ pub struct Raw {
     pub settle: Option<Duration>,
     /// Folder of partials; `NAME.hbs` is included by `{{> NAME}}`.
     pub partials: Option<PathBuf>,
-    /// See [`Config::state_dir`].
+    /// Where the agent's pid is written.
+    pub pid_file: Option<PathBuf>,
+    /// What is made once everything is in place.
+    pub ready_file: Option<PathBuf>,
+    /// See [`super::Config::state_dir`].
     pub state_dir: Option<PathBuf>,
     /// The child.
     #[serde(default)]
@@ -57,6 +61,8 @@ pub struct RawExec {
     /// How long it may take.
     #[serde(default, deserialize_with = "duration")]
     pub kill_timeout: Option<Duration>,
+    /// Whether it is started again when it ends by itself.
+    pub restart: Option<Restart>,
 }
 
 /// A template.
@@ -104,7 +110,13 @@ impl Raw {
     /// Makes every path absolute.
     pub fn resolve(&mut self, folder: &Path) {
         let absolute = |path: &mut PathBuf| *path = folder.join(&path);
-        self.partials.iter_mut().chain(&mut self.state_dir).for_each(absolute);
+        let single = [
+            &mut self.partials,
+            &mut self.state_dir,
+            &mut self.pid_file,
+            &mut self.ready_file,
+        ];
+        single.into_iter().flatten().for_each(absolute);
         for template in &mut self.template {
             template.source.iter_mut().for_each(absolute);
             absolute(&mut template.destination);
@@ -132,8 +144,11 @@ impl Raw {
         over(&mut self.settle, later.settle);
         over(&mut self.partials, later.partials);
         over(&mut self.state_dir, later.state_dir);
+        over(&mut self.pid_file, later.pid_file);
+        over(&mut self.ready_file, later.ready_file);
         over(&mut self.exec.kill_signal, later.exec.kill_signal);
         over(&mut self.exec.kill_timeout, later.exec.kill_timeout);
+        over(&mut self.exec.restart, later.exec.restart);
         if !later.exec.command.is_empty() {
             self.exec.command = later.exec.command;
         }

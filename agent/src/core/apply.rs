@@ -16,7 +16,7 @@ impl Core {
         self.attempt += 1;
         self.phase = Phase::Applying;
         if self.policy().supervises && !self.supervise.alive() {
-            out.extend(self.supervise.start().map(deed));
+            out.extend(self.supervise.start(now).map(deed));
             return;
         }
         let attempt = self.attempt;
@@ -53,6 +53,7 @@ impl Core {
             revisions: self.revisions,
         });
         if self.first {
+            out.push(Action::Ready);
             // There is nothing older that this process has ever run with.
             self.before = None;
         }
@@ -129,11 +130,11 @@ impl Core {
         }
     }
 
-    pub(super) fn exited(&mut self, code: u8, told: &str, out: &mut Vec<Action>) {
-        match self.supervise.exited() {
+    pub(super) fn exited(&mut self, code: u8, told: &str, now: Instant, out: &mut Vec<Action>) {
+        match self.supervise.exited(now) {
             Exited::End => out.push(Action::Exit(code)),
-            Exited::Again => out.extend(self.supervise.start().map(deed)),
-            Exited::Unasked => {
+            Exited::Again => out.extend(self.supervise.start(now).map(deed)),
+            Exited::Unasked { ran } => {
                 // Died of what we gave it: go back. Anything else is its own business.
                 let ours = matches!(self.phase, Phase::Applying | Phase::Confirming(_)) && self.before.is_some();
                 if matches!(self.phase, Phase::PuttingBack { .. }) {
@@ -143,6 +144,10 @@ impl Core {
                     let told = format!("the process {told} with {}; the old files are put back", self.revisions);
                     out.push(Action::Say(Level::Error, told));
                     self.undo(out);
+                } else if let Some(pause) = self.supervise.again(code, ran, now) {
+                    let pause = kvapi::duration::format(pause);
+                    let told = format!("the process {told}; it is started again in {pause}");
+                    out.push(Action::Say(Level::Warn, told));
                 } else {
                     out.push(Action::Say(Level::Info, format!("the process {told}")));
                     out.push(Action::Exit(code));

@@ -153,6 +153,31 @@ fn a_child_that_dies_of_a_reload_is_started_with_the_old_set() {
 }
 
 #[test]
+fn a_child_that_ends_by_itself_is_started_again_if_that_was_chosen() {
+    let mut world = World::new("[exec]\ncommand = [\"x\"]\nrestart = \"on-failure:2\"\n", FIVE);
+    world.put(&[("a", Some("1")), ("b", Some("1"))]);
+    world.on(Event::Tick);
+    world.pass(100);
+    assert_eq!((world.count("start"), world.count("ready")), (1, 1));
+
+    world.exit(1);
+    assert!(!world.child);
+    world.pass(100);
+    assert_eq!((world.child, world.count("start"), world.count("ready")), (true, 2, 1));
+    world.exit(1);
+    world.put(&[("a", Some("2"))]);
+    assert!(world.child, "what has changed may help, so the pause is over");
+    world.pass(10_000);
+    for _ in 0..2 {
+        world.exit(1);
+        world.pass(200);
+    }
+    world.exit(1);
+
+    assert_eq!(world.ended, Some(1));
+}
+
+#[test]
 fn a_restart_stops_starts_and_is_confirmed() {
     let mut world = World::new("[exec]\ncommand = [\"x\"]\nkill_timeout = \"1s\"\n", FIVE);
     world.put(&[("a", Some("1")), ("b", Some("1"))]);
@@ -294,12 +319,12 @@ fn what_an_earlier_run_did_not_apply_is_applied() {
     world.files.insert(0, "x".into());
     world.core = Core::new(program("on_change = \"command=x\"", &["x"]), View::default(), true);
     world.on(Event::Tick);
-    assert_eq!(world.log, ["render {0}", "reload"]);
+    assert_eq!(world.log, ["render {0}", "reload", "ready"]);
 
     let mut quiet = World::new("on_change = \"command=x\"", &["x"]);
     quiet.files.insert(0, "x".into());
     quiet.on(Event::Tick);
-    assert_eq!(quiet.log, ["render {0}"]);
+    assert_eq!(quiet.log, ["render {0}", "ready"]);
 }
 
 #[test]

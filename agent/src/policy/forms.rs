@@ -8,7 +8,7 @@ use std::time::Duration;
 use kvapi::duration;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor, value};
 
-use super::{CommandLine, OnChange, Wait, signal};
+use super::{CommandLine, OnChange, Restart, Wait, signal};
 
 /// What is made of one of several forms; those that are not overridden are errors.
 trait Forms: FromStr<Err = String> {
@@ -65,7 +65,7 @@ macro_rules! forms {
         }
     )*};
 }
-forms!(CommandLine, OnChange, Wait);
+forms!(CommandLine, OnChange, Restart, Wait);
 
 impl Forms for CommandLine {
     const EXPECTED: &'static str = "a command line, or a list of a program and its arguments";
@@ -91,6 +91,10 @@ impl Forms for OnChange {
             Table::Signal(name) => signal(&name).map(Self::Signal).map_err(M::Error::custom),
         }
     }
+}
+
+impl Forms for Restart {
+    const EXPECTED: &'static str = "never, always, on-failure or on-failure:5";
 }
 
 impl Forms for Wait {

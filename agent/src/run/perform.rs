@@ -81,6 +81,7 @@ impl Agent {
                     Done::Event(Event::Applied { attempt, result })
                 });
             }
+            Action::Ready => self.announce.ready(),
             Action::Remember { cluster, revisions } => self.remember(cluster, revisions),
             Action::Say(level, text) => say(level, &text),
             Action::Lacking { lacks, fatal } => self.lacking(lacks, fatal),

@@ -180,6 +180,11 @@ impl World {
                 self.stopping = true;
                 Vec::new()
             }
+            Action::Ready => {
+                assert!(self.child || !self.core.policy().supervises, "ready without a child");
+                self.log.push("ready".into());
+                Vec::new()
+            }
             Action::SignalChild(_) | Action::Say(..) | Action::Remember { .. } => Vec::new(),
             Action::Lacking { lacks, fatal } => {
                 self.log.push(format!("lacking {}", lacks[0].key));
