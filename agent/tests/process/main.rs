@@ -1,0 +1,12 @@
+//! The agent as a program, over real processes. What changes is a template's file, so no store is
+//! needed; the end-to-end tests have the rest.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy takes only functions marked as tests for tests"
+)]
+
+mod child;
+mod files;
+mod kills;
+mod scene;

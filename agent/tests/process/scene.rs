@@ -1,0 +1,140 @@
+//! A folder with templates, and an agent that works in it.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+/// A folder with templates, and an agent that works in it.
+pub(crate) struct Scene {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) agent: Option<Child>,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            agent: None,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Replaces a file as editors do.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let mut file = tempfile::NamedTempFile::new_in(self.dir.path()).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.persist(self.path(name)).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    pub(crate) fn start(&mut self, arguments: &[&str]) {
+        self.start_with(arguments, &[]);
+    }
+
+    pub(crate) fn start_with(&mut self, arguments: &[&str], env: &[(&str, &str)]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
+        command
+            .current_dir(self.dir.path())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(log);
+        // Nobody listens there: no template reads the store.
+        command.env("KEYWAY_ADDR", "unix:///nowhere").envs(env.iter().copied());
+        self.agent = Some(command.spawn().unwrap());
+    }
+
+    /// Every hidden file beside the outputs and every file of the state folder, but those that stay.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let names = |dir: PathBuf| fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
+        let hidden = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('.');
+        let state = |path: &PathBuf| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with(".keyway-agent-")
+        };
+        let (states, others): (Vec<_>, Vec<_>) = names(self.path(".")).filter(hidden).partition(state);
+        let all = others.into_iter().chain(states.into_iter().flat_map(names));
+        let told = all.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+        told.filter(|name| !["journal.json", "lock"].contains(&name.as_str()))
+            .collect()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.agent.as_ref().unwrap().id().cast_signed();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Ends what a killed agent had started, by the file that has its process group.
+    pub(crate) fn end_group(&self, name: &str) {
+        let group = Pid::from_raw(self.read(name).trim().parse().unwrap());
+        killpg(group, Signal::SIGKILL).unwrap();
+    }
+
+    pub(crate) fn exit_code(&mut self) -> i32 {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let agent = self.agent.as_mut().unwrap();
+            if let Some(status) = agent.try_wait().unwrap() {
+                self.agent = None;
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < until, "the agent does not end:\n{}", self.read("log"));
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !holds(self) {
+            assert!(Instant::now() < until, "{what} did not come:\n{}", self.read("log"));
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            // A test failed, or left the agent to us: whatever it is at, it ends.
+            let _ = kill(Pid::from_raw(agent.id().cast_signed()), Signal::SIGTERM);
+            let until = Instant::now() + Duration::from_secs(5);
+            while agent.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+    }
+}
+
+/// The processes of a group that have not ended.
+pub(crate) fn group(id: &str) -> Vec<String> {
+    let stats = fs::read_dir("/proc").unwrap().flatten();
+    let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let member = |stat: &String| {
+        // After the name: state, parent, group.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+        fields.get(3) == Some(&id) && fields.get(1) != Some(&"Z")
+    };
+    stats.filter(member).collect()
+}
+
+/// Says what it read at start and after each HUP.
+pub(crate) const READER: &str = "trap 'cat out >> seen' HUP; cat out >> seen; while :; do sleep 0.01; done";
