@@ -39,10 +39,10 @@ pub struct Run {
     #[arg(long, value_name = "WHEN", env = "KEYWAY_AGENT_RESTART")]
     restart: Option<Restart>,
     /// Write the agent's pid there, and remove it at the end.
-    #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_PID_FILE")]
+    #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_PID_FILE", hide_short_help = true)]
     pid_file: Option<PathBuf>,
     /// Make this file once all files are in place and the program runs; systemd is told by itself.
-    #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_READY_FILE")]
+    #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_READY_FILE", hide_short_help = true)]
     ready_file: Option<PathBuf>,
     /// The program to start once all files are there, and its arguments.
     #[arg(last = true, value_name = "CMD")]
