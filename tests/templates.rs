@@ -2,6 +2,8 @@
 //! is for accepts what comes out.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -36,14 +38,17 @@ async fn rendered(home: &Home, name: &str) -> anyhow::Result<PathBuf> {
     Ok(home.write(name, said.out)?)
 }
 
+/// Debian keeps the programs of daemons where only root's path leads.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
 /// Runs a program's own check in the test's folder.
 fn accepts(home: &Home, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
-    // Debian keeps the programs of daemons where only root's path leads.
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let output = Command::new(program)
         .args(arguments)
         .current_dir(home.dir())
-        .env("PATH", path)
+        .env("PATH", path())
         .stdin(Stdio::null())
         .output()
         .map_err(|error| anyhow::anyhow!("{program}: {error}; tests/run installs it"))?;
@@ -133,6 +138,71 @@ fn a_shell_reads_app_env_as_it_was_stored() {
         )?;
 
         assert_eq!(said, "it's <b>\"good\"</b> & $HOME `date`\n1.10\n");
+        Ok(())
+    });
+}
+
+/// A value with all that ends words, quotes and comments, rendered as a word of a program's configuration.
+fn nasty(home: &Home, template: &str) -> anyhow::Result<(PathBuf, String)> {
+    let value = "it's \"q\" \\ \\\\n \\t ; } { # $HOME ${HOME} `id` x";
+    let values = serde_json::json!({ "a": value }).to_string();
+    let (source, values) = (home.write("t", template)?, home.write("values", values)?);
+    let output = Command::new(env!("CARGO_BIN_EXE_keyway"))
+        .args(["agent", "render", "-t", &source.display().to_string()])
+        .args(["--values", &values.display().to_string()])
+        .output()?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok((home.write("conf", output.stdout)?, value.to_owned()))
+}
+
+/// What a server says behind a socket.
+fn answer(socket: &Path) -> anyhow::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+    Ok(body.to_owned())
+}
+
+#[test]
+fn nginx_reads_a_quoted_value_as_it_was_stored() {
+    test(async |home| {
+        let (conf, value) = nasty(
+            home,
+            "pid n.pid; error_log stderr; daemon off; master_process off; events {}\n\
+             http { access_log off; server { listen unix:n.sock; location / { return 200 {{nginx (replace (key \"a\") \"$\" \"\")}}; } } }",
+        )?;
+        let mut command = Command::new("nginx");
+        command
+            .args(["-p", &format!("{}/", home.dir().display()), "-c"])
+            .arg(conf);
+        command.env("PATH", path()).stdin(Stdio::null());
+        let _nginx = Program::start(home, "nginx", &mut command)?;
+        let socket = home.path("n.sock");
+        holds("nginx answers", async || answer(&socket).is_ok()).await?;
+
+        assert_eq!(answer(&socket)?, value.replace('$', ""));
+        Ok(())
+    });
+}
+
+#[test]
+fn haproxy_reads_a_quoted_value_as_it_was_stored() {
+    test(async |home| {
+        let (conf, value) = nasty(
+            home,
+            "defaults\n  mode http\n  timeout connect 5s\n  timeout client 5s\n  timeout server 5s\nfrontend web\n  bind unix@h.sock\n  \
+             http-request return status 200 content-type text/plain string {{haproxy (key \"a\")}}\n",
+        )?;
+        let mut command = Command::new("haproxy");
+        command.arg("-db").arg("-f").arg(conf).current_dir(home.dir());
+        command.env("PATH", path()).stdin(Stdio::null());
+        let _haproxy = Program::start(home, "haproxy", &mut command)?;
+        let socket = home.path("h.sock");
+        holds("haproxy answers", async || answer(&socket).is_ok()).await?;
+
+        assert_eq!(answer(&socket)?, value);
         Ok(())
     });
 }

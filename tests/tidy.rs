@@ -38,6 +38,7 @@ const PURE: &[&str] = &[
     "agent/src/core",
     "agent/src/view.rs",
     "agent/src/view",
+    "agent/src/formats.rs",
     "agent/src/graph.rs",
     "agent/src/helpers.rs",
     "agent/src/helpers",

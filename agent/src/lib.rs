@@ -14,6 +14,7 @@
 //! | --- | --- |
 //! | [`cli`] | flags of `run`, `once`, `render`, `validate`, `convert` |
 //! | [`policy`] P, [`config`] P, [`load`] | what the user chose; files and flags, checked; reading them |
+//! | [`formats`] P | values that stand bare in a format that is known |
 //! | [`syntax`] P, [`lint`] P, [`templates`] P | what is wrong with a template before it is rendered; compiled templates |
 //! | [`helpers`] P, [`render`] P | a template and a view become a text and a record of reads |
 //! | [`budget`] P, [`steps`] P | what a render may take, and how its steps are counted |
@@ -37,6 +38,7 @@ pub mod config;
 pub mod convert;
 pub mod core;
 pub mod folder;
+pub mod formats;
 pub mod graph;
 pub mod helpers;
 pub mod journal;
