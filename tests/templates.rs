@@ -177,7 +177,7 @@ fn nginx_reads_a_quoted_value_as_it_was_stored() {
         command
             .args(["-p", &format!("{}/", home.dir().display()), "-c"])
             .arg(conf);
-        command.env("PATH", path()).stdin(Stdio::null());
+        command.current_dir(home.dir()).env("PATH", path()).stdin(Stdio::null());
         let _nginx = Program::start(home, "nginx", &mut command)?;
         let socket = home.path("n.sock");
         holds("nginx answers", async || answer(&socket).is_ok()).await?;
