@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use kvapi::client::WriteOptions;
 use kvapi::{Consistency, Entry};
-
 use nix::sys::signal::Signal;
 
 use crate::harness::{Exit, Home, Keyway, Said, Server, holds, test};
@@ -435,14 +434,12 @@ fn ctrl_c_at_the_question_ends_an_edit_and_keeps_what_was_typed() {
         let server = Server::start(home).await?;
         server.put("app/a", "1").await?;
         let mut terminal = keyway(&server, home, "sed -i s/1/2/")?.on_a_terminal(&["kv", "edit", "app/a"])?;
-
         let (exit, shown) = tokio::task::spawn_blocking(move || {
             terminal.until("[y/N]")?;
             terminal.signal(nix::sys::signal::Signal::SIGINT)?;
             terminal.exit()
         })
         .await??;
-
         assert_eq!(exit, crate::harness::Exit::Code(130), "{shown}");
         assert!(shown.contains("interrupted, nothing was done"), "{shown}");
         assert_eq!(value(&server, "app/a").await?.unwrap(), "1");
