@@ -10,6 +10,8 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 /// What decides. A folder stands for all files in it, and for the file of its name beside it.
 const PURE: &[&str] = &[
     "kvapi/src/codes.rs",
+    "kvapi/src/golang.rs",
+    "kvapi/src/golang",
     "kvapi/src/key.rs",
     "kvapi/src/duration.rs",
     "kvapi/src/sse.rs",
@@ -20,7 +22,6 @@ const PURE: &[&str] = &[
     "kvstore/src/watch/index.rs",
     "kvstore/src/watch/patterns.rs",
     "kvstore/src/watch/ring.rs",
-    "kvstore/src/http/go_json.rs",
     "kvstore/src/http/golang.rs",
     "kvstore/src/http/json.rs",
     "kvstore/src/http/list.rs",

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`key`] | the names of settings, checked once and trusted after |
 //! | [`duration`] | durations as Go writes them, which is how the API and our configuration write them |
+//! | [`golang`] | how Go quotes a text and reads JSON, in whose words Consul speaks |
 //! | [`types`] | **the wire contract**: entries, transactions, watch events, header names |
 //! | [`address`] | where a server is: TCP or a unix socket |
 //! | [`codes`] | the codes of failures, and what they mean |
@@ -24,6 +25,7 @@ pub mod codes;
 mod connect;
 pub mod duration;
 mod error;
+pub mod golang;
 pub mod key;
 pub mod limits;
 pub mod past;

@@ -146,7 +146,7 @@ pub(super) fn refuse_pages(headers: &HeaderMap, local: Option<IpAddr>, allowed_h
         if authority.is_none() || authority != host.as_deref() {
             return Err(Error::forbidden(format!(
                 "requests from the web page {} are refused",
-                quote(&origin)
+                quote(&*origin)
             )));
         }
     }
@@ -158,7 +158,7 @@ pub(super) fn refuse_pages(headers: &HeaderMap, local: Option<IpAddr>, allowed_h
     }
     Err(Error::forbidden(format!(
         "the host {} is not known here; ask for localhost or an address, or start the server with --allowed-host",
-        quote(&host)
+        quote(&*host)
     )))
 }
 

@@ -10,11 +10,11 @@ use kvapi::key::MAX_KEY_BYTES;
 use kvapi::types::WatchRequest;
 
 use super::error::{Error, Kind};
-use super::go_json::{self, Json};
 use super::golang::{self, Query};
 use super::params::{self, DeleteParams, PutParams, ReadParams};
 use super::{ops, path};
 use crate::watch::patterns::Patterns;
+use kvapi::golang::json::{self, Json};
 use kvapi::limits::Limits;
 
 /// A refusal says why.
@@ -78,7 +78,7 @@ pub fn txn(bytes: &[u8]) {
 
 /// JSON as Go reads it: what another reader of JSON takes, this one takes, and for the same.
 pub fn json(bytes: &[u8]) {
-    let ours = go_json::parse(bytes);
+    let ours = json::first(bytes);
     if let Err(words) = &ours {
         assert!(!words.is_empty());
     }

@@ -13,7 +13,7 @@
 //! | `blocking` | reads that wait for a change |
 //! | [`caller`] | who asks, and what that allows |
 //! | `params`, `slice`, `ops`, `path` | what requests say, checked in Consul's order; pure |
-//! | `golang`, `go_json`, `json` | Go's ways of reading and writing; pure |
+//! | `golang`, `json` | Go's ways of reading and writing; pure |
 //! | `list`, `flow` | lists in pieces, and what they are made of while a client takes its time |
 //! | `answer`, [`body`], `error` | what goes out |
 //! | [`budget`] | how much of all that may be in memory at a time |
@@ -30,7 +30,6 @@ mod error;
 mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
-mod go_json;
 mod golang;
 mod health;
 mod history;

@@ -11,9 +11,9 @@ use kvapi::Key;
 use kvapi::key::{BadKey, MAX_KEY_BYTES};
 
 use super::error::Error;
-use super::go_json::{Json, parse};
 use super::golang::quote;
 use crate::command::Op;
+use kvapi::golang::json::{self, Json};
 use kvapi::limits::Limits;
 
 /// Go takes any bits after the last whole byte.
@@ -36,7 +36,7 @@ pub(super) struct RawOp {
 /// Reads a body. Operations without content are counted, and left out.
 pub(super) fn decode(body: &[u8], limits: Limits) -> Result<Vec<RawOp>, Error> {
     let refused = |what: String| Error::bad(format!("Failed to parse body: {what}"));
-    let elements = match parse(body).map_err(refused)? {
+    let elements = match json::first(body).map_err(refused)? {
         Json::Null => Vec::new(),
         Json::Array(elements) => elements,
         other => return Err(refused(mismatch(&other, "Go value", "api.TxnOps"))),

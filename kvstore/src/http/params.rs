@@ -64,7 +64,7 @@ fn consistency(query: &Query) -> Result<Consistency, Error> {
     if let Some(text) = query.filled("max_stale") {
         // Consul checks the bound's form and does not apply it to the KV.
         if parse_nanos(&text).is_none() {
-            return Err(Error::bad(format!("Invalid max_stale value {}", quote(&text))));
+            return Err(Error::bad(format!("Invalid max_stale value {}", quote(&*text))));
         }
         stale = true;
     }

@@ -1,11 +1,8 @@
-//! JSON as Go's `encoding/json` reads and writes it, as far as an export of Consul's needs it.
+//! An export of Consul's, read and written as its command does it with Go's `encoding/json`.
 
 use std::fmt::Write as _;
 
-use super::quote;
-
-/// Deeper than any export, and shallow enough for any stack.
-const MAX_DEPTH: usize = 1_000;
+use kvapi::golang::json::{Json, only};
 
 /// An entry of an export.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -18,37 +15,25 @@ pub(crate) struct Exported {
     pub(crate) namespace: String,
 }
 
-/// A value. A number is kept as it is written.
-enum Json {
-    Null,
-    Bool,
-    Number(String),
-    Text(String),
-    Array(Vec<Self>),
-    Object(Vec<(String, Self)>),
-}
-
-impl Json {
-    /// What Go calls it.
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Bool => "bool",
-            Self::Number(_) => "number",
-            Self::Text(_) => "string",
-            Self::Array(_) => "array",
-            Self::Object(_) => "object",
-        }
+/// What Go calls a value.
+fn kind(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "bool",
+        Json::Number(_) => "number",
+        Json::Text(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
     }
 }
 
 /// The entries of an export; the error is Go's.
 pub(crate) fn read(text: &[u8]) -> Result<Vec<Exported>, String> {
     let unfit = |found: &Json, wanted: &str| {
-        let kind = found.kind();
+        let kind = kind(found);
         format!("json: cannot unmarshal {kind} into Go value of type {wanted}")
     };
-    match parse(text)? {
+    match only(text)? {
         Json::Null => Ok(Vec::new()),
         Json::Array(entries) => entries
             .iter()
@@ -79,9 +64,9 @@ fn member(mut entry: Exported, (name, value): &(String, Json)) -> Result<Exporte
             let number = text.parse();
             entry.flags = number.map_err(|_| unfit(&format!("number {text}"), "flags", "uint64"))?;
         }
-        ("flags", other) => return Err(unfit(other.kind(), "flags", "uint64")),
-        (field @ ("key" | "value" | "namespace" | "partition"), other) if other.kind() != "string" => {
-            return Err(unfit(other.kind(), field, "string"));
+        ("flags", other) => return Err(unfit(kind(other), "flags", "uint64")),
+        (field @ ("key" | "value" | "namespace" | "partition"), other) if kind(other) != "string" => {
+            return Err(unfit(kind(other), field, "string"));
         }
         _ => {}
     }
@@ -118,229 +103,13 @@ fn text(text: &str) -> String {
     out
 }
 
-/// One value and nothing behind it.
-fn parse(text: &[u8]) -> Result<Json, String> {
-    let mut reader = Reader { text, at: 0 };
-    let value = reader.value(0)?;
-    reader.skip_space();
-    match text.get(reader.at) {
-        None => Ok(value),
-        Some(byte) => Err(invalid(*byte, "after top-level value")),
-    }
-}
-
-struct Reader<'a> {
-    text: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    /// The byte that comes; at the end Go looks at a space more.
-    fn peek(&self) -> Option<u8> {
-        let end = (self.at == self.text.len()).then_some(b' ');
-        self.text.get(self.at).copied().or(end)
-    }
-
-    fn next(&mut self) -> Result<u8, String> {
-        let byte = self.peek().ok_or("unexpected end of JSON input")?;
-        self.at += 1;
-        Ok(byte)
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.text.get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-            self.at += 1;
-        }
-    }
-
-    /// The next byte that is no space, taken.
-    fn next_word(&mut self) -> Result<u8, String> {
-        loop {
-            let byte = self.next()?;
-            if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
-                return Ok(byte);
-            }
-        }
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Json, String> {
-        if depth > MAX_DEPTH {
-            return Err("exceeded max depth".into());
-        }
-        match self.next_word()? {
-            b'{' => self.object(depth),
-            b'[' => self.array(depth),
-            b'"' => Ok(Json::Text(self.string()?)),
-            b't' => self.literal("true", Json::Bool),
-            b'f' => self.literal("false", Json::Bool),
-            b'n' => self.literal("null", Json::Null),
-            first @ (b'-' | b'0'..=b'9') => self.number(first),
-            byte => Err(invalid(byte, "looking for beginning of value")),
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<Json, String> {
-        let mut members = Vec::new();
-        loop {
-            match self.next_word()? {
-                b'}' if members.is_empty() => return Ok(Json::Object(members)),
-                b'"' => {}
-                byte => return Err(invalid(byte, "looking for beginning of object key string")),
-            }
-            let name = self.string()?;
-            match self.next_word()? {
-                b':' => {}
-                byte => return Err(invalid(byte, "after object key")),
-            }
-            members.push((name, self.value(depth + 1)?));
-            match self.next_word()? {
-                b',' => {}
-                b'}' => return Ok(Json::Object(members)),
-                byte => return Err(invalid(byte, "after object key:value pair")),
-            }
-        }
-    }
-
-    fn array(&mut self, depth: usize) -> Result<Json, String> {
-        let mut elements = Vec::new();
-        self.skip_space();
-        if self.text.get(self.at) == Some(&b']') {
-            self.at += 1;
-            return Ok(Json::Array(elements));
-        }
-        loop {
-            elements.push(self.value(depth + 1)?);
-            match self.next_word()? {
-                b',' => {}
-                b']' => return Ok(Json::Array(elements)),
-                byte => return Err(invalid(byte, "after array element")),
-            }
-        }
-    }
-
-    fn literal(&mut self, word: &str, value: Json) -> Result<Json, String> {
-        for expected in word.bytes().skip(1) {
-            let byte = self.next()?;
-            if byte != expected {
-                let expected = char::from(expected);
-                return Err(invalid(byte, &format!("in literal {word} (expecting '{expected}')")));
-            }
-        }
-        Ok(value)
-    }
-
-    fn number(&mut self, first: u8) -> Result<Json, String> {
-        let start = self.at - 1;
-        let first = if first == b'-' { self.next()? } else { first };
-        match first {
-            b'0' => {}
-            b'1'..=b'9' => self.digits(),
-            byte => return Err(invalid(byte, "in numeric literal")),
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.some_digits("after decimal point in numeric literal")?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.some_digits("in exponent of numeric literal")?;
-        }
-        Ok(Json::Number(
-            String::from_utf8_lossy(&self.text[start..self.at]).into_owned(),
-        ))
-    }
-
-    fn digits(&mut self) {
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
-    }
-
-    fn some_digits(&mut self, place: &str) -> Result<(), String> {
-        let byte = self.next()?;
-        if !byte.is_ascii_digit() {
-            return Err(invalid(byte, place));
-        }
-        self.digits();
-        Ok(())
-    }
-
-    /// The rest of a text whose opening quote has been taken.
-    fn string(&mut self) -> Result<String, String> {
-        let mut out = Vec::new();
-        loop {
-            match self.next()? {
-                b'"' => return Ok(String::from_utf8_lossy(&out).into_owned()),
-                b'\\' => self.escape(&mut out)?,
-                byte @ 0..=0x1f => return Err(invalid(byte, "in string literal")),
-                byte => out.push(byte),
-            }
-        }
-    }
-
-    fn escape(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
-        out.push(match self.next()? {
-            byte @ (b'"' | b'\\' | b'/') => byte,
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let c = self.unicode()?;
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                return Ok(());
-            }
-            byte => return Err(invalid(byte, "in string escape code")),
-        });
-        Ok(())
-    }
-
-    /// Half a pair alone is U+FFFD.
-    fn unicode(&mut self) -> Result<char, String> {
-        let high = self.hex()?;
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        if (0xd800..0xdc00).contains(&high) && rest.starts_with(b"\\u") {
-            let before = self.at;
-            self.at += 2;
-            let low = self.hex()?;
-            if (0xdc00..0xe000).contains(&low) {
-                let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-                return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-            }
-            self.at = before;
-        }
-        Ok(char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER))
-    }
-
-    fn hex(&mut self) -> Result<u32, String> {
-        let mut code = 0;
-        for _ in 0..4 {
-            let byte = self.next()?;
-            let digit = char::from(byte).to_digit(16);
-            code = code * 16 + digit.ok_or_else(|| invalid(byte, "in \\u hexadecimal character escape"))?;
-        }
-        Ok(code)
-    }
-}
-
-fn invalid(byte: u8, place: &str) -> String {
-    let shown = match byte {
-        b'\'' => "'\\''".to_owned(),
-        b'"' => "'\"'".to_owned(),
-        byte => {
-            let quoted = quote(char::from(byte).to_string().as_bytes());
-            format!("'{}'", &quoted[1..quoted.len() - 1])
-        }
-    };
-    format!("invalid character {shown} {place}")
-}
-
 #[cfg(test)]
 mod tests {
+    fn invalid(byte: u8, place: &str) -> String {
+        let shown = char::from(byte).escape_default();
+        format!("invalid character '{shown}' {place}")
+    }
+
     use proptest::prelude::*;
 
     use super::*;

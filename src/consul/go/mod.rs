@@ -1,4 +1,4 @@
-//! Go's ways, which Consul's command shows. Here its spellings: quoted texts, URLs, errors of the system, base64;
+//! Go's ways, which Consul's command shows. Here its spellings: URLs, errors of the system, base64;
 //! [`flags`], [`json`] and [`columns`] beside them.
 
 pub(crate) mod columns;
@@ -10,51 +10,7 @@ use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-
-/// A text in double quotes, as `%q` writes it.
-pub(crate) fn quote(text: &[u8]) -> String {
-    let mut out = String::from('"');
-    for chunk in text.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' | '\\' => {
-                    out.push('\\');
-                    out.push(c);
-                }
-                '\u{7}' => out.push_str("\\a"),
-                '\u{8}' => out.push_str("\\b"),
-                '\u{b}' => out.push_str("\\v"),
-                '\u{c}' => out.push_str("\\f"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                c if is_printable(c) => out.push(c),
-                c => {
-                    let _ = match u32::from(c) {
-                        code @ ..=0x7f => write!(out, "\\x{code:02x}"),
-                        code @ ..=0xffff => write!(out, "\\u{code:04x}"),
-                        code => write!(out, "\\U{code:08x}"),
-                    };
-                }
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(out, "\\x{byte:02x}");
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// Go's `unicode.IsPrint`.
-fn is_printable(c: char) -> bool {
-    if c.is_ascii() {
-        return !c.is_ascii_control();
-    }
-    // Behind another character, Rust's debug form escapes what is not printable and nothing else.
-    let text = ['x', c].iter().collect::<String>();
-    !text.escape_debug().skip(1).any(|escaped| escaped == '\\')
-}
+pub(crate) use kvapi::golang::quote;
 
 /// A path as it stands in a URL.
 pub(crate) fn path(text: &[u8]) -> String {
@@ -163,18 +119,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn texts_are_quoted_as_go_does() {
-        for (text, quoted) in [
-            (&b"a \"b\"\\"[..], r#""a \"b\"\\""#),
-            (b"\n\t\x00\x7f", r#""\n\t\x00\x7f""#),
-            ("é\u{200b}".as_bytes(), "\"é\\u200b\""),
-            (b"a\xff", r#""a\xff""#),
-        ] {
-            assert_eq!(quote(text), quoted);
-        }
-    }
 
     #[test]
     fn urls_are_escaped_as_go_does() {

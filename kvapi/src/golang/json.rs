@@ -1,26 +1,38 @@
 //! Reads JSON as Go does: the same texts are taken, and refused in the same words.
 //!
-//! What comes after the first value is not looked at. Source: Go's encoding/json, as observed.
+//! Go has two ways, and words of their own for them: [`first`] is its `Decoder`, which a server reads a
+//! body with, and [`only`] its `Unmarshal`, which looks at a space behind the text's end.
 
-use super::golang::quote;
+use super::quote;
 
 /// Deeper than anything that the API takes, and shallow enough for any stack.
 const MAX_DEPTH: usize = 64;
 
 /// A value. Numbers are kept as they are written; an object keeps every member, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Json {
+pub enum Json {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Bool(bool),
+    /// As it is written.
     Number(String),
+    /// What stands between the quotes, decoded.
     Text(String),
+    /// In order.
     Array(Vec<Self>),
+    /// Every member, in order.
     Object(Vec<(String, Self)>),
 }
 
-/// The first value of a text, or what Go says about it.
-pub(super) fn parse(text: &[u8]) -> Result<Json, String> {
-    let mut reader = Reader { text, at: 0 };
+/// The first value of a text, or what Go says about it. What comes after it is not looked at.
+pub fn first(text: &[u8]) -> Result<Json, String> {
+    let mut reader = Reader {
+        text,
+        at: 0,
+        end: None,
+        ended: "unexpected EOF",
+    };
     reader.skip_space();
     if reader.peek().is_none() {
         return Err("EOF".into());
@@ -28,19 +40,40 @@ pub(super) fn parse(text: &[u8]) -> Result<Json, String> {
     reader.value(0)
 }
 
+/// The only value of a text, or what Go says about it.
+pub fn only(text: &[u8]) -> Result<Json, String> {
+    let mut reader = Reader {
+        text,
+        at: 0,
+        end: Some(b' '),
+        ended: "unexpected end of JSON input",
+    };
+    let value = reader.value(0)?;
+    reader.skip_space();
+    match text.get(reader.at) {
+        None => Ok(value),
+        Some(byte) => Err(invalid(*byte, "after top-level value")),
+    }
+}
+
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
+    /// What stands behind the last byte, once.
+    end: Option<u8>,
+    /// What is said when there is nothing more.
+    ended: &'static str,
 }
 
 impl Reader<'_> {
     fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+        let end = || self.end.filter(|_| self.at == self.text.len());
+        self.text.get(self.at).copied().or_else(end)
     }
 
     /// The next byte, taken.
     fn next(&mut self) -> Result<u8, String> {
-        let byte = self.peek().ok_or("unexpected EOF")?;
+        let byte = self.peek().ok_or(self.ended)?;
         self.at += 1;
         Ok(byte)
     }
@@ -125,10 +158,7 @@ impl Reader<'_> {
 
     fn number(&mut self, first: u8) -> Result<Json, String> {
         let start = self.at - 1;
-        let mut first = first;
-        if first == b'-' {
-            first = self.next()?;
-        }
+        let first = if first == b'-' { self.next()? } else { first };
         match first {
             b'0' => {}
             b'1'..=b'9' => self.digits(),
@@ -199,7 +229,8 @@ impl Reader<'_> {
     /// Half a pair alone is U+FFFD.
     fn unicode(&mut self) -> Result<char, String> {
         let high = self.hex()?;
-        if (0xd800..0xdc00).contains(&high) && self.text[self.at..].starts_with(b"\\u") {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        if (0xd800..0xdc00).contains(&high) && rest.starts_with(b"\\u") {
             let before = self.at;
             self.at += 2;
             let low = self.hex()?;
@@ -228,7 +259,7 @@ fn invalid(byte: u8, place: &str) -> String {
         b'\'' => "'\\''".to_owned(),
         b'"' => "'\"'".to_owned(),
         byte => {
-            let quoted = quote(&char::from(byte).to_string());
+            let quoted = quote(char::from(byte).to_string());
             format!("'{}'", &quoted[1..quoted.len() - 1])
         }
     };
@@ -272,16 +303,16 @@ mod tests {
             ),
             ("'", "invalid character '\\'' looking for beginning of value"),
         ] {
-            assert_eq!(parse(text.as_bytes()), Err(words.to_owned()), "{text}");
+            assert_eq!(first(text.as_bytes()), Err(words.to_owned()), "{text}");
         }
-        assert_eq!(parse("[".repeat(100_000).as_bytes()), Err("exceeded max depth".into()));
+        assert_eq!(first("[".repeat(100_000).as_bytes()), Err("exceeded max depth".into()));
     }
 
     #[test]
     fn what_follows_the_value_does_not_matter() {
-        assert_eq!(parse(b" [] trailing"), Ok(Json::Array(vec![])));
+        assert_eq!(first(b" [] trailing"), Ok(Json::Array(vec![])));
         assert_eq!(
-            parse(b"\"\\ud83d\\ude00\\ud83d\xff\""),
+            first(b"\"\\ud83d\\ude00\\ud83d\xff\""),
             Ok(Json::Text("😀\u{fffd}\u{fffd}".into()))
         );
     }
@@ -322,13 +353,13 @@ mod tests {
         #[test]
         fn any_json_reads_as_what_it_is(value in any_json(), pretty in any::<bool>()) {
             let text = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
-            let parsed = parse(&text).unwrap();
+            let parsed = first(&text).unwrap();
             prop_assert!(same(&parsed, &value), "{parsed:?}");
         }
 
         #[test]
         fn no_bytes_make_it_panic(text in prop::collection::vec(prop::sample::select(br#"[]{}",:\u0d8e-.1tnf x"#.to_vec()), 0..30)) {
-            let _ = parse(&text);
+            let _ = first(&text);
         }
     }
 }
