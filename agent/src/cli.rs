@@ -1,4 +1,4 @@
-//! `agent run`, `once`, `render`, `validate`, `convert`: flags become a [`Plan`], a plan is carried out.
+//! `agent run`, `once`, `render`, `validate`, `convert`: flags become a [`Plan`](crate::load::Plan), a plan is carried out.
 //!
 //! Shared by `keyway agent` and `keyway-agent`. Every flag has an environment variable,
 //! `KEYWAY_AGENT_` and its name.
@@ -47,7 +47,8 @@ pub enum AgentCommand {
     /// Read the configuration and compile the templates as `run` would, and do nothing else.
     ///
     /// Needs no store and writes nothing. What it refuses, `run` refuses with the same words and the
-    /// same exit code.
+    /// same exit code. A value that is printed without a quoting helper into a format that is known
+    /// by the file's name is pointed at as FILE:LINE, and refuses nothing.
     #[command(after_help = "Examples:\n  \
         keyway agent validate -c agent.toml\n  \
         keyway agent validate -t app.conf.hbs:/etc/app.conf --on-change signal=HUP -- app")]

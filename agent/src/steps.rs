@@ -1,7 +1,7 @@
 //! Counts the turns of blocks and partials.
 //!
 //! Handlebars tells nobody when it renders the body of a block once more, or an empty partial. So
-//! each body begins with a call of [`STEP`], put there once it is parsed: what a render does is then
+//! each body begins with a call of `STEP`, put there once it is parsed: what a render does is then
 //! counted where it is done, and the error that ends it has the line.
 
 use handlebars::TemplateError;

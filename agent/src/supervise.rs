@@ -3,7 +3,7 @@
 //! Wishes and exits come in, [`Deed`]s go out. Two invariants: once the end is decided nothing is
 //! started again, and SIGKILL comes no earlier than `kill_timeout` after the first request unless
 //! a second one asks for it. A child that ends by itself may be started again, after pauses that
-//! grow until one has run for [`STEADY`].
+//! grow until one has run for ten seconds.
 
 use std::time::{Duration, Instant};
 

@@ -13,7 +13,7 @@ use crate::load::Plan;
 use crate::preview;
 use crate::render::Surroundings;
 
-/// See [`AgentCommand::Render`].
+/// See [`super::AgentCommand::Render`].
 #[derive(Debug, Args)]
 pub struct Render {
     #[command(flatten)]

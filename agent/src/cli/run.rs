@@ -16,7 +16,7 @@ use crate::policy::{self, Restart, Wait};
 use crate::reap::Reaper;
 use crate::run::Agent;
 
-/// See [`AgentCommand::Run`].
+/// See [`super::AgentCommand::Run`].
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub struct Run {
     command: Vec<String>,
 }
 
-/// See [`AgentCommand::Once`].
+/// See [`super::AgentCommand::Once`].
 #[derive(Debug, Args)]
 pub struct Once {
     #[command(flatten)]

@@ -23,7 +23,7 @@ pub struct Raw {
     pub missing: Option<Missing>,
     /// `"MIN"` or `"MIN:MAX"`.
     pub wait: Option<Wait>,
-    /// See [`Policy::settle`].
+    /// See [`crate::policy::Policy::settle`].
     #[serde(default, deserialize_with = "duration")]
     pub settle: Option<Duration>,
     /// Folder of partials; `NAME.hbs` is included by `{{> NAME}}`.

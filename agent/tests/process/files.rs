@@ -178,3 +178,42 @@ fn a_value_stands_in_no_log_line_however_much_is_logged() {
         assert!(!log.to_lowercase().contains("marked"), "{log}");
     }
 }
+
+#[test]
+fn a_bare_value_in_a_known_format_is_pointed_at_and_refuses_nothing() {
+    let scene = Scene::new();
+    scene.write(
+        "t",
+        "# nginx\nlisten {{key \"port\"}};\nserver_name {{nginx (key \"host\")}};\n",
+    );
+    let validate = |destination: &str| {
+        Command::new(env!("CARGO_BIN_EXE_keyway-agent"))
+            .current_dir(scene.dir.path())
+            .args(["validate", "-t", destination])
+            .output()
+            .unwrap()
+    };
+
+    let known = validate("t:nginx.conf");
+
+    let told = String::from_utf8(known.stderr).unwrap();
+    assert_eq!(known.status.code(), Some(0), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("t:2: a bare value in nginx"), "{told}");
+    assert!(validate("t:some.conf").stderr.is_empty());
+    assert!(!scene.path("nginx.conf").exists());
+}
+
+#[test]
+fn a_number_of_a_document_keeps_its_last_digit() {
+    let scene = Scene::new();
+    scene.write("t", "{{json (parseJson (key \"a\"))}}");
+    scene.write("values", r#"{"a": "[-432087258.41383237,0.1]"}"#);
+    let output = Command::new(env!("CARGO_BIN_EXE_keyway-agent"))
+        .current_dir(scene.dir.path())
+        .args(["render", "-t", "t", "--values", "values"])
+        .output()
+        .unwrap();
+
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "[-432087258.41383237,0.1]");
+}
