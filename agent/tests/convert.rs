@@ -86,7 +86,9 @@ fn the_agent_takes_whatever_was_converted() {
     assert!(cases.len() >= 20, "{}", cases.len());
     for case in cases {
         let (code, _, said) = agent(&case, &["validate", "-c", "out/agent.toml"]);
-        assert_eq!((code, said.as_str()), (0, ""), "{}", case.display());
+        // What printed a value as it is still does, and is pointed at.
+        let refused = said.lines().find(|line| !line.contains(": a bare value in "));
+        assert_eq!((code, refused), (0, None), "{}", case.display());
     }
 }
 
