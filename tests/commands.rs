@@ -318,12 +318,14 @@ fn bench_measures_any_server_and_says_so_in_json() {
         let load = ["--clients", "4", "--duration", "200ms"];
         let watch = ["--streams", "5", "--rounds", "3"];
         let render = ["--templates", "4", "--readers", "1,4", "--rounds", "3"];
+        let fleet = ["--agents", "3", "--keys", "5", "--by", "prefix", "--rounds", "3"];
         for arguments in [
             ["put"].iter().chain(&load).collect::<Vec<_>>(),
             ["get"].iter().chain(&load).collect(),
             ["watch"].iter().chain(&watch).collect(),
             ["watch", "--blocking"].iter().chain(&watch).collect(),
             ["render"].iter().chain(&render).collect(),
+            ["render"].iter().chain(&fleet).collect(),
         ] {
             let mut all = vec!["bench", "-o", "json"];
             all.extend(arguments);

@@ -31,8 +31,11 @@ pub(crate) enum Bench {
     Get(get::Get),
     /// From a put to the last of many watchers, and what watchers cost
     Watch(watch::Watch),
-    /// From a put to the rendered file, by number of templates that read the key
+    /// From a put to the signal that tells a program of it, by templates, keys and agents
     Render(render::Render),
+    /// The program that is told there
+    #[command(hide = true)]
+    Child(render::Child),
     /// The yardstick: the accept loop of the server with nothing behind it
     #[command(hide = true)]
     Empty(empty::Empty),
@@ -59,6 +62,7 @@ impl Bench {
                 Self::Watch(watch) => watch.run(context).await,
                 Self::Render(render) => render.run(context).await,
                 Self::Empty(empty) => empty.run(context).await,
+                Self::Child(child) => child.run().await,
             }
         };
         // What a measurement started goes with it when it is dropped.

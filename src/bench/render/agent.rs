@@ -1,0 +1,238 @@
+//! Agents that are measured, each with its folder and its program.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use kvapi::problem::exit;
+use kvapi::{Address, Problem};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::child::{READY, TOLD};
+use super::shape::Shape;
+use crate::spawned::{keyway, terminate};
+
+/// How long all programs together may take to say that they were told.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// See the module.
+pub(super) struct Agents {
+    pub(super) shape: Shape,
+    /// From the start of the last agent to its program's first word; of a single agent, its start.
+    pub(super) started: Duration,
+    agents: Vec<Agent>,
+    words: mpsc::UnboundedReceiver<(u8, Instant)>,
+    _folder: TempDir,
+}
+
+struct Agent {
+    process: Child,
+    dir: PathBuf,
+}
+
+/// Memory of one agent; of several the mean.
+pub(super) struct Memory {
+    pub(super) rss_mib: f64,
+    pub(super) pss_mib: f64,
+}
+
+/// Who a file is: a new one has another inode or time.
+pub(super) type Stamp = Option<(u64, i64, i64)>;
+
+impl Agents {
+    /// Starts them one after another, each once the one before has started its program.
+    pub(super) async fn start(
+        address: &Address,
+        dir: &Path,
+        shape: Shape,
+        count: usize,
+        program: Option<&Path>,
+    ) -> Result<Self, Problem> {
+        let folder = tempfile::Builder::new()
+            .prefix("keyway-bench-")
+            .tempdir_in(dir)
+            .map_err(|e| Problem::new(exit::USAGE, format!("make a folder in {}: {e}", dir.display())))?;
+        let place = folder.path().join("told");
+        let mut all = Self {
+            shape,
+            started: Duration::ZERO,
+            agents: Vec::with_capacity(count),
+            words: listen(&place)?,
+            _folder: folder,
+        };
+        let command = program_that_tells(&place)?;
+        for number in 0..count {
+            let dir = place.with_file_name(format!("agent-{number}"));
+            std::fs::create_dir(&dir)
+                .map_err(|e| Problem::new(exit::UNAVAILABLE, format!("make {}: {e}", dir.display())))?;
+            let config = dir.join("agent.toml");
+            crate::scratch::write(&config, &shape.configuration(&dir, &command))?;
+            let start = Instant::now();
+            let process = agent(program)?
+                .args(["--addr", &address.to_string(), "-q", "run", "-c"])
+                .arg(&config)
+                .stdout(Stdio::null())
+                .spawn()
+                .map_err(|e| Problem::new(exit::UNAVAILABLE, format!("start the agent: {e}")))?;
+            all.agents.push(Agent { process, dir });
+            all.started = all.hear(READY).await?.saturating_duration_since(start);
+        }
+        Ok(all)
+    }
+
+    /// When the last program said that it was told.
+    pub(super) async fn told(&mut self) -> Result<Instant, Problem> {
+        let mut last = Instant::now();
+        for _ in 0..self.agents.len() {
+            last = self.hear(TOLD).await?;
+        }
+        Ok(last)
+    }
+
+    async fn hear(&mut self, wanted: u8) -> Result<Instant, Problem> {
+        let word = timeout(PATIENCE, self.words.recv()).await;
+        match word.ok().flatten() {
+            Some((word, at)) if word == wanted => Ok(at),
+            Some(_) => Err(Problem::new(
+                exit::BUG,
+                "a program was told more often than there were changes",
+            )),
+            None => Err(Problem::new(
+                exit::TIMEOUT,
+                format!("a program was not told within {PATIENCE:?}"),
+            )),
+        }
+    }
+
+    /// Each agent's first file has to be of this round before its program is told.
+    pub(super) fn expect_round(&self, round: usize) -> Result<(), Problem> {
+        for agent in &self.agents {
+            let text = std::fs::read(agent.file(0)).unwrap_or_default();
+            if !text.starts_with(format!("{round}-").as_bytes()) {
+                let what = format!("{} is not of change {round}", agent.file(0).display());
+                return Err(Problem::new(exit::BUG, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// All files of the first agent.
+    pub(super) fn stamps(&self) -> Vec<Stamp> {
+        use std::os::unix::fs::MetadataExt as _;
+        let Some(agent) = self.agents.first() else {
+            return Vec::new();
+        };
+        let stamp = |path: PathBuf| {
+            let meta = std::fs::metadata(path).ok()?;
+            Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))
+        };
+        (0..self.shape.templates)
+            .map(|number| stamp(agent.file(number)))
+            .collect()
+    }
+
+    /// CPU time of all agents so far.
+    pub(super) fn cpu(&self) -> Duration {
+        self.agents.iter().map(|agent| cpu(&agent.process)).sum()
+    }
+
+    /// What they take now.
+    pub(super) fn memory(&self) -> Memory {
+        let sum = |name: &str| -> f64 { self.agents.iter().map(|agent| kib(&agent.process, name)).sum() };
+        let mean = |name: &str| sum(name) / 1024.0 / self.agents.len() as f64;
+        Memory {
+            rss_mib: mean("Rss:"),
+            pss_mib: mean("Pss:"),
+        }
+    }
+
+    pub(super) async fn stop(mut self) {
+        for agent in &self.agents {
+            if let Some(pid) = agent.process.id().and_then(|pid| i32::try_from(pid).ok()) {
+                // It may have ended by itself just now.
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+        }
+        for agent in &mut self.agents {
+            terminate(&mut agent.process).await;
+        }
+    }
+}
+
+impl Agent {
+    fn file(&self, number: usize) -> PathBuf {
+        self.dir.join(format!("{number}.out"))
+    }
+}
+
+/// `keyway-agent`, or this program's own `agent`.
+fn agent(program: Option<&Path>) -> Result<Command, Problem> {
+    let mut command = keyway()?;
+    let Some(program) = program else {
+        command.arg("agent");
+        return Ok(command);
+    };
+    let mut other = Command::new(program);
+    for (name, value) in command.as_std().get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    other.process_group(0).kill_on_drop(true).stdin(Stdio::null());
+    Ok(other)
+}
+
+fn program_that_tells(place: &Path) -> Result<Vec<String>, Problem> {
+    let program =
+        std::env::current_exe().map_err(|e| Problem::new(exit::BUG, format!("find the path of keyway itself: {e}")))?;
+    let words = [
+        program.as_os_str(),
+        "bench".as_ref(),
+        "child".as_ref(),
+        "--to".as_ref(),
+        place.as_os_str(),
+    ];
+    Ok(words.map(|word| word.to_string_lossy().into_owned()).to_vec())
+}
+
+/// Hears what programs say, on a thread of its own: nothing of ours stands between a word and its time.
+fn listen(place: &Path) -> Result<mpsc::UnboundedReceiver<(u8, Instant)>, Problem> {
+    let socket = UnixDatagram::bind(place)
+        .map_err(|e| Problem::new(exit::UNAVAILABLE, format!("listen on {}: {e}", place.display())))?;
+    let (sender, words) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let mut word = [0];
+        while socket.recv(&mut word).is_ok() && sender.send((word[0], Instant::now())).is_ok() {}
+    });
+    Ok(words)
+}
+
+/// CPU time of a process so far: proc_pid_stat(5), fields 14 and 15, in ticks of 10 ms.
+fn cpu(process: &Child) -> Duration {
+    let stat = process
+        .id()
+        .and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+    let stat = stat.unwrap_or_default();
+    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields = behind_name.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|n| n.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// A line of smaps_rollup; 0 if the process is gone.
+fn kib(process: &Child, name: &str) -> f64 {
+    let text = process
+        .id()
+        .and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok());
+    let text = text.unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0.0)
+}
