@@ -24,7 +24,6 @@ mod demo;
 mod demo_app;
 mod dev;
 mod diff;
-mod document;
 mod explain;
 mod failure;
 mod globals;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::io::Read;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use agent::document;
+pub(crate) use agent::document::encode_base64;
 use bytes::Bytes;
 use kvapi::Problem;
 use kvapi::problem::exit;
@@ -54,15 +54,7 @@ impl Source {
 
 /// Bytes out of standard base64.
 pub(crate) fn decode_base64(text: &[u8]) -> Result<Bytes, Problem> {
-    STANDARD
-        .decode(text.trim_ascii())
-        .map(Bytes::from)
-        .map_err(|e| Problem::new(exit::INVALID, format!("the value is not base64: {e}")))
-}
-
-/// Standard base64 of bytes.
-pub(crate) fn encode_base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
+    document::decode_base64(text).map_err(|bad| Problem::new(exit::INVALID, bad.what))
 }
 
 #[cfg(test)]

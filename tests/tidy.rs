@@ -49,7 +49,7 @@ const PURE: &[&str] = &[
     "src/diff.rs",
     "src/kv/side.rs",
     "src/kv/target.rs",
-    "src/document",
+    "agent/src/document",
     "src/kv/edit/plan.rs",
     "src/kv/edit/sheet.rs",
     "src/kv/import/batch.rs",

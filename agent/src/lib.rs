@@ -28,6 +28,7 @@
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
 //! | [`preview`] | `agent render` |
 //! | [`convert`] P | consul-template's files become ours |
+//! | [`document`] P | settings as JSON, YAML, TOML, an environment file or Consul's export |
 //! | [`nearest`] P, [`yaml`] P | "did you mean"; YAML out of JSON's types |
 
 pub mod announce;
@@ -37,6 +38,7 @@ pub mod cli;
 pub mod config;
 pub mod convert;
 pub mod core;
+pub mod document;
 pub mod folder;
 pub mod formats;
 pub mod graph;

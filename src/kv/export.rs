@@ -13,7 +13,7 @@ use super::files;
 use super::folder::Folder;
 use super::stream;
 use crate::context::Context;
-use crate::document::{self, As, Item, consul};
+use agent::document::{self, As, Item, consul};
 use crate::failure::{Failure, Outcome};
 use crate::output::OutputFormat;
 use crate::progress::Progress;

@@ -11,7 +11,7 @@ use kvapi::codes;
 use kvapi::problem::exit;
 use tempfile::NamedTempFile;
 
-use crate::document::Item;
+use agent::document::Item;
 
 /// A file that appears under its name once it is whole.
 pub(super) struct Whole {

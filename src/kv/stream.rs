@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::folder::Folder;
 use crate::connection::Connection;
-use crate::document::Bad;
-use crate::document::consul::Pieces;
+use agent::document::Bad;
+use agent::document::consul::Pieces;
 use crate::failure::Failure;
 use crate::settings::Settings;
 

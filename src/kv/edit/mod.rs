@@ -23,7 +23,7 @@ use super::at_once::at_once;
 use super::put::author;
 use crate::context::Context;
 use crate::diff::{Side, painted, unified};
-use crate::document::{As, Item};
+use agent::document::{As, Item};
 use crate::failure::{Failure, Outcome};
 use crate::signals::Stop;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kvapi::types::TxnOp;
 use kvapi::{Entry, Revision};
 
-use crate::document::Item;
+use agent::document::Item;
 
 /// What a key holds, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub(super) fn operations(changes: &[Change]) -> Vec<TxnOp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{As, read, write};
+    use agent::document::{As, read, write};
     use proptest::prelude::*;
 
     fn items(tree: &Tree) -> Vec<Item> {

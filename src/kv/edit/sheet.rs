@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::document::{self, As, Bad, Item};
+use agent::document::{self, As, Bad, Item};
 use crate::value::{decode_base64, encode_base64};
 
 /// How wide a value that is no text is shown.

@@ -21,7 +21,7 @@ use super::folder::Folder;
 use super::put::author;
 use super::stream;
 use crate::context::Context;
-use crate::document::{As, Item};
+use agent::document::{As, Item};
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
 use batch::Plan;

@@ -9,8 +9,8 @@ use kvapi::Problem;
 use kvapi::codes;
 use kvapi::problem::exit;
 
-use crate::document::consul::{Pieces, parse};
-use crate::document::{self, As, Bad, Item};
+use agent::document::consul::{Pieces, parse};
+use agent::document::{self, As, Bad, Item};
 use crate::kv::files;
 
 /// How much is read at a time.

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::{Bad, Item};
-use crate::value::{decode_base64, encode_base64};
+use super::{Bad, Item, decode_base64, encode_base64};
 
 /// Folders deeper than this stay in the name: every reader has its own idea of how deep is too deep.
 const NESTED: usize = 20;

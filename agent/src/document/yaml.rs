@@ -2,9 +2,8 @@
 
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::Bad;
 use super::tree::{Kind, Node};
-use crate::value::decode_base64;
+use super::{Bad, decode_base64};
 
 /// Deeper is no document of settings.
 const DEEPEST: usize = 100;

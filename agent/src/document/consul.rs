@@ -5,15 +5,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::json::without_place;
-use super::{Bad, Item};
-use crate::value::{decode_base64, encode_base64};
+use super::{Bad, Item, decode_base64, encode_base64};
 
 /// How many bytes one object may have. A value of 512 KiB has 700 KiB as base64.
 const LONGEST: usize = 64 << 20;
 
 /// Cuts a JSON list into its objects, whatever pieces it comes in.
 #[derive(Debug, Default)]
-pub(crate) struct Pieces {
+pub struct Pieces {
     /// The object that has begun.
     object: Vec<u8>,
     depth: usize,
@@ -40,7 +39,7 @@ enum Place {
 
 impl Pieces {
     /// Takes the next bytes; `found` gets each whole object and the line in which it began.
-    pub(crate) fn push<E: From<Bad>>(
+    pub fn push<E: From<Bad>>(
         &mut self,
         bytes: &[u8],
         mut found: impl FnMut(usize, &[u8]) -> Result<(), E>,
@@ -76,7 +75,7 @@ impl Pieces {
     }
 
     /// Whether all that was begun has ended.
-    pub(crate) fn finish(&self) -> Result<(), Bad> {
+    pub fn finish(&self) -> Result<(), Bad> {
         match self.place {
             Place::BehindList => Ok(()),
             Place::BeforeList => Err(Bad::new("there is nothing; an export is at least []")),
@@ -113,7 +112,7 @@ impl Pieces {
 }
 
 /// An object of the list.
-pub(crate) fn parse(line: usize, object: &[u8]) -> Result<Item, Bad> {
+pub fn parse(line: usize, object: &[u8]) -> Result<Item, Bad> {
     // Go, which wrote it, does not mind the case of names.
     #[derive(Deserialize)]
     struct Exported {
@@ -141,7 +140,7 @@ pub(crate) fn parse(line: usize, object: &[u8]) -> Result<Item, Bad> {
 }
 
 /// An object as Consul writes it; `is_first` if none was written before.
-pub(crate) fn object(item: &Item, is_first: bool) -> String {
+pub fn object(item: &Item, is_first: bool) -> String {
     let comma = if is_first { "" } else { "," };
     let key = serde_json::Value::from(item.key.as_str());
     format!(
@@ -151,10 +150,10 @@ pub(crate) fn object(item: &Item, is_first: bool) -> String {
     )
 }
 
-pub(crate) const BEGIN: &str = "[";
+pub const BEGIN: &str = "[";
 
 /// What ends the list.
-pub(crate) fn end(is_empty: bool) -> &'static str {
+pub fn end(is_empty: bool) -> &'static str {
     if is_empty { "]\n" } else { "\n]\n" }
 }
 

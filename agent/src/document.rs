@@ -8,10 +8,14 @@
 //! - What is no text, or has flags, is an object `{"$base64": "...", "$flags": 7}` or
 //!   `{"$text": "...", "$flags": 7}`. A name that begins with `$` is written with two.
 
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::ValueEnum;
 
-pub(crate) mod consul;
+pub mod consul;
 mod env;
 mod json;
 mod toml;
@@ -20,7 +24,7 @@ mod yaml;
 
 /// The forms of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum As {
+pub enum As {
     /// What `consul kv export` prints: full keys, flags, base64
     Consul,
     /// An object, its folders objects
@@ -37,19 +41,34 @@ pub(crate) enum As {
 
 /// One setting in a document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Item {
-    pub(crate) key: String,
-    pub(crate) value: Bytes,
-    pub(crate) flags: u64,
+pub struct Item {
+    /// The whole key.
+    pub key: String,
+    /// Its value.
+    pub value: Bytes,
+    /// Its flags.
+    pub flags: u64,
 }
 
 /// Why a text is not a document, or settings cannot be one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{what}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
-pub(crate) struct Bad {
-    pub(crate) line: Option<usize>,
-    pub(crate) what: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bad {
+    /// The line, from 1, if it is known.
+    pub line: Option<usize>,
+    /// What is wrong there.
+    pub what: String,
 }
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Bad {}
 
 impl Bad {
     fn at(line: Option<usize>, what: impl Into<String>) -> Self {
@@ -65,11 +84,11 @@ impl Bad {
 }
 
 /// The document of these settings, in any order, each key once.
-pub(crate) fn write(items: &[Item], form: As) -> Result<String, Bad> {
+pub fn write(items: &[Item], form: As) -> Result<String, Bad> {
     match form {
         As::Consul => Ok(consul::write(items)),
         As::Json => Ok(json::write(&tree::build(items))),
-        As::Yaml => Ok(agent::yaml::document(&tree::build(items))),
+        As::Yaml => Ok(crate::yaml::document(&tree::build(items))),
         As::Toml => toml::write(tree::build(items)),
         As::Env => env::write(items),
         As::Dir => Err(Bad::new("a folder of files is no single document")),
@@ -77,7 +96,7 @@ pub(crate) fn write(items: &[Item], form: As) -> Result<String, Bad> {
 }
 
 /// The settings of this document, in byte order of their keys.
-pub(crate) fn read(text: &str, form: As) -> Result<Vec<Item>, Bad> {
+pub fn read(text: &str, form: As) -> Result<Vec<Item>, Bad> {
     let mut items = match form {
         As::Consul => consul::read(text.as_bytes())?,
         As::Json => tree::flatten(json::read(text)?)?,
@@ -94,7 +113,7 @@ pub(crate) fn read(text: &str, form: As) -> Result<Vec<Item>, Bad> {
 }
 
 /// Whether a text is good in this language, whatever it holds.
-pub(crate) fn check(text: &str, form: As) -> Result<(), Bad> {
+pub fn check(text: &str, form: As) -> Result<(), Bad> {
     match form {
         As::Json | As::Consul => json::check(text),
         As::Yaml => yaml::check(text),
@@ -102,6 +121,20 @@ pub(crate) fn check(text: &str, form: As) -> Result<(), Bad> {
         As::Env => env::read(text).map(drop),
         As::Dir => Ok(()),
     }
+}
+
+/// Bytes out of standard base64.
+pub fn decode_base64(text: &[u8]) -> Result<Bytes, Bad> {
+    let bytes = STANDARD.decode(text.trim_ascii());
+    bytes
+        .map(Bytes::from)
+        .map_err(|e| Bad::new(format!("the value is not base64: {e}")))
+}
+
+/// Standard base64 of bytes.
+#[must_use]
+pub fn encode_base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
 }
 
 #[cfg(test)]
