@@ -174,7 +174,13 @@ impl Command {
             Self::Demo(demo) => demo.run(context).await,
             Self::DemoApp(app) => app.run(context).await,
             Self::Kv(kv) => kv.run(context).await,
-            Self::Agent(command) => Ok(agent::cli::run(command, context.settings.connection()).await?),
+            Self::Agent(command) => {
+                let connection = agent::cli::Connection {
+                    json: context.out.format == output::Format::Json,
+                    ..context.settings.connection()
+                };
+                Ok(agent::cli::run(command, connection).await?)
+            }
             Self::Bench(bench) => bench.run(context).await,
             Self::Config(config) => config.run(context),
             Self::Context(command) => command.run(context),

@@ -5,6 +5,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
+use agent::diff::is_printable;
 use clap::ValueEnum;
 use kvapi::Problem;
 use kvapi::problem::exit;
@@ -277,11 +278,6 @@ impl Out {
     fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.data.flush()?)
     }
-}
-
-/// Whether a terminal can show the text without being upset by it.
-pub(crate) fn is_printable(text: &str) -> bool {
-    text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r'))
 }
 
 #[cfg(test)]

@@ -151,6 +151,7 @@ impl Settings {
             addresses: self.addresses.clone(),
             token: self.token.clone(),
             timeout: self.timeout,
+            json: false,
         }
     }
 

@@ -39,10 +39,14 @@ pub enum AgentCommand {
         keyway agent once -c agent.toml")]
     Once(Once),
     /// Print what would be written, and write nothing.
+    ///
+    /// Fails as `run` would, with the same words: a key that is missing, a template that is wrong, a check that
+    /// refuses. With --values it needs no store.
     #[command(after_help = "Examples:\n  \
         keyway agent render -t app.conf.hbs\n  \
-        keyway agent render -t app.conf.hbs --values sample.json\n  \
-        keyway agent render -c agent.toml")]
+        keyway agent render -t app.conf.hbs --values sample.yaml --explain\n  \
+        keyway agent render -c agent.toml --diff --at 851\n  \
+        keyway agent render -c agent.toml --check --run-checks")]
     Render(Render),
     /// Read the configuration and compile the templates as `run` would, and do nothing else.
     ///
@@ -77,6 +81,8 @@ pub struct Connection {
     pub token: Option<String>,
     /// How long a request that holds nothing open may take.
     pub timeout: Duration,
+    /// Print documents of JSON where there are any.
+    pub json: bool,
 }
 
 /// Carries a command out; returns the exit code.

@@ -29,6 +29,8 @@ pub struct Config {
     pub sets: Vec<PathBuf>,
     /// Where partials are.
     pub partials: Option<PathBuf>,
+    /// Helpers that no template may call.
+    pub deny_helpers: Vec<String>,
     /// Check of every file (with `{}`) or of the whole set.
     pub check: Option<CommandLine>,
     /// The child's program and arguments; empty if there is none.

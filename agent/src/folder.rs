@@ -130,7 +130,7 @@ pub fn shows(link: &Path, members: &[Member<'_>]) -> bool {
 }
 
 /// Everything below a folder that is no folder itself.
-fn listing(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
+pub(crate) fn listing(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let (mut found, mut folders) = (BTreeSet::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {

@@ -25,7 +25,7 @@ pub mod blocks;
 pub mod data;
 pub mod encode;
 pub mod folder;
-mod glob;
+pub(crate) mod glob;
 pub mod lines;
 pub mod list;
 pub mod map;

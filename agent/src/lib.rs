@@ -18,6 +18,7 @@
 //! | [`syntax`] P, [`lint`] P, [`templates`] P | what is wrong with a template before it is rendered; compiled templates |
 //! | [`helpers`] P, [`render`] P | a template and a view become a text and a record of reads |
 //! | [`budget`] P, [`steps`] P | what a render may take, and how its steps are counted |
+//! | [`trace`] P | what is behind each line of a text |
 //! | [`view`] P, [`stream`] P, [`graph`] P | our copy of the keys; what news mean for it; who reads what |
 //! | [`quiescence`] P, [`supervise`] P | when a burst is over; the child's life |
 //! | [`core`] P | **the decisions**: events in, actions out |
@@ -26,7 +27,8 @@
 //! | [`journal`], [`leftovers`] | what survives a kill; what a kill left that nobody needs |
 //! | [`announce`] | the pid file; word that everything is in place |
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
-//! | [`preview`] | `agent render` |
+//! | [`preview`], [`diff`] P | `agent render`; what differs between two texts |
+//! | [`words`] P | how it is told that files cannot be made |
 //! | [`convert`] P | consul-template's files become ours |
 //! | [`document`] P | settings as JSON, YAML, TOML, an environment file or Consul's export |
 //! | [`nearest`] P, [`yaml`] P | "did you mean"; YAML out of JSON's types |
@@ -38,6 +40,7 @@ pub mod cli;
 pub mod config;
 pub mod convert;
 pub mod core;
+pub mod diff;
 pub mod document;
 pub mod folder;
 pub mod formats;
@@ -61,8 +64,10 @@ pub mod stream;
 pub mod supervise;
 pub mod syntax;
 pub mod templates;
+pub mod trace;
 pub mod transaction;
 pub mod view;
+pub mod words;
 pub mod work;
 pub mod write;
 pub mod yaml;

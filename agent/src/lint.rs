@@ -9,21 +9,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use handlebars::template::{DecoratorTemplate, HelperTemplate, Parameter, Subexpression, Template, TemplateElement};
 use handlebars::{Handlebars, Path};
 
-use crate::helpers;
+use crate::helpers::{self, glob};
 use crate::nearest;
 use crate::syntax::{Fault, MAX_DEPTH};
 
 /// Longest chain of partials that include partials.
 const MAX_CHAIN: usize = 32;
 
-/// The first fault among these templates, with the name of the template it is in.
-pub fn check(registry: &Handlebars<'_>, mains: &[String]) -> Result<(), (String, Fault)> {
+/// The first fault among these templates, with the name of the template it is in. Of helpers that are denied
+/// none may be called.
+pub fn check(registry: &Handlebars<'_>, mains: &[String], denied: &[String]) -> Result<(), (String, Fault)> {
     let mut includes = BTreeMap::new();
     for (name, template) in registry.get_templates() {
         let mut walk = Walk {
             bound: usize::from(!mains.contains(name)),
             includes: BTreeSet::new(),
             depth: 0,
+            denied,
         };
         walk.template(template).map_err(|fault| (name.clone(), fault))?;
         includes.insert(name.as_str(), walk.includes);
@@ -60,16 +62,17 @@ fn chain<'a>(
 }
 
 /// A walk over one template.
-struct Walk {
+struct Walk<'a> {
     /// How many blocks around us may have given names to values.
     bound: usize,
     includes: BTreeSet<String>,
     depth: usize,
+    denied: &'a [String],
 }
 
 type Checked = Result<(), Fault>;
 
-impl Walk {
+impl Walk<'_> {
     fn template(&mut self, template: &Template) -> Checked {
         self.depth += 1;
         if self.depth > 2 * MAX_DEPTH {
@@ -127,13 +130,28 @@ impl Walk {
 
     fn call(&mut self, call: &HelperTemplate) -> Checked {
         let is_call = call.block || !call.params.is_empty() || !call.hash.is_empty();
-        if is_call && let Some(name) = call.name.as_name() {
-            known(name)?;
+        // A name with a space is a mark of ours.
+        if let Some(name) = call.name.as_name().filter(|name| !name.starts_with(' ')) {
+            if is_call {
+                known(name)?;
+            }
+            self.allowed(name, is_call)?;
         }
         call.params
             .iter()
             .chain(call.hash.values())
             .try_for_each(|given| self.parameter(given))
+    }
+
+    /// A name alone may be a variable, which is nobody's to deny; where none can be, it is a call too.
+    fn allowed(&self, name: &str, is_call: bool) -> Checked {
+        let calls = is_call || (self.bound == 0 && helpers::exists(name));
+        let by = self.denied.iter().find(|pattern| glob::matches(pattern, name));
+        match by.filter(|_| calls) {
+            Some(by) if by == name => Err(here(format!("the helper `{name}` is denied by deny_helpers"))),
+            Some(by) => Err(here(format!("the helper `{name}` is denied by `{by}` of deny_helpers"))),
+            None => Ok(()),
+        }
     }
 
     fn parameter(&mut self, given: &Parameter) -> Checked {

@@ -13,7 +13,7 @@ use kvapi::problem::exit;
 
 use crate::config::{Config, Raw, Source};
 use crate::render::STACK;
-use crate::templates::Templates;
+use crate::templates::{Choices, Templates};
 
 /// What a run was started with.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub struct Plan {
     pub flags: Raw,
     /// End after the first set.
     pub once: bool,
+    /// Compile so that what is behind each line can be told.
+    pub traced: bool,
 }
 
 /// A checked configuration and its compiled templates.
@@ -58,7 +60,11 @@ impl Plan {
             .transpose()?
             .unwrap_or_default();
         let before = before.map(|program| &program.templates);
-        let templates = on_big_stack(|| Templates::compile(&mains, &partials, before))??;
+        let choices = Choices {
+            denied: config.deny_helpers.clone(),
+            traced: self.traced,
+        };
+        let templates = on_big_stack(|| Templates::compile_with(&mains, &partials, before, choices))??;
         for name in templates.slow() {
             tracing::warn!(template = name, "more than 1000 tags compile slowly; use {{#each}}");
         }

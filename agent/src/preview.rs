@@ -1,179 +1,133 @@
 //! `agent render`: what would be written, without writing it.
 //!
-//! Reads the store until every template has all it asks for, or takes the values from a JSON file.
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`values`] | values from a document instead of the store |
+//! | [`from`] | a view from the store, as it is or as it was |
+//! | [`change`] | what would change where the files are |
+//! | [`explain`] P | what is behind each line |
+//!
+//! A missing key and a broken template are told in the words of `agent run`: [`crate::words`].
+
+pub mod change;
+pub mod explain;
+pub mod from;
+pub mod values;
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use kvapi::Client;
-use kvapi::codes;
-use kvapi::problem::{Problem, exit};
-use kvapi::types::WatchEvent;
-use kvapi::watch::News;
-use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use kvapi::Problem;
+use kvapi::problem::exit;
+use kvapi::types::Revision;
 
+use self::from::From;
+use crate::config::Config;
+use crate::core::{FileSet, Unfit};
 use crate::load::{Program, on_big_stack};
-use crate::render::{Held, Lack, Rendered, Surroundings, render};
-use crate::run::hint;
-use crate::view::{Scope, View};
+use crate::reap::Reaper;
+use crate::render::{Held, Lack, Rendered, Surroundings, traced};
+use crate::trace::Trace;
+use crate::view::View;
+use crate::{transaction, words};
 
-/// Renders every template from the store, and prints the texts.
-pub async fn from_store(
-    program: &Program,
-    around: &Surroundings,
-    client: &Client,
-    limit: Duration,
-    out: &mut impl Write,
-) -> Result<(), Problem> {
-    let mut view = View::default();
+/// All files of a program, as they would be written.
+#[derive(Debug)]
+pub struct Preview {
+    /// The revision that they are of; values from a document have none.
+    pub revision: Option<Revision>,
+    /// Each text, in the order of the templates.
+    pub files: Vec<File>,
+}
+
+/// One file.
+#[derive(Debug)]
+pub struct File {
+    /// What is in it.
+    pub text: String,
+    /// What is behind each line, if the templates were compiled for that.
+    pub trace: Trace,
+}
+
+/// Renders every template. The view grows until each has all that it asks for.
+pub async fn make(program: &Program, around: &Surroundings, from: &From) -> Result<Preview, Problem> {
+    let mut view = from.first();
     loop {
-        let rendered = all(program, &view, around)?;
+        let (rendered, traces): (Vec<Rendered>, Vec<Trace>) = all(program, &view, around)?.into_iter().unzip();
         let mut scope = view.scope().clone();
         let mut outside = false;
         for one in &rendered {
             scope.extend(&one.reads.scope);
             outside |= one.outcome == Err(Held::Outside);
         }
-        if !outside {
-            return match print(program, rendered, out) {
-                Ok(()) => Ok(()),
-                Err(Failed::Problem(problem)) => Err(problem),
-                Err(Failed::Lacks(lacks)) => {
-                    let near = match lacks.first() {
-                        Some(lack) => hint(client, &lack.key).await,
-                        None => None,
-                    };
-                    Err(lacking(&lacks, near))
-                }
-            };
+        if outside {
+            view = from.view(scope).await?;
+            continue;
         }
-        view = snapshot(client, scope, limit).await?;
+        let texts = match whole(rendered) {
+            Ok(texts) => texts,
+            Err(Held::Broken(told)) => return Err(words::broken(&told)),
+            Err(Held::Missing(lacks)) => return Err(words::lacking(&lacks, &from.near(&lacks).await)),
+            Err(Held::Outside) => continue,
+        };
+        let files = texts.into_iter().zip(traces);
+        return Ok(Preview {
+            revision: from.revision(&view),
+            files: files.map(|(text, trace)| File { text, trace }).collect(),
+        });
     }
 }
 
-/// Renders every template from a file of values, and prints the texts.
-pub fn from_values(
-    program: &Program,
-    around: &Surroundings,
-    values: &Path,
-    out: &mut impl Write,
-) -> Result<(), Problem> {
-    let invalid =
-        |e: &dyn std::fmt::Display| Problem::new(exit::INVALID, format!("cannot read {}: {e}", values.display()));
-    let text = std::fs::read_to_string(values).map_err(|e| invalid(&e))?;
-    let json: Value = serde_json::from_str(&text).map_err(|e| invalid(&e))?;
-    let mut flat = Vec::new();
-    flatten("", &json, &mut flat).map_err(|told| invalid(&told))?;
-    let rendered = all(program, &View::fixed(flat), around)?;
-    print(program, rendered, out).map_err(|failed| match failed {
-        Failed::Lacks(lacks) => lacking(&lacks, None),
-        Failed::Problem(problem) => problem,
-    })
-}
-
-/// Why nothing was printed.
-enum Failed {
-    Lacks(Vec<Lack>),
-    Problem(Problem),
-}
-
-fn lacking(lacks: &[Lack], near: Option<String>) -> Problem {
-    let told: Vec<String> = lacks
-        .iter()
-        .map(|lack| format!("`{}` ({})", lack.key, lack.place))
-        .collect();
-    let problem = Problem::of(
-        &codes::NO_VALUE_FOR_TEMPLATE,
-        format!("no such key: {}", told.join(", ")),
-    );
-    match near {
-        Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None => problem.help("put the key, or give the template a default=, or use --missing default"),
-    }
-}
-
-fn all(program: &Program, view: &View, around: &Surroundings) -> Result<Vec<Rendered>, Problem> {
+fn all(program: &Program, view: &View, around: &Surroundings) -> Result<Vec<(Rendered, Trace)>, Problem> {
     let ids = 0..program.templates.names().len();
-    on_big_stack(|| ids.map(|id| render(&program.templates, id, view, around)).collect())
+    on_big_stack(|| ids.map(|id| traced(&program.templates, id, view, around)).collect())
 }
 
-/// Prints one text as it is, several each under its name.
-fn print(program: &Program, rendered: Vec<Rendered>, out: &mut impl Write) -> Result<(), Failed> {
-    let mut lacks = BTreeSet::new();
-    let mut texts = Vec::new();
+/// The texts, or what stands in the way: a template that is broken before keys that are missing.
+fn whole(rendered: Vec<Rendered>) -> Result<Vec<String>, Held> {
+    let (mut lacks, mut texts): (BTreeSet<Lack>, _) = (BTreeSet::new(), Vec::new());
     for one in rendered {
         match one.outcome {
-            Ok(text) => texts.push((one.id, text)),
+            Ok(text) => texts.push(text),
             Err(Held::Missing(more)) => lacks.extend(more),
-            Err(Held::Broken(told)) => {
-                return Err(Failed::Problem(Problem::of(
-                    &codes::BAD_TEMPLATE,
-                    format!("template {told}"),
-                )));
-            }
-            Err(Held::Outside) => {}
+            Err(held) => return Err(held),
         }
     }
-    if !lacks.is_empty() {
-        return Err(Failed::Lacks(lacks.into_iter().collect()));
+    if lacks.is_empty() {
+        return Ok(texts);
     }
-    let several = texts.len() > 1;
-    let mut write = || {
-        for (id, text) in &texts {
+    Err(Held::Missing(lacks.into_iter().collect()))
+}
+
+impl Preview {
+    /// Prints one text as it is, several each under its name.
+    pub fn print(&self, config: &Config, out: &mut impl Write) -> std::io::Result<()> {
+        let several = self.files.len() > 1;
+        for (id, file) in self.files.iter().enumerate() {
             if several {
-                writeln!(out, "==> {} <==", program.config.shown(*id))?;
+                writeln!(out, "==> {} <==", config.shown(id))?;
             }
-            out.write_all(text.as_bytes())?;
+            out.write_all(file.text.as_bytes())?;
         }
         out.flush()
-    };
-    write().map_err(|e| Failed::Problem(Problem::new(exit::AGENT, format!("cannot write the output: {e}"))))
-}
-
-/// All of a scope, at one revision.
-async fn snapshot(client: &Client, scope: Scope, limit: Duration) -> Result<View, Problem> {
-    let until = Instant::now() + limit;
-    let mut watch = client.watch(scope.request());
-    let mut reason = "no answer".to_owned();
-    while let Ok(news) = timeout_at(until, watch.next()).await {
-        match news {
-            News::Event(WatchEvent::Snapshot(snapshot)) => {
-                let mut view = View::default();
-                view.replace(snapshot, scope)
-                    .map_err(|refusal| Problem::new(exit::UNAVAILABLE, refusal.to_string()))?;
-                return Ok(view);
-            }
-            News::Refused { status, text } => {
-                return Err(Problem::from(kvapi::Error::Refused { status, text }));
-            }
-            News::Lost { reason: told } => reason = told,
-            News::Connected { .. } | News::Event(_) => {}
-        }
     }
-    Err(Problem::new(exit::UNAVAILABLE, reason).help("is the server running? Name it with --addr or KEYWAY_ADDR"))
-}
 
-/// `{"app": {"port": 80}}` and `{"app/port": "80"}` both name `app/port`.
-fn flatten(path: &str, value: &Value, flat: &mut Vec<(String, Vec<u8>)>) -> Result<(), String> {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                let path = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}/{name}")
-                };
-                flatten(&path, member, flat)?;
-            }
-        }
-        _ if path.is_empty() => return Err("the values are not a JSON object".to_owned()),
-        Value::String(text) => flat.push((path.to_owned(), text.clone().into_bytes())),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
-            flat.push((path.to_owned(), value.to_string().into_bytes()));
-        }
+    /// Runs the checks on copies of all files, as `agent once` does before it writes the first of them.
+    pub async fn check(&self, program: &Program, reaper: &Reaper) -> Result<(), Problem> {
+        let failed = |e: std::io::Error| Problem::new(exit::AGENT, format!("cannot stage the files: {e}"));
+        let state = tempfile::tempdir().map_err(failed)?;
+        let ids: BTreeSet<_> = (0..self.files.len()).collect();
+        let set = FileSet {
+            revisions: crate::view::Revisions::both(self.revision.unwrap_or_default()),
+            cluster: String::new(),
+            texts: self.files.iter().map(|file| Arc::from(file.text.as_str())).collect(),
+            rendered: ids.clone(),
+        };
+        let checked = transaction::check(&program.config, &set, &ids, state.path(), reaper).await;
+        checked.map_err(|unfit| match unfit {
+            Unfit::Refused(reason) => words::refused(reason),
+            Unfit::Unwritable(reason) => Problem::new(exit::AGENT, reason),
+        })
     }
-    Ok(())
 }

@@ -15,6 +15,7 @@ use crate::graph::{Reads, TemplateId};
 use crate::helpers::reader::{Reader, bind};
 use crate::policy::Missing;
 use crate::templates::Templates;
+use crate::trace::Trace;
 use crate::view::View;
 
 /// Stack that the deepest template allowed by [`crate::lint`] needs, with plenty to spare.
@@ -69,7 +70,25 @@ pub struct Surroundings {
 #[must_use]
 pub fn render(templates: &Templates, id: TemplateId, view: &View, around: &Surroundings) -> Rendered {
     let reader = Reader::new(view, &around.env, around.missing, None, &around.job);
+    read(templates, id, view, around, reader).0
+}
+
+/// Renders one template, and tells what is behind each line, if the templates were compiled for that.
+#[must_use]
+pub fn traced(templates: &Templates, id: TemplateId, view: &View, around: &Surroundings) -> (Rendered, Trace) {
+    let reader = Reader::new(view, &around.env, around.missing, None, &around.job).traced();
+    read(templates, id, view, around, reader)
+}
+
+fn read(
+    templates: &Templates,
+    id: TemplateId,
+    view: &View,
+    around: &Surroundings,
+    reader: Reader<'_>,
+) -> (Rendered, Trace) {
     let result = pass(templates, id, &reader);
+    let trace = reader.take_trace();
     let record = reader.into_record();
     let outcome = if record.outside {
         Err(Held::Outside)
@@ -90,11 +109,12 @@ pub fn render(templates: &Templates, id: TemplateId, view: &View, around: &Surro
     } else {
         result.map_err(|error| Held::Broken(told(&error)))
     };
-    Rendered {
+    let rendered = Rendered {
         id,
         reads: record.reads,
         outcome,
-    }
+    };
+    (rendered, trace)
 }
 
 /// Renders once more, up to the read of the missing key: only an error knows its place.
@@ -156,6 +176,7 @@ impl Output for Limited<'_> {
     fn write(&mut self, part: &str) -> io::Result<()> {
         fits(self.text.len() + part.len()).map_err(io::Error::other)?;
         self.reader.written(part.len()).map_err(io::Error::other)?;
+        self.reader.trace(|tracer| tracer.wrote(part));
         self.text.push_str(part);
         Ok(())
     }

@@ -20,6 +20,16 @@ pub struct Templates {
     registry: Handlebars<'static>,
     names: Vec<String>,
     texts: BTreeMap<String, String>,
+    choices: Choices,
+}
+
+/// How templates are compiled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// Helpers that no template may call: names, with `*` for any part of one.
+    pub denied: Vec<String>,
+    /// Whether what is behind each line can be told: see [`crate::trace`].
+    pub traced: bool,
 }
 
 impl Templates {
@@ -30,6 +40,17 @@ impl Templates {
         partials: &BTreeMap<String, String>,
         before: Option<&Self>,
     ) -> Result<Self, Problem> {
+        Self::compile_with(mains, partials, before, Choices::default())
+    }
+
+    /// The same, with choices.
+    pub fn compile_with(
+        mains: &[(String, String)],
+        partials: &BTreeMap<String, String>,
+        before: Option<&Self>,
+        choices: Choices,
+    ) -> Result<Self, Problem> {
+        let before = before.filter(|old| old.choices.traced == choices.traced);
         let mut registry = Handlebars::new();
         registry.set_strict_mode(true);
         registry.register_escape_fn(no_escape);
@@ -43,12 +64,17 @@ impl Templates {
             let old = before.filter(|old| old.texts.get(name) == Some(text));
             match old.and_then(|old| old.registry.get_template(name)) {
                 Some(compiled) => registry.register_template(name, compiled.clone()),
-                None => parse(&mut registry, name, text)?,
+                None => parse(&mut registry, name, text, choices.traced)?,
             }
         }
         let names: Vec<String> = mains.iter().map(|(name, _)| name.clone()).collect();
-        lint::check(&registry, &names).map_err(|(name, fault)| problem(&name, &texts, &fault))?;
-        Ok(Self { registry, names, texts })
+        lint::check(&registry, &names, &choices.denied).map_err(|(name, fault)| problem(&name, &texts, &fault))?;
+        Ok(Self {
+            registry,
+            names,
+            texts,
+            choices,
+        })
     }
 
     /// The names of the templates, by [`crate::graph::TemplateId`].
@@ -78,10 +104,10 @@ impl Templates {
     }
 }
 
-fn parse(registry: &mut Handlebars<'static>, name: &str, text: &str) -> Result<(), Problem> {
+fn parse(registry: &mut Handlebars<'static>, name: &str, text: &str, traced: bool) -> Result<(), Problem> {
     let texts = BTreeMap::from([(name.to_owned(), text.to_owned())]);
     syntax::scan(text).map_err(|fault| problem(name, &texts, &fault))?;
-    let compiled = steps::compile(name, text).map_err(|error| {
+    let compiled = steps::compile(name, text, traced).map_err(|error| {
         let reason = match error.reason() {
             TemplateErrorReason::InvalidSyntax(_) => "this is not Handlebars syntax".to_owned(),
             other => other.to_string(),
@@ -192,6 +218,28 @@ mod tests {
         refused("{{#if (key \"a\")}}\nx", &[], "main:1: `{{#if}}` is never closed");
         refused("ok\n{{key \"a\" = }}", &[], "main:2:");
         assert!(compile("{{#each (ls \"a\")}}{{#if value}}x{{/if}}{{/each}}", &[]).is_ok());
+    }
+
+    #[test]
+    fn a_helper_that_is_denied_is_refused_with_its_line() {
+        let refused = |text: &str, denied: &[&str]| {
+            let choices = Choices {
+                denied: denied.iter().map(|name| (*name).to_owned()).collect(),
+                ..Choices::default()
+            };
+            let compiled = Templates::compile_with(&[("main".into(), text.into())], &BTreeMap::new(), None, choices);
+            compiled.err().map(|problem| problem.what).unwrap_or_default()
+        };
+        let told = refused("a\n{{upper (env \"HOME\")}}", &["env"]);
+        assert!(
+            told.contains("main:2: the helper `env` is denied by deny_helpers"),
+            "{told}"
+        );
+        let told = refused("{{#each (ls \"a\")}}{{base64Decode this.value}}{{/each}}", &["base64*"]);
+        assert!(told.contains("`base64Decode` is denied by `base64*`"), "{told}");
+        assert!(refused("{{revision}}", &["rev*"]).contains("denied"));
+        // The field of an item, not the helper.
+        assert_eq!(refused("{{#each (ls \"a\")}}{{key}}{{/each}}", &["key"]), "");
     }
 
     #[test]

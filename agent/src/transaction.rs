@@ -95,7 +95,7 @@ fn prepare(config: &Config, texts: &[Arc<str>]) -> Result<Staged, String> {
 ///
 /// A check with `{}` is run for each changed file, with the path of its copy; one without is run
 /// once. All of them find the copies, named as the files are, in `KEYWAY_STAGED_DIR`.
-async fn check(
+pub(crate) async fn check(
     config: &Config,
     set: &FileSet,
     changed: &BTreeSet<TemplateId>,

@@ -13,10 +13,10 @@ use super::files;
 use super::folder::Folder;
 use super::stream;
 use crate::context::Context;
-use agent::document::{self, As, Item, consul};
 use crate::failure::{Failure, Outcome};
 use crate::output::OutputFormat;
 use crate::progress::Progress;
+use agent::document::{self, As, Item, consul};
 
 /// How much is gathered before it is written.
 const PIECE: usize = 64 << 10;

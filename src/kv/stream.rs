@@ -11,10 +11,10 @@ use tokio::time::timeout;
 
 use super::folder::Folder;
 use crate::connection::Connection;
-use agent::document::Bad;
-use agent::document::consul::Pieces;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use agent::document::Bad;
+use agent::document::consul::Pieces;
 
 /// Gives `found` each entry, in byte order of the keys.
 pub(super) async fn entries(

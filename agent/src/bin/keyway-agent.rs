@@ -35,12 +35,28 @@ struct Cli {
     /// How to log.
     #[arg(long, global = true, env = "KEYWAY_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
+    /// How to print what has a form for programs.
+    #[arg(
+        short = 'o',
+        long,
+        global = true,
+        env = "KEYWAY_OUTPUT",
+        value_enum,
+        default_value = "text"
+    )]
+    output: OutputFormat,
     #[command(subcommand)]
     command: AgentCommand,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OutputFormat {
     Text,
     Json,
 }
@@ -62,6 +78,7 @@ fn run(cli: Cli) -> Result<u8, Problem> {
         addresses,
         token: cli.token,
         timeout: cli.timeout,
+        json: matches!(cli.output, OutputFormat::Json),
     };
     // One thread waits; what takes long has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -103,6 +103,7 @@ impl Convert {
             files: vec![std::path::absolute(&config).unwrap_or(config)],
             flags: Raw::default(),
             once: false,
+            traced: false,
         };
         if let Err(problem) = plan.load(None) {
             let shown = self.out.join("agent.toml").display().to_string();

@@ -79,6 +79,7 @@ impl Run {
             files: self.writing.common.files()?,
             flags,
             once: false,
+            traced: false,
         })
     }
 }
@@ -89,6 +90,7 @@ impl Once {
             files: self.writing.common.files()?,
             flags: self.writing.raw()?,
             once: true,
+            traced: false,
         };
         start(plan, connection, Reaper::start()).await
     }

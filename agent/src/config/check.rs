@@ -70,6 +70,7 @@ impl Raw {
             templates,
             sets,
             partials: self.partials,
+            deny_helpers: self.deny_helpers,
             check: self.check,
             command: if supervises { self.exec.command } else { Vec::new() },
             pid_file: self.pid_file,

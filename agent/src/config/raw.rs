@@ -28,6 +28,9 @@ pub struct Raw {
     pub settle: Option<Duration>,
     /// Folder of partials; `NAME.hbs` is included by `{{> NAME}}`.
     pub partials: Option<PathBuf>,
+    /// Helpers that no template may call: names, with `*` for any part of one.
+    #[serde(default)]
+    pub deny_helpers: Vec<String>,
     /// Where the agent's pid is written.
     pub pid_file: Option<PathBuf>,
     /// What is made once everything is in place.
@@ -152,6 +155,7 @@ impl Raw {
         if !later.exec.command.is_empty() {
             self.exec.command = later.exec.command;
         }
+        self.deny_helpers.extend(later.deny_helpers);
         self.prints |= later.prints;
         self.template.extend(later.template);
         self.set.extend(later.set);

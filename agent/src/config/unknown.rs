@@ -20,6 +20,7 @@ const THEIRS: &[(&str, &str)] = &[
     ("default_delimiters", "Handlebars' are fixed; `\\{{` prints two braces"),
     ("err_on_failed_lookup", "`missing = \"fail\"`"),
     ("error_on_missing_key", "`missing = \"fail\"`, at the top"),
+    ("function_denylist", "`deny_helpers`, at the top"),
     ("kill_signal", "it stands in [exec]"),
     ("kill_timeout", "it stands in [exec]"),
     ("left_delimiter", "Handlebars' are fixed; `\\{{` prints two braces"),

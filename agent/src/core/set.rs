@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kvapi::codes;
 use kvapi::problem::{Problem, exit};
 
 use super::{Action, Before, Core, FileSet, Level, Phase, Unfit};
@@ -12,6 +11,7 @@ use crate::graph::TemplateId;
 use crate::policy::Missing;
 use crate::render::{Held, Lack, Rendered};
 use crate::view::Revisions;
+use crate::words;
 
 impl Core {
     pub(super) fn rendered(&mut self, rendered: Vec<Rendered>, out: &mut Vec<Action>) {
@@ -47,10 +47,7 @@ impl Core {
     pub(super) fn held(&mut self, mut lacks: Vec<Lack>, broken: Vec<String>, out: &mut Vec<Action>) {
         let fail = self.first && self.policy().missing == Missing::Fail;
         if let Some(told) = broken.first().filter(|_| fail || (self.first && self.policy().once)) {
-            out.push(Action::Fail(Problem::of(
-                &codes::BAD_TEMPLATE,
-                format!("template {told}"),
-            )));
+            out.push(Action::Fail(words::broken(told)));
             return;
         }
         for told in broken {
@@ -106,7 +103,7 @@ impl Core {
             Err(Unfit::Refused(reason)) => {
                 self.due.extend(set.rendered);
                 if self.first && self.policy().once {
-                    out.push(Action::Fail(Problem::of(&codes::CHECK_REFUSED, reason)));
+                    out.push(Action::Fail(words::refused(reason)));
                 } else {
                     let told = format!("{} is refused, the old files stay: {reason}", set.revisions);
                     out.push(Action::Say(Level::Error, told));

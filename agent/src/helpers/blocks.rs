@@ -68,9 +68,13 @@ impl HelperDef for Indented<'_> {
             text: String::new(),
             reader: self.0,
         };
-        if let Some(body) = helper.template() {
-            body.render(registry, context, render, &mut inner)?;
-        }
+        let keep = |on| self.0.map(|reader| reader.trace(|tracer| tracer.keep(on)));
+        keep(true);
+        let rendered = helper
+            .template()
+            .map_or(Ok(()), |body| body.render(registry, context, render, &mut inner));
+        keep(false);
+        rendered?;
         out.write(&lines::every(&inner.text, &margin).map_err(failed)?)?;
         Ok(())
     }

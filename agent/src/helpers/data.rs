@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Call;
 use super::folder::{at_least, text};
 use super::reader::{Function, Reader};
+use crate::trace::Origin;
 use crate::view::{Cut, Found, SERVICES};
 
 /// The helpers of this file.
@@ -14,7 +15,9 @@ pub(crate) const ALL: &[(&str, Function)] = &[
     ("kv", kv),
     ("keyJson", key_json),
     ("revision", |reader, _| {
-        Ok(reader.view().revisions().of(Cut::Settings).0.into())
+        let revision = reader.view().revisions().of(Cut::Settings);
+        reader.trace(|tracer| tracer.read(Origin::Revision(revision)));
+        Ok(revision.0.into())
     }),
     ("service", service),
     ("env", env),
@@ -111,6 +114,7 @@ fn env_or_default(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String>
 
 fn variable(reader: &Reader<'_>, call: &Call<'_>, default: Option<String>) -> Result<Value, String> {
     let name = call.text(0)?;
+    reader.trace(|tracer| tracer.read(Origin::Variable(name.clone())));
     match (reader.env().get(&name), default) {
         (Some(value), _) => Ok(value.as_str().into()),
         (None, Some(default)) => Ok(default.into()),

@@ -7,20 +7,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use handlebars::{Context, Handlebars, Helper, HelperDef, RenderContext, RenderError, RenderErrorReason, ScopedJson};
-use kvapi::Entry;
+use kvapi::types::{Entry, Revision};
 use serde_json::Value;
 
 use super::{Call, blocks, plain, reading};
 use crate::budget::{Budget, weigh};
 use crate::graph::Reads;
 use crate::policy::Missing;
-use crate::view::{Found, View};
+use crate::trace::{Origin, Trace, Tracer};
+use crate::view::{Found, SERVICES, View};
 
 /// A helper that reads.
 pub(crate) type Function = fn(&Reader<'_>, &Call<'_>) -> Result<Value, String>;
 
 /// What every block and partial begins with, once it is compiled: no template can call it by name.
 pub(crate) const STEP: &str = " step";
+
+/// What stands before and behind each tag of a template that is compiled for a [`Trace`].
+pub(crate) const BEGIN: &str = " begin";
+pub(crate) const END: &str = " end";
 
 /// See the module.
 pub struct Reader<'a> {
@@ -33,6 +38,7 @@ pub struct Reader<'a> {
     scratch: Mutex<BTreeMap<String, Value>>,
     budget: Budget,
     job: &'a Budget,
+    tracer: Option<Mutex<Tracer>>,
 }
 
 /// What a pass has found out.
@@ -65,7 +71,28 @@ impl<'a> Reader<'a> {
             scratch: Mutex::default(),
             budget: Budget::template(),
             job,
+            tracer: None,
         }
+    }
+
+    /// The same, recording what is behind each line.
+    #[must_use]
+    pub fn traced(self) -> Self {
+        Self {
+            tracer: Some(Mutex::default()),
+            ..self
+        }
+    }
+
+    /// What is behind each line, if that was recorded.
+    pub(crate) fn take_trace(&self) -> Trace {
+        self.trace(std::mem::take).unwrap_or_default().into_trace()
+    }
+
+    /// Tells the tracer, if there is one.
+    pub(crate) fn trace<T>(&self, tell: impl FnOnce(&mut Tracer) -> T) -> Option<T> {
+        let tracer = self.tracer.as_ref()?;
+        Some(tell(&mut tracer.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// What was found out.
@@ -112,6 +139,13 @@ impl<'a> Reader<'a> {
     /// Reads a key.
     pub(crate) fn get(&self, name: &str) -> Found<'_> {
         let found = self.view.get(name);
+        self.trace(|tracer| {
+            let revision = match found {
+                Found::Entry(entry) => Some(entry.modify_index),
+                Found::Absent | Found::Outside => None,
+            };
+            tracer.read(Origin::Key(name.to_owned(), revision));
+        });
         self.record(|record| {
             record.reads.scope.keys.insert(name.to_owned());
             match found {
@@ -132,7 +166,12 @@ impl<'a> Reader<'a> {
             record.reads.scope.prefixes.insert(prefix.to_owned());
             record.outside |= found.is_none();
         });
-        found.into_iter().flatten().collect()
+        let entries: Vec<&Entry> = found.into_iter().flatten().collect();
+        self.trace(|tracer| {
+            let newest = entries.iter().map(|entry| entry.modify_index).max();
+            tracer.read(Origin::Prefix(prefix.to_owned(), newest));
+        });
+        entries
     }
 
     /// What stands for something that has to be there and is not.
@@ -154,6 +193,10 @@ pub(crate) fn bind<'rc>(reader: &'rc Reader<'rc>, context: &mut RenderContext<'_
         context.register_local_helper(name, Box::new(Bound { reader, kind }));
     }
     context.register_local_helper(STEP, Box::new(Step(reader)));
+    if reader.tracer.is_some() {
+        context.register_local_helper(BEGIN, Box::new(Begin(reader)));
+        context.register_local_helper(END, Box::new(End(reader)));
+    }
     context.register_local_helper(blocks::INDENTED, Box::new(blocks::Indented(Some(reader))));
 }
 
@@ -196,9 +239,73 @@ impl HelperDef for Step<'_> {
         _: &Helper<'rc>,
         _: &'reg Handlebars<'reg>,
         _: &'rc Context,
+        render: &mut RenderContext<'reg, 'rc>,
+        _: &mut dyn handlebars::Output,
+    ) -> handlebars::HelperResult {
+        let this = || render.block().and_then(|block| block.base_value());
+        self.0.trace(|tracer| {
+            let item = this().and_then(|value| item(self.0.view, tracer, value));
+            tracer.turn(item);
+        });
+        self.0.step(1).map_err(|reason| RenderErrorReason::Other(reason).into())
+    }
+}
+
+/// The key of an item that a block goes over: of `ls`, `tree`, `keys` and `service`.
+fn item(view: &View, tracer: &Tracer, value: &Value) -> Option<(String, Revision)> {
+    let name = match (value.as_str(), value.get("path"), value.get("id")) {
+        (Some(name), ..) => name.to_owned(),
+        (_, Some(path), _) => path.as_str()?.to_owned(),
+        (_, _, Some(id)) => {
+            let prefix = tracer.prefixes().find(|prefix| prefix.starts_with(SERVICES))?;
+            format!("{prefix}{}", id.as_str()?)
+        }
+        _ => return None,
+    };
+    match view.get(&name) {
+        Found::Entry(entry) => Some((name, entry.modify_index)),
+        Found::Absent | Found::Outside => None,
+    }
+}
+
+/// A tag begins.
+struct Begin<'a>(&'a Reader<'a>);
+
+impl HelperDef for Begin<'_> {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
         _: &mut RenderContext<'reg, 'rc>,
         _: &mut dyn handlebars::Output,
     ) -> handlebars::HelperResult {
-        self.0.step(1).map_err(|reason| RenderErrorReason::Other(reason).into())
+        let names = |what: &str| {
+            helper
+                .param(0)
+                .and_then(|given| given.value()[what].as_array().cloned())
+        };
+        let uses = names("uses").unwrap_or_default();
+        let binds = names("binds").map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        self.0
+            .trace(|tracer| tracer.begin(uses.iter().filter_map(Value::as_str), binds));
+        Ok(())
+    }
+}
+
+/// A tag ends.
+struct End<'a>(&'a Reader<'a>);
+
+impl HelperDef for End<'_> {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        _: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        _: &mut dyn handlebars::Output,
+    ) -> handlebars::HelperResult {
+        self.0.trace(Tracer::end);
+        Ok(())
     }
 }

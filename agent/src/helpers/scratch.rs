@@ -12,6 +12,7 @@ pub(crate) const ALL: &[(&str, Function)] = &[
     ("get", get),
     ("hasSet", |reader, call| {
         let name = call.text(0)?;
+        reader.trace(|tracer| tracer.named(&name));
         Ok(reader.scratch(|names| names.contains_key(&name)).into())
     }),
     ("mapSet", |reader, call| map_put(reader, call, true)),
@@ -23,6 +24,7 @@ pub(crate) const ALL: &[(&str, Function)] = &[
 fn put(reader: &Reader<'_>, call: &Call<'_>, over: bool) -> Result<Value, String> {
     let (name, value) = (call.text(0)?, call.value(1)?);
     reader.made(crate::budget::weigh(value))?;
+    reader.trace(|tracer| tracer.name(&name));
     reader.scratch(|names| {
         if over || !names.contains_key(&name) {
             names.insert(name, value.clone());
@@ -34,6 +36,7 @@ fn put(reader: &Reader<'_>, call: &Call<'_>, over: bool) -> Result<Value, String
 /// `(get "name" default="x")`
 fn get(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
     let name = call.text(0)?;
+    reader.trace(|tracer| tracer.named(&name));
     let value = reader.scratch(|names| names.get(&name).cloned());
     match (value, call.option("default")) {
         (Some(value), _) => Ok(value),
@@ -46,6 +49,7 @@ fn get(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
 fn map_put(reader: &Reader<'_>, call: &Call<'_>, over: bool) -> Result<Value, String> {
     let (name, key, value) = (call.text(0)?, call.text(1)?, call.value(2)?);
     reader.made(crate::budget::weigh(value) + key.len() as u64 + 48)?;
+    reader.trace(|tracer| tracer.name(&name));
     reader.scratch(|names| {
         let map = names
             .entry(name.clone())
@@ -62,6 +66,7 @@ fn map_put(reader: &Reader<'_>, call: &Call<'_>, over: bool) -> Result<Value, St
 /// `(mapValues "name")`: in the order of their keys; nothing if nothing was set.
 fn map_values(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
     let name = call.text(0)?;
+    reader.trace(|tracer| tracer.named(&name));
     reader.scratch(|names| match names.get(&name) {
         None => Ok(Value::Array(Vec::new())),
         Some(Value::Object(map)) => Ok(map.values().cloned().collect()),

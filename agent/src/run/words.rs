@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use kvapi::{Client, Consistency, Problem, codes};
+use kvapi::{Client, Consistency};
 
 use super::{Agent, Done};
 use crate::core::{Event, Level};
-use crate::nearest;
 use crate::render::Lack;
+use crate::{nearest, words};
 
 /// Hints are worth this much waiting, before an exit.
 const HINT: Duration = Duration::from_secs(2);
@@ -16,31 +16,19 @@ impl Agent {
     pub(super) fn lacking(&self, lacks: Vec<Lack>, fatal: bool) {
         let client = self.client.clone();
         self.work.start(async move {
-            let mut told = Vec::with_capacity(lacks.len());
-            let mut help = Vec::new();
+            let mut near = Vec::new();
             for lack in &lacks {
-                told.push(format!("`{}` ({})", lack.key, lack.place));
-                if let Some(near) = hint(&client, &lack.key).await {
-                    help.push(format!("did you mean `{near}`?"));
-                }
+                near.extend(hint(&client, &lack.key).await);
             }
-            let keys = if told.len() == 1 { "the key" } else { "the keys" };
-            let what = format!("no such key: {}", told.join(", "));
-            let mut problem = Problem::of(&codes::NO_VALUE_FOR_TEMPLATE, what);
-            help.dedup();
-            problem.help.clone_from(&help);
+            near.dedup();
+            let problem = words::lacking(&lacks, &near);
             if fatal {
                 return Done::Ended(problem);
             }
-            tracing::warn!(
-                "waiting for {keys} {}{}",
-                told.join(", "),
-                if help.is_empty() {
-                    String::new()
-                } else {
-                    format!("; {}", help.join(" "))
-                }
-            );
+            let keys = if lacks.len() == 1 { "the key" } else { "the keys" };
+            let hints = if near.is_empty() { Vec::new() } else { problem.help };
+            let hints: String = hints.iter().map(|hint| format!("; {hint}")).collect();
+            tracing::warn!("waiting for {keys} {}{hints}", words::places(&lacks));
             Done::Event(Event::Tick)
         });
     }

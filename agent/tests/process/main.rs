@@ -9,4 +9,5 @@
 mod child;
 mod files;
 mod kills;
+mod render;
 mod scene;

@@ -23,9 +23,9 @@ use super::at_once::at_once;
 use super::put::author;
 use crate::context::Context;
 use crate::diff::{Side, painted, unified};
-use agent::document::{As, Item};
 use crate::failure::{Failure, Outcome};
 use crate::signals::Stop;
+use agent::document::{As, Item};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use agent::document::{self, As, Bad, Item};
 use crate::value::{decode_base64, encode_base64};
+use agent::document::{self, As, Bad, Item};
 
 /// How wide a value that is no text is shown.
 const WIDTH: usize = 76;

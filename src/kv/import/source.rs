@@ -9,9 +9,9 @@ use kvapi::Problem;
 use kvapi::codes;
 use kvapi::problem::exit;
 
+use crate::kv::files;
 use agent::document::consul::{Pieces, parse};
 use agent::document::{self, As, Bad, Item};
-use crate::kv::files;
 
 /// How much is read at a time.
 const PIECE: usize = 64 << 10;

@@ -1,0 +1,150 @@
+//! `agent render`: the same answers without a store as with one, and nothing is written.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use crate::scene::Scene;
+
+/// Exit code, output, errors.
+fn render(scene: &Scene, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+    let command = command.current_dir(scene.dir.path()).arg("render").args(arguments);
+    let said = command.env("KEYWAY_ADDR", "unix:///nowhere").output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (said.status.code().unwrap(), text(said.stdout), text(said.stderr))
+}
+
+fn scene() -> Scene {
+    let scene = Scene::new();
+    scene.write("t", "port {{key \"app/port\"}}\nfixed\n");
+    scene.write("v.yaml", "app:\n  port: 81\n");
+    scene
+}
+
+#[test]
+fn a_diff_shows_what_would_change_and_changes_nothing() {
+    let scene = scene();
+    scene.write("out", "port 80\nfixed\n");
+    fs::set_permissions(scene.path("out"), fs::Permissions::from_mode(0o600)).unwrap();
+    scene.write(
+        "agent.toml",
+        "[[template]]\nsource = \"t\"\ndestination = \"out\"\nperms = \"0640\"\n",
+    );
+    let out = scene.path("out").display().to_string();
+    let arguments = ["-c", "agent.toml", "--values", "v.yaml"];
+
+    let (code, told, _) = render(&scene, &[&arguments[..], &["--diff"]].concat());
+
+    let diff = format!("--- {out}\n+++ {out}\n@@ -1,2 +1,2 @@\n-port 80\n+port 81\n fixed\n");
+    assert_eq!((code, told), (0, format!("{diff}{out}: mode 0600 becomes 0640\n")));
+    let (code, told, _) = render(&scene, &[&arguments[..], &["--check"]].concat());
+    assert_eq!(
+        (code, told),
+        (1, format!("{out}: is changed, mode 0600 becomes 0640\n"))
+    );
+    assert_eq!(scene.read("out"), "port 80\nfixed\n");
+
+    scene.write("out", "port 81\nfixed\n");
+    fs::set_permissions(scene.path("out"), fs::Permissions::from_mode(0o640)).unwrap();
+    let (code, told, _) = render(&scene, &[&arguments[..], &["--check", "--diff"]].concat());
+    assert_eq!((code, told.as_str()), (0, ""));
+}
+
+#[test]
+fn a_set_names_the_file_that_it_would_lose() {
+    let mut scene = scene();
+    let set = "[[set]]\ndir = \"live\"\n[[set.template]]\ncontents = \"x\"\ndestination = \"x\"\n";
+    scene.write(
+        "agent.toml",
+        &format!("{set}[[set.template]]\ncontents = \"y\"\ndestination = \"sub/y\"\n"),
+    );
+    scene.start(&["once", "-c", "agent.toml"]);
+    assert_eq!(scene.exit_code(), 0, "{}", scene.read("log"));
+    scene.write("agent.toml", set);
+
+    let (code, told, _) = render(&scene, &["-c", "agent.toml", "--check"]);
+
+    let gone = scene.path("live/sub/y").display().to_string();
+    assert_eq!(
+        (code, told),
+        (1, format!("{gone}: is removed: no template of its set makes it\n"))
+    );
+    let (code, _, err) = render(&scene, &["-t", "t", "--values", "v.yaml", "--diff"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("-t SRC:DST"), "{err}");
+}
+
+#[test]
+fn each_line_tells_the_keys_behind_it() {
+    let scene = scene();
+    let (code, told, _) = render(&scene, &["-t", "t:out", "--values", "v.yaml", "--explain"]);
+    let out = scene.path("out").display().to_string();
+    assert_eq!(
+        (code, told),
+        (0, format!("==> {out} <==\nport 81  # app/port\nfixed\n"))
+    );
+
+    let (_, told, _) = render(
+        &scene,
+        &["-t", "t:out", "--values", "v.yaml", "--explain", "-o", "json"],
+    );
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["files"][0]["lines"][0]["from"][0]["key"], "app/port");
+    assert_eq!(told["files"][0]["lines"][1]["from"], serde_json::json!([]));
+}
+
+#[test]
+fn what_is_wrong_is_told_without_a_store_as_with_one() {
+    let mut scene = scene();
+    scene.write("few.toml", "[app]\nprot = \"80\"\n");
+    let (code, _, missing) = render(&scene, &["-t", "t", "--values", "few.toml"]);
+    assert_eq!(code, 3);
+    assert!(missing.contains("error[E0301]: no such key: `app/port`"), "{missing}");
+    assert!(missing.contains("did you mean `app/prot`?"), "{missing}");
+
+    scene.write("broken", "{{key \"a\" default=\"x\"}}\n{{nothing}}\n");
+    scene.write("none.json", "{}");
+    let (code, _, told) = render(&scene, &["-t", "broken", "--values", "none.json"]);
+    assert_eq!(code, 3);
+    // No store is asked for a variable, so `once` ends as well.
+    scene.write("broken", "{{nothing}}\n");
+    let (_, _, now) = render(&scene, &["-t", "broken", "--values", "none.json"]);
+    scene.start(&["once", "-t", "broken:out"]);
+    assert_eq!(scene.exit_code(), 3);
+    let last = |text: &str| text.lines().find(|line| line.starts_with("error")).unwrap().to_owned();
+    assert_eq!(last(&now), last(&scene.read("log")));
+    assert!(told.contains("broken:2"), "{told}");
+
+    let (code, _, told) = render(&scene, &["-t", "t", "--values", "t"]);
+    assert_eq!(code, 3);
+    assert!(
+        told.contains("values t:1: ") && told.contains("--values-format"),
+        "{told}"
+    );
+}
+
+#[test]
+fn checks_are_run_on_copies() {
+    let scene = scene();
+    scene.write(
+        "agent.toml",
+        "check = \"cat $KEYWAY_STAGED_DIR/out > seen; grep -q 81 $KEYWAY_STAGED_DIR/out\"\n\
+         [[template]]\nsource = \"t\"\ndestination = \"out\"\n",
+    );
+    let (code, told, _) = render(&scene, &["-c", "agent.toml", "--values", "v.yaml", "--run-checks"]);
+    assert_eq!((code, told.as_str()), (0, "port 81\nfixed\n"));
+    assert_eq!(scene.read("seen"), "port 81\nfixed\n");
+
+    scene.write("v.yaml", "app/port: 82\n");
+    let (code, told, err) = render(&scene, &["-c", "agent.toml", "--values", "v.yaml", "--run-checks"]);
+    assert_eq!((code, told.as_str()), (3, ""));
+    assert!(err.contains("error[E0303]: check"), "{err}");
+    assert!(!scene.path("out").exists());
+    assert!(
+        !fs::read_dir(scene.dir.path())
+            .unwrap()
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with('.'))
+    );
+}
