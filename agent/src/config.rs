@@ -16,6 +16,7 @@ use kvapi::problem::exit;
 
 pub use self::raw::{Raw, RawExec, RawSet, RawTemplate, template_flag};
 use crate::graph::TemplateId;
+use crate::helpers::file::Place;
 use crate::policy::{CommandLine, Policy};
 
 /// See the module.
@@ -60,6 +61,8 @@ pub struct Template {
     pub destination: Destination,
     /// The destination, for messages.
     pub shown: String,
+    /// Where the files are that it shows.
+    pub place: Place,
     /// The file's mode; else that of the old file, or 0644.
     pub mode: Option<u32>,
     /// Check of this file.

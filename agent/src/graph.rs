@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kvapi::key;
 
+use crate::helpers::file::Wanted;
 use crate::view::Scope;
 
 /// A template, by its place in the configuration.
@@ -19,6 +20,8 @@ pub struct Reads {
     pub scope: Scope,
     /// Those of the keys that were not there.
     pub absent: BTreeSet<String>,
+    /// The files.
+    pub files: BTreeSet<Wanted>,
 }
 
 /// See the module.
@@ -105,6 +108,7 @@ mod tests {
         (names(), names()).prop_map(|(keys, prefixes)| Reads {
             scope: Scope { keys, prefixes },
             absent: [].into(),
+            files: [].into(),
         })
     }
 

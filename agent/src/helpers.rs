@@ -6,6 +6,7 @@
 //! | [`data`], [`folder`], [`scratch`] | single keys; folders; names within a template |
 //! | [`text`], [`lines`], [`regex`] | texts |
 //! | [`list`], [`map`], [`number`] | lists, objects, numbers |
+//! | [`file`] | files of this machine |
 //! | [`encode`], [`yaml`], [`toml`] | documents and digests |
 //! | [`quote`] | a value as one word of a format |
 //! | [`alias`] | consul-template's names |
@@ -24,6 +25,7 @@ pub mod alias;
 pub mod blocks;
 pub mod data;
 pub mod encode;
+pub mod file;
 pub mod folder;
 pub(crate) mod glob;
 pub mod lines;
@@ -88,7 +90,7 @@ fn plain() -> impl Iterator<Item = &'static (&'static str, Function)> {
 }
 
 fn reading() -> impl Iterator<Item = &'static (&'static str, reader::Function)> {
-    [data::ALL, folder::ALL, scratch::ALL].into_iter().flatten()
+    [data::ALL, folder::ALL, scratch::ALL, file::ALL].into_iter().flatten()
 }
 
 /// Every name that a template may call, in order.

@@ -30,6 +30,7 @@
 //! | [`preview`], [`diff`] P | `agent render`; what differs between two texts |
 //! | [`words`] P | how it is told that files cannot be made |
 //! | [`convert`] P | consul-template's files become ours |
+//! | [`files`] | files that templates show |
 //! | [`document`] P | settings as JSON, YAML, TOML, an environment file or Consul's export |
 //! | [`nearest`] P, [`yaml`] P | "did you mean"; YAML out of JSON's types |
 
@@ -42,6 +43,7 @@ pub mod convert;
 pub mod core;
 pub mod diff;
 pub mod document;
+pub mod files;
 pub mod folder;
 pub mod formats;
 pub mod graph;

@@ -229,8 +229,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("plugin", "a template runs no program; put its result into a key"),
     ("writeToFile", "each file is a template of its own"),
     ("executeTemplate", "include a partial: `{{> name}}`"),
-    ("file", "a file is of no revision; put what it holds into a key"),
-    ("secret", "secrets are not managed here"),
+    (
+        "secret",
+        "secrets are not managed here; `secretFile` shows a file that holds one",
+    ),
     (
         "services",
         "there is no catalogue; `service` shows the instances of one",

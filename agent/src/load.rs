@@ -12,7 +12,8 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 
 use crate::config::{Config, Raw, Source};
-use crate::render::STACK;
+use crate::files::Files;
+use crate::render::{STACK, Surroundings};
 use crate::templates::{Choices, Templates};
 
 /// What a run was started with.
@@ -35,6 +36,8 @@ pub struct Program {
     pub config: Config,
     /// The templates; a template's place is the same in both.
     pub templates: Templates,
+    /// The files that they show.
+    pub files: Files,
 }
 
 impl Plan {
@@ -59,6 +62,7 @@ impl Plan {
             .map(partials)
             .transpose()?
             .unwrap_or_default();
+        let files = before.map(|program| program.files.again()).unwrap_or_default();
         let before = before.map(|program| &program.templates);
         let choices = Choices {
             denied: config.deny_helpers.clone(),
@@ -68,11 +72,28 @@ impl Plan {
         for name in templates.slow() {
             tracing::warn!(template = name, "more than 1000 tags compile slowly; use {{#each}}");
         }
-        Ok(Program { config, templates })
+        Ok(Program {
+            config,
+            templates,
+            files,
+        })
     }
 }
 
 impl Program {
+    /// What its templates are rendered with, beside a view.
+    #[must_use]
+    pub fn around(&self, env: BTreeMap<String, String>) -> Surroundings {
+        let places = self.config.templates.iter().map(|template| template.place.clone());
+        Surroundings {
+            env,
+            missing: self.config.policy.missing,
+            files: self.files.known(),
+            places: places.collect(),
+            ..Surroundings::default()
+        }
+    }
+
     /// The files whose change means that this has to be read again.
     pub fn sources(&self) -> impl Iterator<Item = &Path> {
         let templates = self

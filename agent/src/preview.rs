@@ -80,8 +80,11 @@ pub async fn make(program: &Program, around: &Surroundings, from: &From) -> Resu
 }
 
 fn all(program: &Program, view: &View, around: &Surroundings) -> Result<Vec<(Rendered, Trace)>, Problem> {
-    let ids = 0..program.templates.names().len();
-    on_big_stack(|| ids.map(|id| traced(&program.templates, id, view, around)).collect())
+    let ids = || 0..program.templates.names().len();
+    on_big_stack(|| {
+        let render = |around: &Surroundings| ids().map(|id| traced(&program.templates, id, view, around)).collect();
+        program.files.complete(around.clone(), render).0
+    })
 }
 
 /// The texts, or what stands in the way: a template that is broken before keys that are missing.

@@ -12,6 +12,7 @@ use handlebars::{Context, Output, RenderContext, RenderError, Renderable as _};
 
 use crate::budget::{Budget, fits};
 use crate::graph::{Reads, TemplateId};
+use crate::helpers::file::{Known, Place};
 use crate::helpers::reader::{Reader, bind};
 use crate::policy::Missing;
 use crate::templates::Templates;
@@ -62,6 +63,10 @@ pub struct Surroundings {
     pub env: BTreeMap<String, String>,
     /// What a missing key means.
     pub missing: Missing,
+    /// What is known of files.
+    pub files: Arc<Known>,
+    /// Where each template's files are.
+    pub places: Arc<[Place]>,
     /// What all templates of this job may take together.
     pub job: Arc<Budget>,
 }
@@ -69,15 +74,19 @@ pub struct Surroundings {
 /// Renders one template.
 #[must_use]
 pub fn render(templates: &Templates, id: TemplateId, view: &View, around: &Surroundings) -> Rendered {
-    let reader = Reader::new(view, &around.env, around.missing, None, &around.job);
+    let reader = reader(view, id, around, None);
     read(templates, id, view, around, reader).0
 }
 
 /// Renders one template, and tells what is behind each line, if the templates were compiled for that.
 #[must_use]
 pub fn traced(templates: &Templates, id: TemplateId, view: &View, around: &Surroundings) -> (Rendered, Trace) {
-    let reader = Reader::new(view, &around.env, around.missing, None, &around.job).traced();
+    let reader = reader(view, id, around, None).traced();
     read(templates, id, view, around, reader)
+}
+
+fn reader<'a>(view: &'a View, id: TemplateId, around: &'a Surroundings, locate: Option<&'a str>) -> Reader<'a> {
+    Reader::new(view, &around.env, around.missing, locate, &around.job).with_files(&around.files, around.places.get(id))
 }
 
 fn read(
@@ -119,7 +128,7 @@ fn read(
 
 /// Renders once more, up to the read of the missing key: only an error knows its place.
 fn locate(templates: &Templates, id: TemplateId, view: &View, around: &Surroundings, key: &str) -> Lack {
-    let reader = Reader::new(view, &around.env, around.missing, Some(key), &around.job);
+    let reader = reader(view, id, around, Some(key));
     let place = match pass(templates, id, &reader) {
         Err(error) => place(&error),
         Ok(_) => templates.names()[id].clone(),

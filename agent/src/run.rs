@@ -28,6 +28,7 @@ use crate::core::{Core, Event, FileSet, Unfit};
 use crate::journal::Journal;
 use crate::load::{Plan, Program};
 use crate::reap::{Exit, Reaper};
+use crate::render::Rendered;
 use crate::signals::Signals;
 use crate::sources::Sources;
 use crate::transaction::{Promoted, Staged};
@@ -42,6 +43,11 @@ const EDITED: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 enum Done {
     Event(Event),
+    Rendered {
+        rendered: Vec<Rendered>,
+        /// The program, if it has read files that nobody watches yet.
+        watch: Option<Arc<Program>>,
+    },
     Staged(Result<Staged, Unfit>),
     Promoted(Result<Promoted, String>),
     Loaded {
@@ -204,6 +210,10 @@ impl Agent {
     fn take(&mut self, done: Done) -> Result<(), Problem> {
         let event = match done {
             Done::Event(event) => event,
+            Done::Rendered { rendered, watch } => {
+                watch.iter().for_each(|program| self.sources.adopt(program));
+                Event::Rendered(rendered)
+            }
             Done::Staged(Ok(staged)) => {
                 let changed = staged.changed.clone();
                 self.staged = self.staging.take().map(|set| (staged, set));
@@ -220,7 +230,8 @@ impl Agent {
                 asked,
             } => {
                 self.refused = None;
-                if !asked && program.templates.same_texts(&self.program.templates) {
+                let same_files = program.files.known() == self.program.files.known();
+                if !asked && same_files && program.templates.same_texts(&self.program.templates) {
                     return Ok(());
                 }
                 tracing::info!("templates and configuration were read again");

@@ -51,25 +51,32 @@ impl Sources {
         sources
     }
 
-    /// Watches what this program is made of as well.
+    /// Watches what this program is made of as well, and the files that its templates show.
     pub fn adopt(&mut self, program: &Program) {
-        let Some(watcher) = &mut self.watcher else { return };
         for path in program.sources() {
-            self.ours
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(path.to_owned());
-            let folder = if path.is_dir() {
-                path
-            } else {
-                path.parent().unwrap_or(Path::new("/"))
-            };
-            if !self.watched.insert(folder.to_owned()) {
-                continue;
-            }
-            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                tracing::warn!(folder = %folder.display(), %error, "template files are not watched; send HUP after a change");
-            }
+            self.watch_path(path);
+        }
+        for wanted in program.files.known().keys() {
+            self.watch_path(&wanted.path);
+        }
+    }
+
+    fn watch_path(&mut self, path: &Path) {
+        let Some(watcher) = &mut self.watcher else { return };
+        self.ours
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path.to_owned());
+        let folder = if path.is_dir() {
+            path
+        } else {
+            path.parent().unwrap_or(Path::new("/"))
+        };
+        if !self.watched.insert(folder.to_owned()) {
+            return;
+        }
+        if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+            tracing::warn!(folder = %folder.display(), %error, "files are not watched; send HUP after a change");
         }
     }
 

@@ -118,9 +118,5 @@ pub(super) fn surroundings(program: &Program) -> Surroundings {
     let env: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
-    Surroundings {
-        env,
-        missing: program.config.policy.missing,
-        ..Surroundings::default()
-    }
+    program.around(env)
 }

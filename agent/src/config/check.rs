@@ -7,6 +7,7 @@ use kvapi::problem::exit;
 
 use super::{Config, Destination, Raw, RawTemplate, Source, Template, invalid};
 use crate::helpers::encode::hex;
+use crate::helpers::file::Place;
 use crate::policy::{OnChange, Policy};
 
 impl Raw {
@@ -26,11 +27,11 @@ impl Raw {
         let sets: Vec<PathBuf> = self.set.iter().map(|set| set.dir.clone()).collect();
         let mut templates = Vec::new();
         for raw in self.template {
-            templates.push(template(raw, None)?);
+            templates.push(template(raw, None, self.sandbox.as_ref())?);
         }
         for (number, set) in self.set.into_iter().enumerate() {
             for raw in set.template {
-                templates.push(template(raw, Some((number, &sets[number])))?);
+                templates.push(template(raw, Some((number, &sets[number])), self.sandbox.as_ref())?);
             }
         }
         if templates.is_empty() {
@@ -80,7 +81,7 @@ impl Raw {
     }
 }
 
-fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>) -> Result<Template, Problem> {
+fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>, sandbox: Option<&PathBuf>) -> Result<Template, Problem> {
     let shown = match set {
         Some((_, dir)) => dir.join(&raw.destination),
         None => raw.destination.clone(),
@@ -109,7 +110,15 @@ fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>) -> Result<Template
             }
         }
     };
+    let folder = match &source {
+        Source::File(path) => path.parent().map(Path::to_owned),
+        Source::Inline(_) => None,
+    };
     Ok(Template {
+        place: Place {
+            base: folder.unwrap_or(raw.base),
+            sandbox: raw.sandbox.or_else(|| sandbox.cloned()),
+        },
         source,
         destination,
         shown,

@@ -31,6 +31,8 @@ pub struct Raw {
     /// Helpers that no template may call: names, with `*` for any part of one.
     #[serde(default)]
     pub deny_helpers: Vec<String>,
+    /// The folder that no file which a template shows may lie outside of.
+    pub sandbox: Option<PathBuf>,
     /// Where the agent's pid is written.
     pub pid_file: Option<PathBuf>,
     /// What is made once everything is in place.
@@ -74,6 +76,11 @@ pub struct RawExec {
 pub struct RawTemplate {
     /// The template's file.
     pub source: Option<PathBuf>,
+    /// The folder that no file which it shows may lie outside of.
+    pub sandbox: Option<PathBuf>,
+    /// Where the configuration was found.
+    #[serde(skip)]
+    pub base: PathBuf,
     /// The template itself, instead of a file.
     pub contents: Option<String>,
     /// The file to write.
@@ -93,6 +100,15 @@ pub struct RawSet {
     pub dir: PathBuf,
     /// Its files; `destination` is relative to the folder.
     pub template: Vec<RawTemplate>,
+}
+
+impl RawTemplate {
+    fn placed(&mut self, folder: &Path) {
+        if self.base.as_os_str().is_empty() {
+            folder.clone_into(&mut self.base);
+        }
+        self.sandbox.iter_mut().for_each(|path| *path = folder.join(&*path));
+    }
 }
 
 impl Raw {
@@ -116,16 +132,19 @@ impl Raw {
         let single = [
             &mut self.partials,
             &mut self.state_dir,
+            &mut self.sandbox,
             &mut self.pid_file,
             &mut self.ready_file,
         ];
         single.into_iter().flatten().for_each(absolute);
         for template in &mut self.template {
             template.source.iter_mut().for_each(absolute);
+            template.placed(folder);
             absolute(&mut template.destination);
         }
         for set in &mut self.set {
             absolute(&mut set.dir);
+            set.template.iter_mut().for_each(|template| template.placed(folder));
             set.template
                 .iter_mut()
                 .filter_map(|template| template.source.as_mut())
@@ -146,6 +165,7 @@ impl Raw {
         over(&mut self.wait, later.wait);
         over(&mut self.settle, later.settle);
         over(&mut self.partials, later.partials);
+        over(&mut self.sandbox, later.sandbox);
         over(&mut self.state_dir, later.state_dir);
         over(&mut self.pid_file, later.pid_file);
         over(&mut self.ready_file, later.ready_file);

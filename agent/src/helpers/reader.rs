@@ -10,6 +10,7 @@ use handlebars::{Context, Handlebars, Helper, HelperDef, RenderContext, RenderEr
 use kvapi::types::{Entry, Revision};
 use serde_json::Value;
 
+use super::file::{Content, Known, Place, Wanted};
 use super::{Call, blocks, plain, reading};
 use crate::budget::{Budget, weigh};
 use crate::graph::Reads;
@@ -39,6 +40,7 @@ pub struct Reader<'a> {
     budget: Budget,
     job: &'a Budget,
     tracer: Option<Mutex<Tracer>>,
+    files: Option<(&'a Known, &'a Place)>,
 }
 
 /// What a pass has found out.
@@ -72,6 +74,7 @@ impl<'a> Reader<'a> {
             budget: Budget::template(),
             job,
             tracer: None,
+            files: None,
         }
     }
 
@@ -82,6 +85,30 @@ impl<'a> Reader<'a> {
             tracer: Some(Mutex::default()),
             ..self
         }
+    }
+
+    /// The same, with what is known of files, and where the template's are.
+    #[must_use]
+    pub fn with_files(self, known: &'a Known, place: Option<&'a Place>) -> Self {
+        Self {
+            files: place.map(|place| (known, place)),
+            ..self
+        }
+    }
+
+    /// Where the template's files are.
+    pub(crate) fn place(&self) -> Place {
+        self.files.map(|(_, place)| place.clone()).unwrap_or_default()
+    }
+
+    /// What is known of a file; nothing if it has to be read first.
+    pub(crate) fn file(&self, wanted: Wanted) -> Option<&Content> {
+        let found = self.files.and_then(|(known, _)| known.get(&wanted));
+        self.record(|record| {
+            record.reads.files.insert(wanted);
+            record.outside |= found.is_none();
+        });
+        found
     }
 
     /// What is behind each line, if that was recorded.

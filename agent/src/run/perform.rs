@@ -12,6 +12,7 @@ use crate::graph::Reads;
 use crate::load::on_big_stack;
 use crate::reap::Reaper;
 use crate::render::{Held, Rendered, Surroundings, render};
+use crate::trace::Trace;
 use crate::transaction;
 use crate::view::Revisions;
 
@@ -21,26 +22,28 @@ impl Agent {
         match action {
             Action::Watch(scope) => self.watch = Some(self.client.watch(scope.request())),
             Action::Render { program, ids, view } => {
-                let around = Surroundings {
-                    env: self.env.clone(),
-                    missing: program.config.policy.missing,
-                    ..Surroundings::default()
-                };
+                let around = program.around(self.env.clone());
                 self.work.look(move || {
-                    let all = || {
-                        ids.iter()
-                            .map(|id| render(&program.templates, *id, &view, &around))
-                            .collect()
+                    let one = |id: &usize, around: &Surroundings| {
+                        (render(&program.templates, *id, &view, around), Trace::default())
                     };
-                    let rendered = on_big_stack(all).unwrap_or_else(|problem| {
-                        let broken = |id| Rendered {
-                            id,
-                            reads: Reads::default(),
-                            outcome: Err(Held::Broken(problem.what.clone())),
-                        };
-                        ids.iter().copied().map(broken).collect()
-                    });
-                    Done::Event(Event::Rendered(rendered))
+                    let render = |around: &Surroundings| ids.iter().map(|id| one(id, around)).collect();
+                    let all = on_big_stack(|| program.files.complete(around, render));
+                    let (rendered, read_files) = match all {
+                        Ok((rendered, read_files)) => (rendered.into_iter().map(|(one, _)| one).collect(), read_files),
+                        Err(problem) => {
+                            let broken = |id| Rendered {
+                                id,
+                                reads: Reads::default(),
+                                outcome: Err(Held::Broken(problem.what.clone())),
+                            };
+                            (ids.iter().copied().map(broken).collect(), false)
+                        }
+                    };
+                    Done::Rendered {
+                        rendered,
+                        watch: read_files.then_some(program),
+                    }
                 });
             }
             Action::Check { program, set } => {

@@ -148,3 +148,89 @@ fn checks_are_run_on_copies() {
             .any(|entry| entry.file_name().to_string_lossy().starts_with('.'))
     );
 }
+
+#[test]
+fn what_a_secret_file_holds_is_shown_by_no_preview() {
+    let scene = scene();
+    scene.write("pw", "marked-one");
+    scene.write(
+        "t",
+        "user x\npassword {{secretFile \"pw\"}}\n{{base64Encode (secretFile \"pw\")}}\n",
+    );
+    scene.write("out", "user x\npassword marked-before\n");
+
+    let (code, diff, _) = render(&scene, &["-t", "t:out", "--diff"]);
+    assert_eq!(code, 0);
+    let (_, lines, _) = render(&scene, &["-t", "t:out", "--explain"]);
+    let (_, json, _) = render(&scene, &["-t", "t:out", "--explain", "-o", "json"]);
+    let (_, text, _) = render(&scene, &["-t", "t:out"]);
+
+    for told in [&diff, &lines, &json] {
+        assert!(!told.contains("marked") && !told.contains("bWFya2Vk"), "{told}");
+    }
+    assert!(diff.contains(" user x\n-(not shown"), "{diff}");
+    assert!(
+        lines.contains(&format!("# secret file {}", scene.path("pw").display())),
+        "{lines}"
+    );
+    assert!(
+        text.contains("password marked-one"),
+        "what is asked for is printed: {text}"
+    );
+}
+
+#[test]
+fn a_file_is_shown_relative_to_its_template_and_none_outside_of_the_sandbox() {
+    let scene = scene();
+    fs::create_dir(scene.path("sub")).unwrap();
+    scene.write(
+        "sub/t",
+        "{{file \"name\"}} {{file (trim (file \"name\"))}} {{file \"no\" default=\"d\"}}",
+    );
+    scene.write("sub/name", "other\n");
+    scene.write("sub/other", "x");
+    assert_eq!(
+        render(&scene, &["-t", "sub/t"]),
+        (0, "other\n x d".into(), String::new())
+    );
+
+    scene.write("sub/name", "../v.yaml");
+    scene.write(
+        "agent.toml",
+        "sandbox = \"sub\"\n[[template]]\nsource = \"sub/t\"\ndestination = \"out\"\n",
+    );
+    let (code, _, told) = render(&scene, &["-c", "agent.toml"]);
+    assert_eq!(code, 3);
+    assert!(
+        told.contains("sub/t:1") && told.contains("outside of the sandbox"),
+        "{told}"
+    );
+
+    scene.write(
+        "agent.toml",
+        "deny_helpers = [\"*ile\"]\n[[template]]\nsource = \"sub/t\"\ndestination = \"out\"\n",
+    );
+    let (code, _, told) = render(&scene, &["-c", "agent.toml"]);
+    assert_eq!(code, 3);
+    assert!(
+        told.contains("sub/t:1: the helper `file` is denied by `*ile`"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_file_that_changes_is_rendered_again_and_one_that_goes_leaves_the_last_text() {
+    let mut scene = scene();
+    scene.write("t", "{{file \"x\"}}");
+    scene.write("x", "1");
+    scene.start(&["run", "-t", "t:out"]);
+    scene.eventually("the first", |scene| scene.read("out") == "1");
+
+    scene.write("x", "2");
+    scene.eventually("the second", |scene| scene.read("out") == "2");
+    fs::remove_file(scene.path("x")).unwrap();
+    scene.eventually("the word", |scene| scene.read("log").contains("is not there; make it"));
+    assert_eq!(scene.read("out"), "2");
+    scene.write("x", "3");
+    scene.eventually("the third", |scene| scene.read("out") == "3");
+}

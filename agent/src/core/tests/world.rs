@@ -53,6 +53,7 @@ pub(super) fn program(config: &str, texts: &[&str]) -> Arc<Program> {
     Arc::new(Program {
         config: config.check(once).unwrap(),
         templates: Templates::compile(&named, &BTreeMap::new(), None).unwrap(),
+        files: Default::default(),
     })
 }
 
