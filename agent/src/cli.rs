@@ -55,6 +55,7 @@ pub enum AgentCommand {
     /// by the file's name is pointed at as FILE:LINE, and refuses nothing.
     #[command(after_help = "Examples:\n  \
         keyway agent validate -c agent.toml\n  \
+        keyway agent validate -c agent.toml --values sample.yaml --run-checks\n  \
         keyway agent validate -t app.conf.hbs:/etc/app.conf --on-change signal=HUP -- app")]
     Validate(Validate),
     /// Turn a consul-template configuration and its templates into agent.toml and Handlebars.
@@ -94,7 +95,7 @@ pub async fn run(command: AgentCommand, connection: Connection) -> Result<u8, Pr
         AgentCommand::Run(run) => run.run(&connection).await,
         AgentCommand::Once(once) => once.run(&connection).await,
         AgentCommand::Render(render) => render.run(&connection).await,
-        AgentCommand::Validate(validate) => validate.run(),
+        AgentCommand::Validate(validate) => validate.run().await,
         AgentCommand::Convert(convert) => convert.run(),
     }
 }

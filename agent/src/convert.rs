@@ -16,6 +16,7 @@ use self::hcl::Fault;
 use self::report::Finding;
 use self::settings::{Command, Settings, Template};
 use self::translate::Origin;
+use crate::helpers;
 
 pub mod emit;
 pub mod functions;
@@ -102,6 +103,9 @@ pub fn convert(
         if let Some(perms) = &template.perms {
             let _ = writeln!(tables, "perms = {}", toml_text(perms));
         }
+        if let Some(sandbox) = &template.sandbox {
+            let _ = writeln!(tables, "sandbox = {}", toml_text(sandbox));
+        }
     }
     let partials = converted.files.keys().any(|name| name.starts_with("partials/"));
     let head = head(settings, from, partials, &mut converted.findings);
@@ -183,8 +187,16 @@ fn head(settings: &Settings, from: &str, partials: bool, findings: &mut Vec<Find
     if settings.fails {
         say("missing", "fail");
     }
+    if let Some(path) = &settings.pid_file {
+        say("pid_file", path);
+    }
     if partials {
         say("partials", "partials");
+    }
+    let denied = denied(settings, findings);
+    if !denied.is_empty() {
+        let names: Vec<String> = denied.iter().map(|name| toml_text(name)).collect();
+        let _ = writeln!(text, "deny_helpers = [{}]", names.join(", "));
     }
     if let Some(command) = &settings.exec.command {
         let words: Vec<String> = command.words().iter().map(|word| toml_text(word)).collect();
@@ -200,6 +212,25 @@ fn head(settings: &Settings, from: &str, partials: bool, findings: &mut Vec<Find
         );
     }
     text
+}
+
+/// What no template may call: there, each says it for itself.
+fn denied(settings: &Settings, findings: &mut Vec<Finding>) -> Vec<String> {
+    let mut denied = Vec::new();
+    for template in &settings.templates {
+        for (name, line) in &template.denied {
+            // What is not here cannot be called.
+            if !helpers::exists(name) || denied.contains(name) {
+                continue;
+            }
+            if settings.templates.len() > 1 {
+                let what = format!("`{name}` is denied to one template; here to all");
+                findings.push(Finding::note(&template.file, *line, what));
+            }
+            denied.push(name.clone());
+        }
+    }
+    denied
 }
 
 /// One thing follows a change: there, each template may have a command of its own.

@@ -44,8 +44,13 @@ const FORMATS: &[Format] = &[
         helpers: &["haproxy"],
     },
     Format {
+        name: "Redis",
+        fits: |path| path.ends_with(".conf") && ["redis", "valkey", "sentinel"].iter().any(|name| path.contains(name)),
+        helpers: &["line"],
+    },
+    Format {
         name: "a shell",
-        fits: |path| path.ends_with(".env") || path.ends_with(".sh"),
+        fits: |path| [".env", ".envrc", ".sh"].iter().any(|end| path.ends_with(end)) || path.contains("/default/"),
         helpers: &["shell", "shellQuote"],
     },
 ];
@@ -110,9 +115,13 @@ fn walk(template: &Template, format: &Format, outer: usize, found: &mut Vec<Faul
             TemplateElement::Expression(call) | TemplateElement::HtmlExpression(call) => {
                 if let Some(shown) = shown(call).filter(|_| !is_safe(call, format)) {
                     let (name, helper) = (format.name, format.helpers[0]);
+                    let quoted = match helper {
+                        "line" => String::new(),
+                        _ => format!("{{{{{helper} (..)}}}}, or "),
+                    };
                     let reason = format!(
-                        "a bare value in {name}: {{{{{shown} ..}}}} could add lines; write {{{{{helper} (..)}}}}, or \
-                         {{{{line (..)}}}} to have it as it is on its line"
+                        "a bare value in {name}: {{{{{shown} ..}}}} could add lines; write {quoted}{{{{line (..)}}}} to \
+                         have it as it is on its line"
                     );
                     found.push(Fault { line, reason });
                 }
@@ -173,10 +182,35 @@ mod tests {
     }
 
     #[test]
+    fn each_format_that_is_known_is_known_by_its_file() {
+        for path in [
+            "/etc/haproxy/haproxy.cfg",
+            "/etc/nginx/conf.d/site.conf",
+            "/etc/redis/redis.conf",
+            "/etc/valkey/valkey.conf",
+            "/run/app.env",
+            "/etc/default/app",
+            "/etc/app.yaml",
+            "/etc/app.toml",
+            "/etc/app.json",
+            "/etc/prometheus/prometheus.yml",
+            "/etc/prometheus/targets.json",
+        ] {
+            let text = "{{#if (keyExists \"a\")}}\n{{key \"a\"}}\n{{/if}}";
+            let templates = Templates::compile(&[("t".into(), text.into())], &BTreeMap::new(), None).unwrap();
+            let found = bare(&templates, "t", path);
+            assert_eq!(found.first().map(|fault| fault.line), Some(2), "{path}");
+            assert!(found[0].reason.contains("; write {{"), "{}", found[0].reason);
+            assert_eq!(lines("{{line (key \"a\")}}", path), Vec::<usize>::new(), "{path}");
+        }
+    }
+
+    #[test]
     fn the_ready_templates_have_no_bare_value() {
         for (name, text) in [
             ("nginx.conf", include_str!("../../templates/nginx.conf.hbs")),
             ("haproxy.cfg", include_str!("../../templates/haproxy.cfg.hbs")),
+            ("redis.conf", include_str!("../../templates/redis.conf.hbs")),
             ("app.env", include_str!("../../templates/app.env.hbs")),
             (
                 "prometheus-targets.json",

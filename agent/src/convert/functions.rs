@@ -85,6 +85,17 @@ fn one(name: &str, a: Hbs, kind: &Kind, notes: &mut Vec<String>) -> Found {
     let text = |value| Some(Ok((value, Kind::Text)));
     match name {
         "key" => Some(address(&a).map(|()| (call("key", [a]), Kind::Text))),
+        "file" => Some(match &a {
+            Hbs::Text(path) if !path.starts_with('/') => Err(Lack::new(
+                format!("`file {path:?}` is relative: to the template's folder here, to where it is started there"),
+                "write the whole path: (file \"/..\")",
+            )),
+            Hbs::Text(_) => Ok((call("file", [a]), Kind::Text)),
+            _ => {
+                notes.push("a path that is relative is relative to the template's folder for `file`".into());
+                Ok((call("file", [a]), Kind::Text))
+            }
+        }),
         "keyExists" => Some(address(&a).map(|()| (call("keyExists", [a]), Kind::Bool))),
         "ls" | "safeLs" | "tree" | "safeTree" => Some(prefix(name, a, notes)),
         "env" => text(call("env", [a]).with("default", Hbs::Text(String::new()))),

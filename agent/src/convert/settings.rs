@@ -21,6 +21,8 @@ pub struct Settings {
     pub wait: Option<String>,
     /// Whether a missing key ends the run.
     pub fails: bool,
+    /// Where the agent's process id is written.
+    pub pid_file: Option<String>,
     /// What opens and closes an action, where a template does not say.
     pub delimiters: Option<(String, String)>,
 }
@@ -42,6 +44,10 @@ pub struct Template {
     pub perms: Option<String>,
     /// What is run after a change, and its line.
     pub command: Option<(Command, usize)>,
+    /// The folder that no file which it shows may lie outside of.
+    pub sandbox: Option<String>,
+    /// Functions that it may not call, and the line that says so.
+    pub denied: Vec<(String, usize)>,
     /// What opens an action.
     pub left: Option<String>,
     /// What closes it.
@@ -219,11 +225,7 @@ impl Reading<'_> {
                     "send it HUP",
                 ),
             },
-            "pid_file" => self.look(
-                line,
-                "`pid_file`: the agent writes none",
-                "have whoever starts it tell its process id",
-            ),
+            "pid_file" => settings.pid_file = self.text(entry).filter(|path| !path.is_empty()),
             "syslog" | "log_file" => self.look(
                 line,
                 format!("`{}`: logs go to standard error", entry.key),

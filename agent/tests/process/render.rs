@@ -234,3 +234,34 @@ fn a_file_that_changes_is_rendered_again_and_one_that_goes_leaves_the_last_text(
     scene.write("x", "3");
     scene.eventually("the third", |scene| scene.read("out") == "3");
 }
+
+#[test]
+fn validate_renders_and_checks_with_values() {
+    let scene = scene();
+    let check = "grep -q 81 {}";
+    let validate = |values: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+        let arguments = [
+            "validate",
+            "-t",
+            "t:out",
+            "--check",
+            check,
+            "--values",
+            values,
+            "--run-checks",
+        ];
+        let said = command.current_dir(scene.dir.path()).args(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (said.status.code(), text(&said.stdout), text(&said.stderr))
+    };
+    let out = scene.path("out").display().to_string();
+    assert_eq!(validate("v.yaml"), (Some(0), format!("{out}: ok\n"), String::new()));
+
+    scene.write("bad.yaml", "app/port: 82\n");
+    let (code, told, err) = validate("bad.yaml");
+    assert_eq!((code, told.as_str()), (Some(3), ""));
+    assert!(err.contains("error[E0303]"), "{err}");
+    scene.write("none.yaml", "x: y\n");
+    assert!(validate("none.yaml").2.contains("no such key: `app/port`"));
+}

@@ -8,7 +8,7 @@ pub(super) fn unknown(name: &str) -> Option<Lack> {
     match name {
         "secret" | "secrets" | "pkiCert" | "caRoots" | "caLeaf" | "connect" => lack(
             format!("`{name}` asks Vault or Connect, and Keyway keeps no secrets"),
-            "have the secret mounted as a file, and let the program read that file",
+            "have the secret mounted as a file, and show it with (secretFile \"/path\")",
         ),
         "service" | "services" | "node" | "nodes" | "datacenters" | "peerings" | "partitions" | "byTag" | "byMeta"
         | "byPort" => lack(
@@ -24,7 +24,6 @@ pub(super) fn unknown(name: &str) -> Option<Lack> {
             "`timestamp` changes with every render, and so would reload for nothing".into(),
             "leave it out",
         ),
-        "file" => lack("`file` reads a local file".into(), "put its text into a key"),
         "writeToFile" => lack(
             "`writeToFile` writes a file as a side effect".into(),
             "make it a [[template]] of its own",

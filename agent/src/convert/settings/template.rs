@@ -75,13 +75,16 @@ impl Reading<'_> {
                     "`wait` of one template: all files are of one revision",
                     "choose one `wait` for all of them",
                 ),
-                "sandbox_path" | "function_denylist" | "function_blacklist" => self.note(
-                    line,
-                    format!(
-                        "`{}` is left out: a template reads no file and runs no program",
-                        one.key
-                    ),
-                ),
+                "sandbox_path" => template.sandbox = self.text(one).filter(|path| !path.is_empty()),
+                "function_denylist" | "function_blacklist" => {
+                    if let Value::List(names) = &one.value {
+                        let names = names.iter().filter_map(|name| match name {
+                            Value::Text(name) => Some((name.text.clone(), line)),
+                            _ => None,
+                        });
+                        template.denied.extend(names);
+                    }
+                }
                 _ => self.unknown(one, "template."),
             }
         }
