@@ -48,6 +48,7 @@ mod watch;
 mod watchers;
 // The agent: one revision at a time, outages, the child.
 mod outage;
+mod preview;
 mod supervision;
 mod torn;
 mod validate;

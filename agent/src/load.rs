@@ -19,7 +19,7 @@ use crate::templates::{Choices, Templates};
 /// What a run was started with.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Configuration files, in order.
+    /// Configuration files, and folders of them, in order.
     pub files: Vec<PathBuf>,
     /// What the flags say; it wins over the files.
     pub flags: Raw,
@@ -44,8 +44,10 @@ impl Plan {
     /// Reads and compiles everything. Blocks; compiling has a thread of its own for its stack.
     pub fn load(&self, before: Option<&Program>) -> Result<Program, Problem> {
         let mut raw = Raw::default();
-        for path in &self.files {
-            raw.merge(Raw::parse(&read(path, "configuration")?, path)?);
+        for given in &self.files {
+            for path in configurations(given)? {
+                raw.merge(Raw::parse(&read(&path, "configuration")?, &path)?);
+            }
         }
         raw.merge(self.flags.clone());
         let config = raw.check(self.once)?;
@@ -120,6 +122,27 @@ pub fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Probl
             .join()
             .map_err(|_| Problem::new(exit::BUG, "a template made the renderer panic"))
     })
+}
+
+/// The file itself, or every `*.toml` of a folder in the order of their names.
+fn configurations(given: &Path) -> Result<Vec<PathBuf>, Problem> {
+    if !given.is_dir() {
+        return Ok(vec![given.to_owned()]);
+    }
+    let unreadable = |e: std::io::Error| unreadable(given, "folder of configurations", &e);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(given).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") && !path.is_dir() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        let problem = Problem::new(exit::INVALID, format!("there is no *.toml in {}", given.display()));
+        return Err(problem.help("name a file, or the folder that has them"));
+    }
+    Ok(found)
 }
 
 /// Every `*.hbs` of a folder, by its name without the ending.

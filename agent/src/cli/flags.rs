@@ -20,7 +20,7 @@ pub(super) struct Common {
         env = "KEYWAY_AGENT_TEMPLATE"
     )]
     templates: Vec<String>,
-    /// Configuration in TOML (several; flags win).
+    /// Configuration in TOML, or a folder of them: *.toml in order (several; flags win).
     #[arg(short = 'c', long = "config", value_name = "FILE", env = "KEYWAY_AGENT_CONFIG")]
     config: Vec<PathBuf>,
     /// Folder of partials: NAME.hbs is included by {{> NAME}}.

@@ -116,3 +116,81 @@ fn a_program_without_a_reload_is_restarted() {
     assert_eq!(config.policy.on_change, OnChange::Restart);
     assert!(template_flag("a", false).is_err() && template_flag("a:", true).is_err());
 }
+
+/// Entries that each say one thing, in two ways.
+const ENTRIES: &[[&str; 2]] = &[
+    ["on_change = \"none\"", "on_change = \"restart\""],
+    ["check = \"true\"", "check = [\"x\", \"{}\"]"],
+    ["missing = \"fail\"", "missing = \"wait\""],
+    ["wait = \"1s\"", "wait = \"2s:3s\""],
+    ["settle = \"1s\"", "settle = \"2s\""],
+    ["partials = \"a\"", "partials = \"b\""],
+    ["pid_file = \"a\"", "pid_file = \"b\""],
+    ["ready_file = \"a\"", "ready_file = \"b\""],
+    ["state_dir = \"a\"", "state_dir = \"b\""],
+    ["sandbox = \"a\"", "sandbox = \"b\""],
+    ["deny_helpers = [\"a\"]", "deny_helpers = [\"b\", \"c\"]"],
+    ["exec.command = [\"a\"]", "exec.command = [\"b\", \"c\"]"],
+    ["exec.kill_signal = \"INT\"", "exec.kill_signal = \"QUIT\""],
+    ["exec.kill_timeout = \"1s\"", "exec.kill_timeout = \"2s\""],
+    ["exec.restart = \"always\"", "exec.restart = \"never\""],
+    [
+        "template = [{source = \"a\", destination = \"a\"}]",
+        "template = [{contents = \"\", destination = \"b\"}]",
+    ],
+    [
+        "set = [{dir = \"a\", template = []}]",
+        "set = [{dir = \"b\", template = []}]",
+    ],
+];
+
+fn merged(parts: &[Raw]) -> Raw {
+    let mut all = Raw::default();
+    parts.iter().for_each(|part| all.merge(part.clone()));
+    all
+}
+
+fn raw(choices: &[u8]) -> Raw {
+    let said = choices.iter().zip(ENTRIES).filter(|(choice, _)| **choice > 0);
+    let lines: Vec<&str> = said.map(|(choice, entry)| entry[usize::from(*choice) - 1]).collect();
+    Raw::parse(&lines.join("\n"), Path::new("/etc/keyway/agent.toml")).unwrap()
+}
+
+#[test]
+fn each_entry_is_taken_over_and_the_later_file_wins_or_its_list_is_appended() {
+    for (place, entry) in ENTRIES.iter().enumerate() {
+        let one = |choice: u8| {
+            let mut choices = vec![0; ENTRIES.len()];
+            choices[place] = choice;
+            raw(&choices)
+        };
+        let told = |raw: &Raw| format!("{raw:?}");
+        let (first, second, both) = (one(1), one(2), merged(&[one(1), one(2)]));
+        assert_ne!(told(&first), told(&Raw::default()), "{entry:?}");
+        assert_eq!(
+            told(&merged(&[first, Raw::default()])),
+            told(&one(1)),
+            "what is not said changes nothing"
+        );
+        let list = ["deny_helpers", "template", "set ="]
+            .iter()
+            .any(|name| entry[0].starts_with(name));
+        assert_eq!(told(&both) == told(&second), !list, "{entry:?}");
+        if list {
+            let lengths = |raw: &Raw| raw.deny_helpers.len() + raw.template.len() + raw.set.len();
+            assert_eq!(lengths(&both), lengths(&one(1)) + lengths(&one(2)), "{entry:?}");
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn it_does_not_matter_which_files_are_taken_together_first(
+        choices in proptest::collection::vec(proptest::collection::vec(0u8..3, ENTRIES.len()), 3),
+    ) {
+        let [a, b, c] = [0, 1, 2].map(|place: usize| raw(&choices[place]));
+        let left = merged(&[merged(&[a.clone(), b.clone()]), c.clone()]);
+        let right = merged(&[a, merged(&[b, c])]);
+        proptest::prop_assert_eq!(format!("{left:?}"), format!("{right:?}"));
+    }
+}

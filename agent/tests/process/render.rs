@@ -265,3 +265,36 @@ fn validate_renders_and_checks_with_values() {
     scene.write("none.yaml", "x: y\n");
     assert!(validate("none.yaml").2.contains("no such key: `app/port`"));
 }
+
+#[test]
+fn a_folder_of_configurations_is_read_in_order_and_a_stray_word_is_refused() {
+    let scene = scene();
+    fs::create_dir(scene.path("conf")).unwrap();
+    let template = "[[template]]\ndestination = \"../";
+    scene.write(
+        "conf/10.toml",
+        &format!("missing = \"default\"\n{template}a\"\ncontents = \"{{{{key \\\"x\\\"}}}}a\"\n"),
+    );
+    scene.write(
+        "conf/20.toml",
+        &format!("missing = \"fail\"\n{template}b\"\ncontents = \"b\"\n"),
+    );
+    scene.write("conf/30.txt", "not this");
+    scene.write("v.json", "{}");
+
+    let (code, _, err) = render(&scene, &["-c", "conf", "--values", "v.json"]);
+    assert_eq!(code, 3);
+    assert!(err.contains("no such key: `x`"), "the later file wins: {err}");
+    let (code, out, _) = render(&scene, &["-c", "conf", "--values", "v.json", "--missing", "default"]);
+    let names = ["a", "b"].map(|name| format!("==> {}/../{name} <==\n{name}", scene.path("conf").display()));
+    assert_eq!((code, out), (0, names.concat()));
+
+    fs::create_dir(scene.path("empty")).unwrap();
+    let (code, _, err) = render(&scene, &["-c", "empty"]);
+    assert!(code == 3 && err.contains("there is no *.toml in"), "{err}");
+    for command in ["run", "once", "render", "validate"] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+        let said = program.args([command, "-t", "t:out", "stray"]).output().unwrap();
+        assert_eq!(said.status.code(), Some(2), "{command}");
+    }
+}
