@@ -176,6 +176,14 @@ fn the_page_of_json_is_true_of_every_command() {
             page.is("error", &error)?;
         }
 
+        home.write("pw", "secret")?;
+        let template = "{{key \"app/a\"}}{{key \"no\" default=\"\"}}\n{{#each (ls \"app\")}}{{else}}{{/each}}{{len (keys \"app\")}}\n\
+                        {{env \"USER\"}}\n{{secretFile \"pw\"}}\n";
+        let template = home.write("t.hbs", template)?.display().to_string();
+        let explain = ["agent", "render", "-o", "json", "--explain", "-t", &template];
+        let explained = server.keyway(home).env("USER", "me").run(&explain).await?;
+        page.is("explain", &explained.expect(0)?.json()?)?;
+
         let newest = server.revision("app/a").await?;
         let body = format!("{{\"CompactTo\":{newest}}}");
         let sent = server

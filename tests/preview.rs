@@ -41,6 +41,16 @@ fn files_are_shown_as_they_were_at_a_revision_and_each_line_tells_its_keys() {
         );
         assert_eq!(lines[2]["from"][0]["key"], "app/hosts/b");
 
+        // A key that is named by a key that is named by a key: each is asked for when its name is known.
+        server.put("first", "app/second").await?;
+        server.put("app/second", "app/port").await?;
+        let chain = home
+            .write("chain.hbs", "{{key (key (key \"first\"))}}\n")?
+            .display()
+            .to_string();
+        let said = server.keyway(home).run(&["agent", "render", "-t", &chain]).await?;
+        assert_eq!(said.expect(0)?.out, b"81\n");
+
         let kept = HistoryChange {
             compact_to: Some(now),
             ..HistoryChange::default()

@@ -58,6 +58,7 @@ impl Files {
         mut around: Surroundings,
         render: impl Fn(&Surroundings) -> Vec<(Rendered, Trace)>,
     ) -> (Vec<(Rendered, Trace)>, bool) {
+        around.files = self.known();
         let mut rendered = render(&around);
         let mut passes = 0;
         while self.learn(rendered.iter().flat_map(|(one, _)| &one.reads.files)) {

@@ -45,7 +45,7 @@ fn read(
     default: Option<String>,
     empty_is_missing: bool,
 ) -> Result<Value, String> {
-    let name = call.text(0)?;
+    let name = reader.name(call)?;
     match reader.get(&name) {
         Found::Entry(entry) if !(empty_is_missing && entry.value.is_empty()) => {
             if call.flag("base64") {
@@ -65,12 +65,12 @@ fn read(
 
 /// `(keyExists "a/b")`: of the same revision as `key`, so the two cannot contradict each other.
 fn key_exists(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
-    Ok(matches!(reader.get(&call.text(0)?), Found::Entry(_)).into())
+    Ok(matches!(reader.get(&reader.name(call)?), Found::Entry(_)).into())
 }
 
 /// `(kv "a/b")`: `{exists, value, revision, ...}`, of an absent key `{exists}` alone.
 fn kv(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
-    Ok(match reader.get(&call.text(0)?) {
+    Ok(match reader.get(&reader.name(call)?) {
         Found::Entry(entry) => {
             let mut item = super::folder::item(&entry.key, entry);
             item["exists"] = true.into();
@@ -85,7 +85,7 @@ fn key_json(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
     let value = key(reader, call)?;
     match value.as_str().unwrap_or_default() {
         // What is missing is told of already, and this pass thrown away.
-        "" if !matches!(reader.get(&call.text(0)?), Found::Entry(_)) => Ok(Value::Null),
+        "" if !matches!(reader.get(&reader.name(call)?), Found::Entry(_)) => Ok(Value::Null),
         text => super::encode::from_json(text),
     }
 }

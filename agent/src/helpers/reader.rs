@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use handlebars::{Context, Handlebars, Helper, HelperDef, RenderContext, RenderError, RenderErrorReason, ScopedJson};
+use kvapi::Key;
 use kvapi::types::{Entry, Revision};
 use serde_json::Value;
 
@@ -163,8 +164,25 @@ impl<'a> Reader<'a> {
         write(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether this pass is thrown away already: what it goes on with may be empty for that alone.
+    fn is_lost(&self) -> bool {
+        self.record(|record| record.outside || !record.missing.is_empty())
+    }
+
+    /// A name that can be a key's. What has no name in a lost pass is not known yet.
+    pub(crate) fn name(&self, call: &Call<'_>) -> Result<String, String> {
+        let name = call.text(0)?;
+        match Key::new(&name) {
+            Err(reason) if !self.is_lost() => Err(reason.to_string()),
+            Ok(_) | Err(_) => Ok(name),
+        }
+    }
+
     /// Reads a key.
     pub(crate) fn get(&self, name: &str) -> Found<'_> {
+        if Key::new(name).is_err() {
+            return Found::Outside;
+        }
         let found = self.view.get(name);
         self.trace(|tracer| {
             let revision = match found {
@@ -188,6 +206,10 @@ impl<'a> Reader<'a> {
 
     /// Reads all that begins with a prefix, by bytes.
     pub(crate) fn range(&self, prefix: &str) -> Vec<&Entry> {
+        // Everything there is would be asked for because the folder's name is not known yet.
+        if prefix.is_empty() && self.is_lost() {
+            return Vec::new();
+        }
         let found = self.view.range(prefix);
         self.record(|record| {
             record.reads.scope.prefixes.insert(prefix.to_owned());

@@ -185,3 +185,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_that_is_not_known_yet_asks_for_nothing() {
+    let around = Surroundings::default();
+    let text = "{{key (key \"first\")}}{{#each (ls (key \"folder\"))}}{{this.key}}{{/each}}";
+    let read = render(&templates(text), 0, &View::default(), &around);
+    assert_eq!(read.outcome, Err(Held::Outside));
+    assert_eq!(read.reads.scope.keys, ["first".to_owned(), "folder".to_owned()].into());
+    assert!(read.reads.scope.prefixes.is_empty(), "not the whole store");
+
+    check("{{key (key \"first\")}}", &[("first", "a"), ("a", "1")], "1");
+    let Err(Held::Missing(lacks)) = rendered("{{key (key \"first\")}}", &[]).outcome else {
+        panic!("it is missing");
+    };
+    assert_eq!(lacks.len(), 1, "{lacks:?}");
+    let Err(Held::Broken(told)) = rendered("\n{{key (key \"first\")}}", &[("first", "")]).outcome else {
+        panic!("it is no key");
+    };
+    assert!(told.contains("t:2") && told.contains("a key cannot be empty"), "{told}");
+}

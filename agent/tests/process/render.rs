@@ -298,3 +298,27 @@ fn a_folder_of_configurations_is_read_in_order_and_a_stray_word_is_refused() {
         assert_eq!(said.status.code(), Some(2), "{command}");
     }
 }
+
+#[test]
+fn one_template_may_become_two_files_and_a_partial_gets_what_it_is_given() {
+    let mut scene = scene();
+    fs::create_dir(scene.path("partials")).unwrap();
+    scene.write("partials/host.hbs", "{{this.name}}:{{port}}");
+    scene.write(
+        "t",
+        "{{#each (parseJson \"[{\\\"name\\\": \\\"a\\\"}]\")}}{{> host port=80}}{{/each}}",
+    );
+    let files = ["-t", "t:one", "-t", "t:two", "--partials", "partials"];
+
+    for _ in 0..3 {
+        let (code, told, err) = render(&scene, &files);
+        let names = ["one", "two"].map(|name| format!("==> {} <==\na:80", scene.path(name).display()));
+        assert_eq!((code, told), (0, names.concat()), "{err}");
+    }
+    assert!(!scene.path("one").exists(), "a preview writes nothing, however often");
+    assert_eq!(scene.leftovers(), Vec::<String>::new());
+
+    scene.start(&[&["once"], &files[..]].concat());
+    assert_eq!(scene.exit_code(), 0, "{}", scene.read("log"));
+    assert_eq!([scene.read("one"), scene.read("two")], ["a:80", "a:80"]);
+}
