@@ -6,7 +6,7 @@
 //! | [`data`], [`folder`], [`scratch`] | single keys; folders; names within a template |
 //! | [`text`], [`lines`], [`regex`] | texts |
 //! | [`list`], [`map`], [`number`] | lists, objects, numbers |
-//! | [`file`] | files of this machine |
+//! | [`file`](mod@file) | files of this machine |
 //! | [`encode`], [`yaml`], [`toml`] | documents and digests |
 //! | [`quote`] | a value as one word of a format |
 //! | [`alias`] | consul-template's names |
