@@ -3,7 +3,6 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`cli`], [`globals`] | every command and flag |
-//! | [`mod@document`] | settings as JSON, YAML, TOML, ... |
 //! | [`argv`] | single-dash flags of `consul kv` |
 //! | [`consul`] | `consul kv` as Consul's own command is |
 //! | [`settings`] | flags over environment over files over defaults |
