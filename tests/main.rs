@@ -41,6 +41,7 @@ mod million;
 mod openapi;
 mod overload;
 mod server;
+mod status;
 mod streams;
 mod untaken;
 mod waiters;

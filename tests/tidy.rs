@@ -39,6 +39,9 @@ const PURE: &[&str] = &[
     "agent/src/graph.rs",
     "agent/src/helpers",
     "agent/src/lint.rs",
+    "agent/src/metrics.rs",
+    "agent/src/redact.rs",
+    "agent/src/status.rs",
     "agent/src/policy.rs",
     "agent/src/quiescence.rs",
     "agent/src/render",
@@ -154,14 +157,8 @@ const TESTS: &str = "\n#[cfg(test)]\nmod tests {";
 /// Every file that is part of the project, tracked or about to be.
 fn files(end: &str) -> Vec<PathBuf> {
     let output = Command::new("git")
-        .args([
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "--",
-            &format!("*{end}"),
-        ])
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "--"])
+        .arg(format!("*{end}"))
         .current_dir(HERE)
         .output()
         .expect("git is there, since this is a clone");
@@ -340,6 +337,10 @@ const PROMISES: &[(&str, &str)] = &[
     ("kvstore/src/http", "Consul's answers, on their way out"),
     ("kvstore/src/watch/frame.rs", "the wire, on its way out"),
     ("agent/src/journal.rs", "the agent's state folder"),
+    (
+        "agent/src/status.rs",
+        "agent status --as json, and GET /status of an agent",
+    ),
     ("agent/src/view.rs", "the revisions in the journal"),
     ("src", "what -o json prints"),
 ];

@@ -7,6 +7,7 @@ mod convert;
 mod flags;
 mod render;
 mod run;
+mod status;
 mod validate;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use kvapi::{Address, Client, Problem};
 use self::convert::Convert;
 use self::render::Render;
 use self::run::{Once, Run};
+use self::status::Status;
 use self::validate::Validate;
 
 /// What an agent can be asked to do.
@@ -48,6 +50,17 @@ pub enum AgentCommand {
         keyway agent render -c agent.toml --diff --at 851\n  \
         keyway agent render -c agent.toml --check --run-checks")]
     Render(Render),
+    /// Tell how a running agent is: revisions, every file, what it waits for, its program.
+    ///
+    /// The agent is found by its state folder, so give the same -c and -t as to `run`, or its socket.
+    ///
+    /// Exit code: 0 if every file is in place and the program runs, also while the store is away; 1 if
+    /// something waits or failed; 6 if no agent answers.
+    #[command(after_help = "Examples:\n  \
+        keyway agent status -c agent.toml\n  \
+        keyway agent status -t app.conf.hbs:/etc/app.conf --as json\n  \
+        keyway agent status --status /run/agent.sock")]
+    Status(Status),
     /// Read the configuration and compile the templates as `run` would, and do nothing else.
     ///
     /// Needs no store and writes nothing. What it refuses, `run` refuses with the same words and the
@@ -95,6 +108,7 @@ pub async fn run(command: AgentCommand, connection: Connection) -> Result<u8, Pr
         AgentCommand::Run(run) => run.run(&connection).await,
         AgentCommand::Once(once) => once.run(&connection).await,
         AgentCommand::Render(render) => render.run(&connection).await,
+        AgentCommand::Status(status) => status.run(&connection).await,
         AgentCommand::Validate(validate) => validate.run().await,
         AgentCommand::Convert(convert) => convert.run(),
     }

@@ -36,6 +36,8 @@ pub struct Config {
     pub check: Option<CommandLine>,
     /// The child's program and arguments; empty if there is none.
     pub command: Vec<String>,
+    /// The socket that tells how the agent is, if one was named.
+    pub status: Option<PathBuf>,
     /// Where our pid is written.
     pub pid_file: Option<PathBuf>,
     /// What is there while the first set is in place and the program has been started.
@@ -45,6 +47,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// The socket that tells how the agent is.
+    #[must_use]
+    pub fn status_socket(&self) -> PathBuf {
+        let named = self.status.clone();
+        named.unwrap_or_else(|| self.state_dir.join("status.sock"))
+    }
+
     /// What a template is called in messages: its destination.
     #[must_use]
     pub fn shown(&self, id: TemplateId) -> &str {

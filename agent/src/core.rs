@@ -19,6 +19,9 @@
 
 mod apply;
 mod set;
+mod standing;
+pub mod state;
+mod tally;
 mod trouble;
 
 use std::collections::BTreeSet;
@@ -29,6 +32,7 @@ use kvapi::Problem;
 use kvapi::types::WatchEvent;
 use nix::sys::signal::Signal;
 
+use self::tally::Tally;
 use self::trouble::Trouble;
 use crate::graph::{Graph, TemplateId};
 use crate::load::Program;
@@ -204,6 +208,8 @@ pub struct Core {
     supervise: Supervise,
     /// What was said last about keys that are missing, so that it is said once.
     lacking: Vec<Lack>,
+    /// What can be told.
+    tally: Tally,
 }
 
 impl Core {
@@ -233,14 +239,17 @@ impl Core {
             unapplied,
             attempt: 0,
             lacking: Vec::new(),
+            tally: Tally::default(),
         }
     }
 
     /// Something happened; what to do about it, in order.
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.note(&event, now);
         self.take(event, now, &mut actions);
         self.advance(now, &mut actions);
+        self.observe(&actions, now);
         actions
     }
 
@@ -357,6 +366,7 @@ impl Core {
         self.due = (0..count).collect();
         self.urgent = true;
         self.lacking.clear();
+        self.tally.adopt();
     }
 
     /// What the stream brought.

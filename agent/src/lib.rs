@@ -32,6 +32,7 @@
 //! | [`convert`] P | consul-template's files become ours |
 //! | [`files`] | files that templates show |
 //! | [`document`] P | settings as JSON, YAML, TOML, an environment file or Consul's export |
+//! | [`status`] P, [`metrics`] P, [`redact`] P, [`serve`] | what the agent tells of itself, and the socket where it does |
 //! | [`nearest`] P, [`yaml`] P | "did you mean"; YAML out of JSON's types |
 
 pub mod announce;
@@ -52,15 +53,19 @@ pub mod journal;
 pub mod leftovers;
 pub mod lint;
 pub mod load;
+pub mod metrics;
 pub mod nearest;
 pub mod policy;
 pub mod preview;
 pub mod quiescence;
 pub mod reap;
+pub mod redact;
 pub mod render;
 pub mod run;
+pub mod serve;
 pub mod signals;
 pub mod sources;
+pub mod status;
 pub mod steps;
 pub mod stream;
 pub mod supervise;

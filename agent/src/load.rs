@@ -41,8 +41,8 @@ pub struct Program {
 }
 
 impl Plan {
-    /// Reads and compiles everything. Blocks; compiling has a thread of its own for its stack.
-    pub fn load(&self, before: Option<&Program>) -> Result<Program, Problem> {
+    /// Reads and checks the configuration alone.
+    pub fn config(&self) -> Result<Config, Problem> {
         let mut raw = Raw::default();
         for given in &self.files {
             for path in configurations(given)? {
@@ -50,7 +50,12 @@ impl Plan {
             }
         }
         raw.merge(self.flags.clone());
-        let config = raw.check(self.once)?;
+        raw.check(self.once)
+    }
+
+    /// Reads and compiles everything. Blocks; compiling has a thread of its own for its stack.
+    pub fn load(&self, before: Option<&Program>) -> Result<Program, Problem> {
+        let config = self.config()?;
         let mut mains = Vec::with_capacity(config.templates.len());
         for template in &config.templates {
             mains.push(match &template.source {

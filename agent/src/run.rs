@@ -6,6 +6,7 @@
 //! for: nothing half done is left, and no command runs on.
 
 mod perform;
+mod tells;
 mod words;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use nix::unistd::Pid;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
+use self::tells::Tells;
 pub(crate) use self::words::hint;
 use crate::announce::Announce;
 use crate::core::{Core, Event, FileSet, Unfit};
@@ -79,6 +81,7 @@ pub struct Agent {
     staging: Option<FileSet>,
     promoted: Option<Arc<Promoted>>,
     announce: Announce,
+    tells: Tells,
     queue: VecDeque<Event>,
     work: Work<Done>,
 }
@@ -88,6 +91,7 @@ impl Agent {
     /// starts nothing yet.
     pub fn new(plan: Plan, program: Program, client: Client, reaper: Reaper) -> Result<Self, Problem> {
         let journal = Journal::claim(&program.config.state_dir)?;
+        let door = tells::door(&program.config)?;
         let announce = Announce::begin(&program.config)?;
         leftovers::clear(&program.config, journal.path());
         let left = journal.read()?;
@@ -119,6 +123,7 @@ impl Agent {
             staging: None,
             promoted: None,
             announce,
+            tells: Tells::new(door),
             queue: VecDeque::new(),
             work: Work::default(),
         })
@@ -155,6 +160,7 @@ impl Agent {
             exit = exited(&mut self.child) => self.exited(exit),
             Some(done) = self.work.next() => self.take(done)?,
             () = until(deadline) => self.tick(),
+            ask = self.tells.next() => self.answer(ask),
             news = news(&mut self.watch) => self.news(news),
             () = self.sources.next() => self.reread_at = Some(Instant::now() + EDITED),
         }
@@ -193,6 +199,7 @@ impl Agent {
         let event = match news {
             News::Connected { address, cluster } => {
                 tracing::debug!(%address, cluster, "connected");
+                self.tells.address = Some(address.to_string());
                 Event::Connected { cluster }
             }
             News::Event(event) => {
@@ -209,6 +216,10 @@ impl Agent {
 
     fn take(&mut self, done: Done) -> Result<(), Problem> {
         let event = match done {
+            Done::Event(Event::Applied { attempt, result }) => {
+                let result = result.map_err(|told| self.core.redacted(&told));
+                Event::Applied { attempt, result }
+            }
             Done::Event(event) => event,
             Done::Rendered { rendered, watch } => {
                 watch.iter().for_each(|program| self.sources.adopt(program));
@@ -219,6 +230,7 @@ impl Agent {
                 self.staged = self.staging.take().map(|set| (staged, set));
                 Event::Checked(Ok(changed))
             }
+            Done::Staged(Err(Unfit::Refused(told))) => Event::Checked(Err(Unfit::Refused(self.core.redacted(&told)))),
             Done::Staged(Err(reason)) => Event::Checked(Err(reason)),
             Done::Promoted(Ok(promoted)) => {
                 self.promoted = Some(Arc::new(promoted));

@@ -276,6 +276,11 @@ impl View {
         })
     }
 
+    /// Every key and its value.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.entries.iter().map(|(name, entry)| (&**name, &*entry.value))
+    }
+
     /// A server answered. The first one decides which cluster is followed.
     pub fn meet(&mut self, cluster: &str) -> Result<(), Refusal> {
         if self.cluster.is_empty() {

@@ -20,6 +20,13 @@ impl Agent {
         })
     }
 
+    /// Starts `keyway-agent ARGUMENTS`, which ends by itself.
+    pub(crate) fn ask(home: &Home, arguments: &[&str]) -> anyhow::Result<Program> {
+        let mut command = command(home, binary("keyway-agent")?);
+        command.args(arguments);
+        Program::start(home, "asked", &mut command)
+    }
+
     /// The process that it looks after, once there is one.
     pub(crate) async fn child(&self) -> anyhow::Result<Process> {
         eventually("the agent's child", async || {

@@ -38,6 +38,10 @@ pub struct Run {
     /// N times in a row). The pauses grow from 100ms to 1m [default: never].
     #[arg(long, value_name = "WHEN", env = "KEYWAY_AGENT_RESTART")]
     restart: Option<Restart>,
+    /// The unix socket that tells how the agent is, to `agent status` and as GET /status, /metrics, /livez,
+    /// /readyz [default: status.sock in the state folder].
+    #[arg(long, value_name = "PATH", env = "KEYWAY_AGENT_STATUS", hide_short_help = true)]
+    status: Option<PathBuf>,
     /// Write the agent's pid there, and remove it at the end.
     #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_PID_FILE", hide_short_help = true)]
     pid_file: Option<PathBuf>,
@@ -66,6 +70,7 @@ impl Run {
         let mut flags = self.writing.raw()?;
         flags.wait = self.wait;
         flags.settle = self.settle;
+        flags.status = self.status;
         flags.pid_file = self.pid_file;
         flags.ready_file = self.ready_file;
         flags.exec = RawExec {

@@ -74,6 +74,7 @@ impl Raw {
             deny_helpers: self.deny_helpers,
             check: self.check,
             command: if supervises { self.exec.command } else { Vec::new() },
+            status: self.status,
             pid_file: self.pid_file,
             ready_file: self.ready_file,
             state_dir,

@@ -33,6 +33,8 @@ pub struct Raw {
     pub deny_helpers: Vec<String>,
     /// The folder that no file which a template shows may lie outside of.
     pub sandbox: Option<PathBuf>,
+    /// The socket that tells how the agent is.
+    pub status: Option<PathBuf>,
     /// Where the agent's pid is written.
     pub pid_file: Option<PathBuf>,
     /// What is made once everything is in place.
@@ -133,6 +135,7 @@ impl Raw {
             &mut self.partials,
             &mut self.state_dir,
             &mut self.sandbox,
+            &mut self.status,
             &mut self.pid_file,
             &mut self.ready_file,
         ];
@@ -167,6 +170,7 @@ impl Raw {
         over(&mut self.partials, later.partials);
         over(&mut self.sandbox, later.sandbox);
         over(&mut self.state_dir, later.state_dir);
+        over(&mut self.status, later.status);
         over(&mut self.pid_file, later.pid_file);
         over(&mut self.ready_file, later.ready_file);
         over(&mut self.exec.kill_signal, later.exec.kill_signal);

@@ -125,6 +125,7 @@ const ENTRIES: &[[&str; 2]] = &[
     ["wait = \"1s\"", "wait = \"2s:3s\""],
     ["settle = \"1s\"", "settle = \"2s\""],
     ["partials = \"a\"", "partials = \"b\""],
+    ["status = \"a\"", "status = \"b\""],
     ["pid_file = \"a\"", "pid_file = \"b\""],
     ["ready_file = \"a\"", "ready_file = \"b\""],
     ["state_dir = \"a\"", "state_dir = \"b\""],

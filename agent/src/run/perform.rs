@@ -85,8 +85,13 @@ impl Agent {
                 });
             }
             Action::Ready => self.announce.ready(),
-            Action::Remember { cluster, revisions } => self.remember(cluster, revisions),
-            Action::Say(level, text) => say(level, &text),
+            Action::Remember { cluster, revisions } => {
+                if let Some(at) = self.core.freshly_applied() {
+                    self.tells.applied(at);
+                }
+                self.remember(cluster, revisions);
+            }
+            Action::Say(level, text) => say(level, &text, self.core.about()),
             Action::Lacking { lacks, fatal } => self.lacking(lacks, fatal),
             Action::Exit(code) => return Ok(Some(code)),
             Action::Fail(problem) => return Err(problem),

@@ -7,6 +7,7 @@ use kvapi::{Client, Consistency};
 use super::{Agent, Done};
 use crate::core::{Event, Level};
 use crate::render::Lack;
+use crate::view::Revisions;
 use crate::{nearest, words};
 
 /// Hints are worth this much waiting, before an exit.
@@ -46,10 +47,12 @@ pub(crate) async fn hint(client: &Client, key: &str) -> Option<String> {
     nearest::of(key, listed.value.iter().map(String::as_str)).map(str::to_owned)
 }
 
-pub(super) fn say(level: Level, text: &str) {
+/// A line about a set carries its revision.
+pub(super) fn say(level: Level, text: &str, about: Option<Revisions>) {
+    let rev = about.map(|revisions| revisions.settings.0);
     match level {
-        Level::Info => tracing::info!("{text}"),
-        Level::Warn => tracing::warn!("{text}"),
-        Level::Error => tracing::error!("{text}"),
+        Level::Info => tracing::info!(rev, "{text}"),
+        Level::Warn => tracing::warn!(rev, "{text}"),
+        Level::Error => tracing::error!(rev, "{text}"),
     }
 }

@@ -90,7 +90,10 @@ async fn the_metrics_are_those_that_the_documentation_explains() {
     assert_eq!(got.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     let rows = include_str!("../../../../docs/metrics.md").lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| `")?.split(" | ");
-        Some(format!("{} {}", cells.next()?.trim_end_matches('`'), cells.next()?))
+        let name = cells.next()?.trim_end_matches('`');
+        // What an agent tells is its own to test.
+        (!name.starts_with("keyway_agent_")).then_some(())?;
+        Some(format!("{name} {}", cells.next()?))
     });
     let mut explained: Vec<String> = rows.collect();
     let types = got.text().lines().filter_map(|line| line.strip_prefix("# TYPE "));

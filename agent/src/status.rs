@@ -1,0 +1,401 @@
+//! The status document: what `agent status -o json` prints and `GET /status` answers.
+//!
+//! Made from the core's [`State`] and what the loop knows beside it. Members are added, never
+//! removed; `version` would rise otherwise. It quotes no value of the store: reasons come in with
+//! values taken out, and a file is told by its hash.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+use crate::core::state::{ChildState, Link, Mark, Standing, State, TemplateState};
+use crate::helpers::encode::hex;
+use crate::view::Revisions;
+
+/// The form of this document.
+const VERSION: u32 = 1;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    version: u32,
+    agent: About,
+    state: Overall,
+    ready: bool,
+    waiting: Option<Waiting>,
+    cluster: Option<String>,
+    revisions: All,
+    store: Store,
+    templates: Vec<Template>,
+    child: Option<Child>,
+    last_refusal: Option<Refusal>,
+    trouble: Option<Trouble>,
+}
+
+/// Who tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// Its name, as in a report.
+    pub name: String,
+    /// The program's version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it was started.
+    pub since: String,
+}
+
+/// What the loop knows and the core does not.
+pub struct Facts<'a> {
+    /// Who tells.
+    pub agent: About,
+    /// Which server answered last.
+    pub address: Option<String>,
+    /// The child's process.
+    pub child: Option<i32>,
+    /// What a clock says of a moment.
+    pub when: &'a dyn Fn(Instant) -> String,
+}
+
+/// The whole in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overall {
+    /// Every file is in place and used.
+    InPlace,
+    /// Something is being done, and needs nobody.
+    OnItsWay,
+    /// Something has to come from elsewhere.
+    Waiting,
+    /// Somebody has to look.
+    Failed,
+    /// It is about to end.
+    Ending,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Waiting {
+    r#for: String,
+    since: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct All {
+    seen: Option<At>,
+    rendered: Option<At>,
+    applied: Option<At>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct At {
+    settings: u64,
+    live: u64,
+    at: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Store {
+    state: String,
+    since: Option<String>,
+    address: Option<String>,
+    reason: Option<String>,
+    reconnects: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Template {
+    destination: String,
+    state: String,
+    since: Option<String>,
+    revision: Option<u64>,
+    sha256: Option<String>,
+    keys: Vec<Key>,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Key {
+    key: String,
+    place: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Child {
+    pid: Option<i32>,
+    state: String,
+    since: Option<String>,
+    restarts: u64,
+    last_exit: Option<Ended>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Ended {
+    how: String,
+    at: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Refusal {
+    revision: u64,
+    reason: String,
+    at: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Trouble {
+    reason: String,
+    tries: u64,
+    next_try: Option<String>,
+}
+
+impl Status {
+    /// What is so now.
+    #[must_use]
+    pub fn of(state: &State, facts: Facts<'_>) -> Self {
+        let when = facts.when;
+        let at = |mark: &Mark| at(mark, when);
+        let child = state.child.map(|child| Child {
+            pid: facts.child,
+            state: child_word(child).to_owned(),
+            since: state.child_since.map(when),
+            restarts: state.counts.starts.saturating_sub(1),
+            last_exit: state.last_exit.as_ref().map(|(how, at)| Ended {
+                how: how.clone(),
+                at: when(*at),
+            }),
+        });
+        Self {
+            version: VERSION,
+            agent: facts.agent,
+            state: overall(state),
+            ready: state.ready,
+            waiting: state.waiting.as_ref().map(|(what, since)| Waiting {
+                r#for: what.clone(),
+                since: since.map(when),
+            }),
+            cluster: Some(state.cluster.clone()).filter(|id| !id.is_empty()),
+            revisions: All {
+                seen: state.seen.as_ref().map(at),
+                rendered: state.rendered.as_ref().map(at),
+                applied: state.applied.as_ref().map(at),
+            },
+            store: Store {
+                state: link_word(state.link).to_owned(),
+                since: state.link_since.map(when),
+                address: facts.address,
+                reason: state.link_reason.clone(),
+                reconnects: state.counts.reconnects,
+            },
+            templates: state.templates.iter().map(|one| template(one, when)).collect(),
+            child,
+            last_refusal: state.refusal.as_ref().map(|(mark, reason)| Refusal {
+                revision: mark.revisions.settings.0,
+                reason: reason.clone(),
+                at: when(mark.at),
+            }),
+            trouble: state.trouble.as_ref().map(|(reason, tries, next)| Trouble {
+                reason: reason.clone(),
+                tries: *tries,
+                next_try: next.map(when),
+            }),
+        }
+    }
+
+    /// Whether every file is in place, and the program runs if there is one.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.ready && self.state == Overall::InPlace
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, told: String| {
+            let _ = writeln!(text, "{name:<10} {told}");
+        };
+        let since = |since: &Option<String>| since.as_ref().map_or(String::new(), |at| format!(", since {at}"));
+        let agent = &self.agent;
+        line(
+            "agent",
+            format!(
+                "{} ({}, pid {}), since {}",
+                agent.name, agent.version, agent.pid, agent.since
+            ),
+        );
+        line("state", overall_words(self.state).to_owned());
+        if let Some(waiting) = &self.waiting {
+            line("waits for", format!("{}{}", waiting.r#for, since(&waiting.since)));
+        }
+        for (name, mark) in [
+            ("seen", &self.revisions.seen),
+            ("rendered", &self.revisions.rendered),
+            ("applied", &self.revisions.applied),
+        ] {
+            let told = |at: &At| match at.settings == at.live {
+                true => format!("revision {}, at {}", at.settings, at.at),
+                false => format!("revision {} (live {}), at {}", at.settings, at.live, at.at),
+            };
+            line(name, mark.as_ref().map_or("nothing".to_owned(), told));
+        }
+        let store = &self.store;
+        let address = store
+            .address
+            .as_ref()
+            .map_or(String::new(), |address| format!(" {address}"));
+        let reason = store
+            .reason
+            .as_ref()
+            .map_or(String::new(), |reason| format!(": {reason}"));
+        line(
+            "store",
+            format!("{}{address}{}{reason}", store.state, since(&store.since)),
+        );
+        if let Some(child) = &self.child {
+            let pid = child.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+            let restarts = match child.restarts {
+                0 => String::new(),
+                1 => ", started again once".to_owned(),
+                n => format!(", started again {n} times"),
+            };
+            let state = words(&child.state);
+            line("program", format!("{state}{pid}{}{restarts}", since(&child.since)));
+            if let Some(ended) = &child.last_exit {
+                line("", format!("the last one {} at {}", ended.how, ended.at));
+            }
+        }
+        for one in &self.templates {
+            let revision = one
+                .revision
+                .map_or(String::new(), |revision| format!(", revision {revision}"));
+            let state = words(&one.state);
+            line(
+                "file",
+                format!("{}: {state}{revision}{}", one.destination, since(&one.since)),
+            );
+            for key in &one.keys {
+                line("", format!("no key `{}` ({})", key.key, key.place));
+            }
+            if let Some(reason) = &one.reason {
+                line("", reason.clone());
+            }
+        }
+        if let Some(refusal) = &self.last_refusal {
+            line(
+                "refused",
+                format!("revision {} at {}: {}", refusal.revision, refusal.at, refusal.reason),
+            );
+        }
+        if let Some(trouble) = &self.trouble {
+            let next = trouble
+                .next_try
+                .as_ref()
+                .map_or(String::new(), |at| format!(", again at {at}"));
+            line(
+                "trouble",
+                format!("{} (tried {} times{next})", trouble.reason, trouble.tries),
+            );
+        }
+        text
+    }
+}
+
+fn at(mark: &Mark, when: &dyn Fn(Instant) -> String) -> At {
+    let Revisions { settings, live } = mark.revisions;
+    At {
+        settings: settings.0,
+        live: live.0,
+        at: when(mark.at),
+    }
+}
+
+fn template(one: &TemplateState, when: &dyn Fn(Instant) -> String) -> Template {
+    let (state, keys, reason) = match &one.standing {
+        Standing::InPlace => ("in_place", &[][..], None),
+        Standing::OnItsWay => ("on_its_way", &[][..], None),
+        Standing::WaitingForStore => ("waiting_for_store", &[][..], None),
+        Standing::WaitingForKeys(lacks) => ("waiting_for_keys", lacks.as_slice(), None),
+        Standing::Broken(told) => ("broken", &[][..], Some(told)),
+        Standing::Held => ("held_by_others", &[][..], None),
+        Standing::Refused(told) => ("refused", &[][..], Some(told)),
+        Standing::Unwritable(told) => ("unwritable", &[][..], Some(told)),
+        Standing::NotApplied(told) => ("not_applied", &[][..], told.as_ref()),
+        Standing::PuttingBack => ("being_put_back", &[][..], None),
+    };
+    Template {
+        destination: one.destination.clone(),
+        state: state.to_owned(),
+        since: one.since.map(when),
+        revision: one.revisions.map(|revisions| revisions.settings.0),
+        sha256: one
+            .text
+            .as_ref()
+            .map(|text| hex(&sha2::Sha256::digest(text.as_bytes()))),
+        keys: keys
+            .iter()
+            .map(|lack| Key {
+                key: lack.key.clone(),
+                place: lack.place.clone(),
+            })
+            .collect(),
+        reason: reason.cloned(),
+    }
+}
+
+/// The worst of all templates, of the child, and of the end.
+fn overall(state: &State) -> Overall {
+    let of = |one: &TemplateState| match one.standing {
+        Standing::InPlace => 0,
+        Standing::OnItsWay | Standing::NotApplied(None) => 1,
+        Standing::WaitingForStore | Standing::WaitingForKeys(_) | Standing::Held => 2,
+        Standing::Broken(_)
+        | Standing::Refused(_)
+        | Standing::Unwritable(_)
+        | Standing::NotApplied(Some(_))
+        | Standing::PuttingBack => 3,
+    };
+    let worst = state.templates.iter().map(of).max().unwrap_or(0);
+    match (state.ending, worst, state.child) {
+        (true, _, _) => Overall::Ending,
+        (false, 3, _) => Overall::Failed,
+        (false, 2, _) => Overall::Waiting,
+        (false, 1, _) | (false, _, Some(ChildState::Stopping | ChildState::NotStarted)) => Overall::OnItsWay,
+        (false, _, Some(ChildState::Pausing | ChildState::Gone)) => Overall::Failed,
+        (false, _, _) => Overall::InPlace,
+    }
+}
+
+fn overall_words(overall: Overall) -> &'static str {
+    match overall {
+        Overall::InPlace => "everything is in place",
+        Overall::OnItsWay => "on its way",
+        Overall::Waiting => "waiting",
+        Overall::Failed => "failed",
+        Overall::Ending => "about to end",
+    }
+}
+
+fn words(state: &str) -> String {
+    state.replace('_', " ")
+}
+
+fn link_word(link: Link) -> &'static str {
+    match link {
+        Link::Connecting => "connecting",
+        Link::Connected => "connected",
+        Link::Away => "away",
+        Link::Refused => "refused",
+    }
+}
+
+fn child_word(child: ChildState) -> &'static str {
+    match child {
+        ChildState::NotStarted => "not_started",
+        ChildState::Running => "running",
+        ChildState::Stopping => "stopping",
+        ChildState::Pausing => "waits_to_be_started",
+        ChildState::Gone => "gone",
+    }
+}
