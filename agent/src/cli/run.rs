@@ -26,13 +26,13 @@ pub struct Run {
     wait: Option<Wait>,
     /// Leave the files alone for this long after a reload, so the program can read them
     /// [default: 100ms].
-    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_SETTLE")]
+    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_SETTLE", hide_short_help = true)]
     settle: Option<Duration>,
     /// What asks the program to stop [default: TERM].
-    #[arg(long, value_name = "SIG", value_parser = policy::signal, env = "KEYWAY_AGENT_KILL_SIGNAL")]
+    #[arg(long, value_name = "SIG", value_parser = policy::signal, env = "KEYWAY_AGENT_KILL_SIGNAL", hide_short_help = true)]
     kill_signal: Option<Signal>,
     /// How long it may take before KILL [default: 8s].
-    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_KILL_TIMEOUT")]
+    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_KILL_TIMEOUT", hide_short_help = true)]
     kill_timeout: Option<Duration>,
     /// Start the program again when it ends by itself: never, always, on-failure or on-failure:N (at most
     /// N times in a row). The pauses grow from 100ms to 1m [default: never].
