@@ -22,7 +22,7 @@ pub struct Run {
     #[command(flatten)]
     writing: Writing,
     /// Gather changes until MIN of quiet, but no longer than MAX [MAX default: 4 times MIN].
-    #[arg(long, value_name = "MIN[:MAX]", env = "KEYWAY_AGENT_WAIT")]
+    #[arg(long, value_name = "MIN[:MAX]", env = "KEYWAY_AGENT_WAIT", hide_short_help = true)]
     wait: Option<Wait>,
     /// Leave the files alone for this long after a reload, so the program can read them
     /// [default: 100ms].
