@@ -10,7 +10,6 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 /// What decides. A folder stands for all files in it, and for the file of its name beside it.
 const PURE: &[&str] = &[
     "kvapi/src/codes.rs",
-    "kvapi/src/golang.rs",
     "kvapi/src/golang",
     "kvapi/src/key.rs",
     "kvapi/src/duration.rs",
@@ -337,6 +336,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("kvstore/src/http", "Consul's answers, on their way out"),
     ("kvstore/src/watch/frame.rs", "the wire, on its way out"),
     ("agent/src/journal.rs", "the agent's state folder"),
+    ("agent/src/step.rs", "the steps in the journal"),
     (
         "agent/src/status.rs",
         "agent status --as json, and GET /status of an agent",

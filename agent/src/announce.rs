@@ -88,10 +88,7 @@ fn own() -> String {
 
 /// Readers see the whole text or no file.
 fn put(path: &Path, text: &str) -> io::Result<()> {
-    let pending = crate::write::Pending::prepare(path, text.as_bytes(), Some(0o644))?;
-    pending.map_or(Ok(()), |pending| {
-        pending.promote().map(drop).map_err(|(error, _)| error)
-    })
+    crate::write::atomic(path, text.as_bytes(), Some(0o644)).map(drop)
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! both. Nothing is read here but the text that is handed in.
 
 mod check;
+mod looks;
 mod raw;
 mod unknown;
 
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use kvapi::Problem;
 use kvapi::problem::exit;
 
+pub use self::looks::{Looks, Owner};
 pub use self::raw::{Raw, RawExec, RawSet, RawTemplate, template_flag};
 use crate::graph::TemplateId;
 use crate::helpers::file::Place;
@@ -27,7 +29,7 @@ pub struct Config {
     /// The templates; a [`TemplateId`] is a place in this list.
     pub templates: Vec<Template>,
     /// Folders that are replaced as a whole.
-    pub sets: Vec<PathBuf>,
+    pub sets: Vec<Set>,
     /// Where partials are.
     pub partials: Option<PathBuf>,
     /// Helpers that no template may call.
@@ -72,10 +74,19 @@ pub struct Template {
     pub shown: String,
     /// Where the files are that it shows.
     pub place: Place,
-    /// The file's mode; else that of the old file, or 0644.
-    pub mode: Option<u32>,
+    /// How the file is to be beside its contents.
+    pub looks: Looks,
     /// Check of this file.
     pub check: Option<CommandLine>,
+}
+
+/// A folder that is replaced as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// The symlink that programs read through.
+    pub dir: PathBuf,
+    /// The mode of the folders; else 0755.
+    pub dir_mode: Option<u32>,
 }
 
 /// Where a template's text comes from.

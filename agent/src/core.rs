@@ -109,6 +109,8 @@ pub enum Action {
     Run { attempt: u64, command: CommandLine },
     /// The first set is in place, and the child runs.
     Ready,
+    /// Nobody goes back any more to what was there before this set.
+    Settled,
     /// Remember that what is in place is applied.
     Remember { cluster: String, revisions: Revisions },
     /// Say something.
@@ -321,6 +323,7 @@ impl Core {
         if matches!(self.phase, Phase::Confirming(until) if until <= now) {
             self.phase = Phase::Idle;
             self.before = None;
+            out.push(Action::Settled);
         }
         if let Phase::PuttingBack { again, .. } = &mut self.phase
             && again.take_if(|at| *at <= now).is_some()

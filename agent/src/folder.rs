@@ -6,90 +6,104 @@
 //! one that was never finished can be told from one that is still read.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
+use crate::config::Looks;
+use crate::owner::Wanted;
+use crate::step::Step;
+use crate::write::{self, Made, Pending};
 
-use crate::write;
+/// The mode of the folders, unless another is asked for.
+const DIR_MODE: u32 = 0o755;
 
-/// One file: its path in the folder, contents, mode.
-pub type Member<'a> = (&'a Path, &'a str, Option<u32>);
+/// One file: its path in the folder, contents, looks.
+pub type Member<'a> = (&'a Path, &'a str, &'a Looks);
 
-/// A complete, durable folder that nobody looks at yet.
+/// A symlink that is to be turned, and the folders behind it that are in use then.
 #[derive(Debug)]
-pub struct Pending {
+pub struct Swap {
     link: PathBuf,
-    fresh: TempDir,
-    /// Its name once it is swapped in.
-    name: PathBuf,
+    used: Vec<OsString>,
 }
 
-/// Where the symlink led before; `None` if there was none.
-#[derive(Debug)]
-pub struct Undo {
-    link: PathBuf,
-    target: Option<PathBuf>,
-    /// Where it leads once it is swapped.
-    fresh: PathBuf,
-}
-
-impl Pending {
-    /// Writes all files into a fresh folder.
-    pub fn prepare(link: &Path, members: &[Member<'_>]) -> io::Result<Self> {
-        let (parent, name) = split(link)?;
-        if fs::symlink_metadata(link).is_ok_and(|meta| !meta.is_symlink()) {
-            let told = format!("{} exists and is not a symlink; move it away", link.display());
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, told));
-        }
-        fs::create_dir_all(parent)?;
-        let fresh = tempfile::Builder::new()
-            .prefix(&write::unfinished(link))
-            .tempdir_in(parent)?;
-        fs::set_permissions(fresh.path(), Permissions::from_mode(0o755))?;
-        for (name, text, mode) in members {
-            write::atomic(&fresh.path().join(name), text.as_bytes(), *mode)?;
-        }
-        write::sync_folder(fresh.path())?;
-        let own = fresh.path().to_string_lossy();
-        let chance = own.rsplit('-').next().unwrap_or_default();
-        Ok(Self {
-            link: link.to_owned(),
-            name: PathBuf::from(format!("{}{chance}", prefix(&name))),
-            fresh,
-        })
+/// Writes all files into a fresh folder that nobody looks at yet, complete and durable.
+pub fn prepare(link: &Path, members: &[Member<'_>], dir_mode: Option<u32>) -> io::Result<(Pending, Swap)> {
+    let (parent, name) = split(link)?;
+    if fs::symlink_metadata(link).is_ok_and(|meta| !meta.is_symlink()) {
+        let told = format!("{} exists and is not a symlink; move it away", link.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, told));
     }
+    fs::create_dir_all(parent)?;
+    let fresh = tempfile::Builder::new()
+        .prefix(&write::unfinished(link))
+        .tempdir_in(parent)?;
+    let folders = fill(fresh.path(), members)?;
+    for folder in folders.iter().rev() {
+        fs::set_permissions(folder, Permissions::from_mode(dir_mode.unwrap_or(DIR_MODE)))?;
+        write::sync_folder(folder)?;
+    }
+    let own = fresh.path().to_string_lossy();
+    let chance = own.rsplit('-').next().unwrap_or_default();
+    let name = PathBuf::from(format!("{}{chance}", prefix(&name)));
+    let (made, place) = (fresh.path().to_owned(), link.with_file_name(&name));
+    let before = fs::read_link(link).ok();
+    let used = [Some(name.as_path()), before.as_deref()];
+    let swap = Swap {
+        link: link.to_owned(),
+        used: used
+            .iter()
+            .flatten()
+            .filter_map(|path| Some(path.file_name()?.to_owned()))
+            .collect(),
+    };
+    let turn = |from: Option<&PathBuf>, to: Option<&PathBuf>| Step::Turn {
+        link: link.to_owned(),
+        from: from.cloned(),
+        to: to.cloned(),
+    };
+    let named = |new: &Path, path: &Path| Step::Replace {
+        new: new.to_owned(),
+        path: path.to_owned(),
+    };
+    let pending = Pending {
+        forward: vec![named(&made, &place), turn(None, Some(&name))],
+        // Under its first name it goes with what was made up.
+        back: vec![turn(Some(&name), before.as_ref()), named(&place, &made)],
+        made: vec![Made::Folder(fresh)],
+    };
+    Ok((pending, swap))
+}
 
-    /// Swaps the symlink, and removes what lies there from before the last swap. After an error
-    /// the swap may have happened all the same: the [`Undo`] brings back what was there.
-    pub fn promote(self) -> Result<Undo, (io::Error, Undo)> {
-        let undo = Undo {
-            target: fs::read_link(&self.link).ok(),
-            fresh: self.name,
-            link: self.link,
-        };
-        let place = undo.link.with_file_name(&undo.fresh);
-        let result = fs::rename(self.fresh.path(), &place).and_then(|()| point(&undo.link, &undo.fresh));
-        if undo.swapped() {
-            let _ = self.fresh.keep();
-        } else {
-            let _ = fs::remove_dir_all(&place);
+/// Writes the files; returns the folders, each before those in it.
+fn fill(folder: &Path, members: &[Member<'_>]) -> io::Result<BTreeSet<PathBuf>> {
+    let mut folders = BTreeSet::from([folder.to_owned()]);
+    for (name, text, looks) in members {
+        let path = folder.join(name);
+        let above = path.ancestors().skip(1).take_while(|above| above.starts_with(folder));
+        let above: Vec<PathBuf> = above.map(Path::to_owned).collect();
+        if let Some(first) = above.first() {
+            fs::create_dir_all(first)?;
         }
-        if let Err(error) = result {
-            return Err((error, undo));
-        }
-        let before = undo.target.as_deref().and_then(Path::file_name);
-        let used: Vec<&OsStr> = undo.fresh.file_name().into_iter().chain(before).collect();
-        clear(&undo.link, &used);
-        Ok(undo)
+        folders.extend(above);
+        write::first(&path, text.as_bytes(), looks)?;
+    }
+    Ok(folders)
+}
+
+impl Swap {
+    /// The symlink is turned: removes what lies there from before the last swap. What cannot be removed is
+    /// left over at worst, and tried again at the next swap.
+    pub fn clear(&self) {
+        let used: Vec<&OsStr> = self.used.iter().map(OsString::as_os_str).collect();
+        clear(&self.link, &used);
     }
 }
 
-/// Removes the folders that were made for a link, but for those in use (by name). What cannot be removed is
-/// left over at worst, and tried again at the next swap.
+/// Removes the folders that were made for a link, but for those in use (by name).
 fn clear(link: &Path, used: &[&OsStr]) {
     let Ok((parent, name)) = split(link) else { return };
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -101,31 +115,15 @@ fn clear(link: &Path, used: &[&OsStr]) {
     }
 }
 
-impl Undo {
-    fn swapped(&self) -> bool {
-        fs::read_link(&self.link).is_ok_and(|target| target == self.fresh)
-    }
-
-    /// Swaps back, if it was swapped.
-    pub fn put_back(&self) -> io::Result<()> {
-        if !self.swapped() {
-            return Ok(());
-        }
-        match &self.target {
-            Some(target) => point(&self.link, target),
-            None => fs::remove_file(&self.link),
-        }
-    }
-}
-
 /// Whether the folder shows exactly these files and no others.
 pub fn shows(link: &Path, members: &[Member<'_>]) -> bool {
     let wanted: BTreeSet<PathBuf> = members.iter().map(|(name, ..)| link.join(name)).collect();
     listing(link).is_ok_and(|found| found == wanted)
-        && members.iter().all(|(name, text, mode)| {
+        && members.iter().all(|(name, text, looks)| {
             let path = link.join(name);
-            let same_mode = |wanted| fs::metadata(&path).is_ok_and(|meta| meta.permissions().mode() & 0o7777 == wanted);
-            fs::read(&path).is_ok_and(|old| old == text.as_bytes()) && mode.is_none_or(same_mode)
+            let wanted = Wanted::of(looks);
+            wanted.is_ok_and(|wanted| fs::metadata(&path).is_ok_and(|meta| wanted.drift(&meta).is_empty()))
+                && fs::read(&path).is_ok_and(|old| old == text.as_bytes())
         })
 }
 
@@ -145,7 +143,8 @@ pub(crate) fn listing(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-fn point(link: &Path, target: &Path) -> io::Result<()> {
+/// Makes a symlink lead to `target`, by one rename.
+pub(crate) fn point(link: &Path, target: &Path) -> io::Result<()> {
     let (parent, name) = split(link)?;
     let temp = parent.join(format!(".{name}.keyway-link"));
     match fs::remove_file(&temp) {
@@ -171,6 +170,22 @@ fn prefix(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step::{self, Time};
+
+    /// Swaps, and keeps the way back as long as it lives.
+    fn swap(link: &Path, members: &[Member<'_>]) -> Pending {
+        let (pending, swap) = prepare(link, members, None).unwrap();
+        step::take(&pending.forward, Time::First).unwrap();
+        swap.clear();
+        pending
+    }
+
+    fn secret() -> Looks {
+        Looks {
+            mode: Some(0o600),
+            ..Looks::default()
+        }
+    }
 
     #[test]
     fn all_files_change_by_one_rename_and_come_back_by_one() {
@@ -179,23 +194,19 @@ mod tests {
         let (a, b) = (Path::new("a"), Path::new("sub/b"));
         let read = |name: &Path| fs::read_to_string(link.join(name)).unwrap();
 
-        Pending::prepare(&link, &[(a, "1", None), (b, "1", None)])
-            .unwrap()
-            .promote()
-            .unwrap();
-        let undo = Pending::prepare(&link, &[(a, "2", None), (b, "2", Some(0o600))])
-            .unwrap()
-            .promote()
-            .unwrap();
+        let (plain, secret) = (Looks::default(), secret());
+        swap(&link, &[(a, "1", &plain), (b, "1", &plain)]);
 
+        let second = swap(&link, &[(a, "2", &plain), (b, "2", &secret)]);
         assert_eq!((read(a), read(b)), ("2".into(), "2".into()));
-        assert!(shows(&link, &[(a, "2", None), (b, "2", Some(0o600))]) && !shows(&link, &[(a, "1", None)]));
-
-        undo.put_back().unwrap();
+        assert!(shows(&link, &[(a, "2", &plain), (b, "2", &secret)]) && !shows(&link, &[(a, "1", &plain)]));
+        step::take_each(&second.back).unwrap();
+        drop(second);
         assert_eq!((read(a), read(b)), ("1".into(), "1".into()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "the link and its folder");
 
-        Pending::prepare(&link, &[(a, "3", None)]).unwrap().promote().unwrap();
-        Pending::prepare(&link, &[(a, "4", None)]).unwrap().promote().unwrap();
+        swap(&link, &[(a, "3", &plain)]);
+        swap(&link, &[(a, "4", &plain)]);
         assert_eq!(
             fs::read_dir(dir.path()).unwrap().count(),
             3,
@@ -209,13 +220,14 @@ mod tests {
         let link = dir.path().join("current");
         let foreign = dir.path().join(".current.keyway-by-hand");
         fs::create_dir(&foreign).unwrap();
-        let members: &[Member<'_>] = &[(Path::new("sub/a"), "1", None)];
-        Pending::prepare(&link, members).unwrap().promote().unwrap();
+        let plain = Looks::default();
+        let members: &[Member<'_>] = &[(Path::new("sub/a"), "1", &plain)];
+        swap(&link, members);
         assert!(shows(&link, members));
 
         fs::File::create(link.join("sub/b")).unwrap();
         assert!(!shows(&link, members));
-        Pending::prepare(&link, members).unwrap().promote().unwrap();
+        swap(&link, members);
 
         assert!(shows(&link, members) && foreign.exists());
     }
@@ -224,14 +236,15 @@ mod tests {
     fn a_swap_that_failed_leaves_what_was_there() {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("current");
-        let members: &[Member<'_>] = &[(Path::new("a"), "1", None)];
-        let pending = Pending::prepare(&link, members).unwrap();
+        let plain = Looks::default();
+        let (pending, _) = prepare(&link, &[(Path::new("a"), "1", &plain)], None).unwrap();
         // A folder in the place of the link: the rename cannot replace it.
         fs::create_dir(&link).unwrap();
 
-        let (_, undo) = pending.promote().unwrap_err();
+        assert!(step::take(&pending.forward, Time::First).is_err());
+        step::take_each(&pending.back).unwrap();
+        drop(pending);
 
-        undo.put_back().unwrap();
         assert!(link.is_dir(), "it was not ours to remove");
         let folders = fs::read_dir(dir.path()).unwrap().flatten();
         let folders = folders.filter(|entry| entry.file_type().unwrap().is_dir());
@@ -241,7 +254,7 @@ mod tests {
     #[test]
     fn a_real_folder_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let told = Pending::prepare(dir.path(), &[]).unwrap_err().to_string();
+        let told = prepare(dir.path(), &[], None).unwrap_err().to_string();
         assert!(told.contains("not a symlink"));
     }
 }

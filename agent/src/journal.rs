@@ -1,23 +1,25 @@
 //! What a run leaves for the next one: what was put in place last, and whether it was applied.
 //!
 //! Its folder belongs to one agent at a time: two that write the same files would undo each other's
-//! work. Written before a promotion and after the apply. A kill in between is seen at the next start,
-//! so no reload is ever lost; and the revision and the cluster in it keep an older state of the
-//! store from being rendered by a new process.
+//! work. Written before a promotion, with its steps, and after the apply. A kill in between is seen at
+//! the next start: [`Journal::recover`] takes the steps that are left, so that the files are one whole
+//! set whatever else is there, and no reload is ever lost; and the revision and the cluster in it keep
+//! an older state of the store from being rendered by a new process.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kvapi::Problem;
 use kvapi::problem::exit;
 use serde::{Deserialize, Serialize};
 
+use crate::step::{self, Step, Time};
 use crate::view::Revisions;
-use crate::write;
+use crate::{failpoint, write};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The file's content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,12 +31,17 @@ pub struct Record {
     pub revisions: Revisions,
     /// Whether the program uses them.
     pub applied: bool,
+    /// What puts the files in place, if that may not be over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<Step>,
 }
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Journal {
     path: PathBuf,
+    /// What is in the file.
+    last: Arc<Mutex<Record>>,
     /// Held as long as the last clone lives, and let go by the kernel however the process ends.
     _lock: Arc<File>,
 }
@@ -68,6 +75,7 @@ impl Journal {
         }
         Ok(Self {
             path: folder.join("journal.json"),
+            last: Arc::default(),
             _lock: Arc::new(lock),
         })
     }
@@ -84,8 +92,23 @@ impl Journal {
         &self.path
     }
 
-    /// What the last run left; `None` if there was none, or if it cannot be read any more.
-    pub fn read(&self) -> Result<Option<Record>, Problem> {
+    /// What the last run left; `None` if there was none, or if it cannot be read any more. Steps that it did not
+    /// come to are taken.
+    pub fn recover(&self) -> Result<Option<Record>, Problem> {
+        let Some(record) = self.read()? else { return Ok(None) };
+        if !record.steps.is_empty() {
+            step::take(&record.steps, Time::Again).map_err(|error| {
+                let what =
+                    format!("the last run was ended between two files of a set, and it cannot be completed: {error}");
+                Problem::new(exit::AGENT, what).help("make the files writable and start again")
+            })?;
+            tracing::info!("the last run was ended while a set was put in place; it is complete now");
+        }
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = record.clone();
+        Ok(Some(record))
+    }
+
+    fn read(&self) -> Result<Option<Record>, Problem> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -113,16 +136,49 @@ impl Journal {
         }
     }
 
-    /// Durable once it returns.
-    pub fn write(&self, cluster: &str, revisions: Revisions, applied: bool) -> io::Result<()> {
-        let record = Record {
+    /// These steps are about to be taken, to a set that is not applied yet. Durable once it returns.
+    pub fn begin(&self, cluster: &str, revisions: Revisions, steps: &[Step]) -> io::Result<()> {
+        self.write(Record {
             format: FORMAT,
             cluster: cluster.to_owned(),
             revisions,
-            applied,
-        };
-        let text = serde_json::to_vec_pretty(&record)?;
-        write::atomic(&self.path, &text, Some(0o600)).map(drop)
+            applied: false,
+            steps: steps.to_vec(),
+        })
+    }
+
+    /// Other steps are about to be taken instead: those back.
+    pub fn turn_back(&self, steps: &[Step]) -> io::Result<()> {
+        self.write(Record {
+            steps: steps.to_vec(),
+            ..self.last()
+        })
+    }
+
+    /// What is in place is of these revisions, and the program uses it.
+    pub fn applied(&self, cluster: &str, revisions: Revisions) -> io::Result<()> {
+        self.write(Record {
+            format: FORMAT,
+            cluster: cluster.to_owned(),
+            revisions,
+            applied: true,
+            steps: Vec::new(),
+        })
+    }
+
+    /// What is on disk.
+    #[must_use]
+    pub fn last(&self) -> Record {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was on disk once is again.
+    pub fn write(&self, record: Record) -> io::Result<()> {
+        failpoint::reach("noting");
+        write::atomic(&self.path, &serde_json::to_vec_pretty(&record)?, Some(0o600))?;
+        failpoint::reach("noted");
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = record;
+        Ok(())
     }
 }
 
@@ -139,20 +195,45 @@ mod tests {
         let journal = Journal::claim(&folder).unwrap();
         let second = Journal::claim(&folder).unwrap_err();
         assert!(second.code == exit::AGENT && second.help[0].contains("--state-dir"));
-        assert_eq!(journal.read().unwrap(), None);
+        assert_eq!(journal.recover().unwrap(), None);
 
-        journal.write("c", Revisions::both(Revision(7)), false).unwrap();
-        let record = journal.read().unwrap().unwrap();
+        journal.begin("c", Revisions::both(Revision(7)), &[]).unwrap();
+        let record = journal.recover().unwrap().unwrap();
         assert_eq!((record.revisions.settings, record.applied), (Revision(7), false));
 
         write::atomic(&journal.path, b"{", None).unwrap();
-        assert_eq!(journal.read().unwrap(), None);
+        assert_eq!(journal.recover().unwrap(), None);
         write::atomic(
             &journal.path,
             br#"{"format":9,"cluster":"","revisions":{"settings":1,"live":1},"applied":true}"#,
             None,
         )
         .unwrap();
-        assert_eq!(journal.read().unwrap_err().code, exit::AGENT);
+        assert_eq!(journal.recover().unwrap_err().code, exit::AGENT);
+    }
+
+    #[test]
+    fn steps_that_were_noted_and_not_taken_are_taken_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::claim(dir.path()).unwrap();
+        let at = |name: &str| dir.path().join(name);
+        write::atomic(&at("a.new"), b"2", None).unwrap();
+        write::atomic(&at("a"), b"1", None).unwrap();
+        let step = |new: &str| Step::Replace {
+            new: at(new),
+            path: at("a"),
+        };
+        journal
+            .begin("c", Revisions::both(Revision(7)), &[step("a.new")])
+            .unwrap();
+
+        journal.recover().unwrap();
+        assert_eq!(fs::read_to_string(at("a")).unwrap(), "2");
+
+        journal.turn_back(&[step("a.old")]).unwrap();
+        let record = journal.recover().unwrap().unwrap();
+        assert_eq!((record.applied, record.revisions.settings), (false, Revision(7)));
+        journal.applied("c", record.revisions).unwrap();
+        assert!(journal.recover().unwrap().unwrap().applied);
     }
 }

@@ -19,10 +19,11 @@ pub fn clear(config: &Config, journal: &Path) {
             && let Ok(path) = write::follow(path)
         {
             clear_beside(&path);
+            clear_beside(&write::backup(&path));
         }
     }
-    for link in &config.sets {
-        clear_beside(link);
+    for set in &config.sets {
+        clear_beside(&set.dir);
     }
     clear_beside(journal);
     if let Some(state) = journal.parent() {
@@ -33,6 +34,7 @@ pub fn clear(config: &Config, journal: &Path) {
 fn clear_beside(path: &Path) {
     if let Some(folder) = path.parent() {
         clear_named(folder, &write::unfinished(path));
+        clear_named(folder, &write::kept(path));
     }
 }
 
@@ -82,6 +84,8 @@ mod tests {
         }
         for name in [
             ".app.keyway-new-abc123",
+            ".app.keyway-old-abc123",
+            ".app.bak.keyway-new-abc123",
             "state/.journal.json.keyway-new-abc123",
             "app",
             ".app.swp",

@@ -23,8 +23,10 @@
 //! | [`quiescence`] P, [`supervise`] P | when a burst is over; the child's life |
 //! | [`core`] P | **the decisions**: events in, actions out |
 //! | [`run`], [`work`] | the loop: the one place that waits; what it has started, and how that ends |
-//! | [`transaction`], [`write`](mod@write), [`folder`] | stage, check, promote, put back; files |
+//! | [`transaction`], [`step`] | stage, check, promote, put back; the renames that do it |
+//! | [`write`](mod@write), [`folder`], [`owner`] | files, folders, whom they belong to |
 //! | [`journal`], [`leftovers`] | what survives a kill; what a kill left that nobody needs |
+//! | [`failpoint`] | where tests have it killed |
 //! | [`announce`] | the pid file; word that everything is in place |
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
 //! | [`preview`], [`diff`] P | `agent render`; what differs between two texts |
@@ -44,6 +46,7 @@ pub mod convert;
 pub mod core;
 pub mod diff;
 pub mod document;
+pub mod failpoint;
 pub mod files;
 pub mod folder;
 pub mod formats;
@@ -55,6 +58,7 @@ pub mod lint;
 pub mod load;
 pub mod metrics;
 pub mod nearest;
+pub mod owner;
 pub mod policy;
 pub mod preview;
 pub mod quiescence;
@@ -66,6 +70,7 @@ pub mod serve;
 pub mod signals;
 pub mod sources;
 pub mod status;
+pub mod step;
 pub mod steps;
 pub mod stream;
 pub mod supervise;

@@ -26,6 +26,7 @@ use tokio::time::sleep_until;
 use self::tells::Tells;
 pub(crate) use self::words::hint;
 use crate::announce::Announce;
+use crate::config::{Config, Destination};
 use crate::core::{Core, Event, FileSet, Unfit};
 use crate::journal::Journal;
 use crate::load::{Plan, Program};
@@ -36,7 +37,7 @@ use crate::sources::Sources;
 use crate::transaction::{Promoted, Staged};
 use crate::view::{Revisions, View};
 use crate::work::Work;
-use crate::{child, leftovers};
+use crate::{child, failpoint, leftovers, write};
 
 /// How long a template file has to be quiet before it is read again.
 const EDITED: Duration = Duration::from_millis(100);
@@ -87,14 +88,15 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Reads what the last run left, clears away what it did not finish, and listens to signals;
+    /// Completes what the last run left half done, clears away what it did not begin, and listens to signals;
     /// starts nothing yet.
     pub fn new(plan: Plan, program: Program, client: Client, reaper: Reaper) -> Result<Self, Problem> {
+        make_folders(&program.config)?;
         let journal = Journal::claim(&program.config.state_dir)?;
+        let left = journal.recover()?;
+        leftovers::clear(&program.config, journal.path());
         let door = tells::door(&program.config)?;
         let announce = Announce::begin(&program.config)?;
-        leftovers::clear(&program.config, journal.path());
-        let left = journal.read()?;
         let (cluster, floor, unapplied) = match left {
             Some(record) => (record.cluster, record.revisions, !record.applied),
             None => (String::new(), Revisions::default(), false),
@@ -217,6 +219,7 @@ impl Agent {
     fn take(&mut self, done: Done) -> Result<(), Problem> {
         let event = match done {
             Done::Event(Event::Applied { attempt, result }) => {
+                failpoint::reach("told");
                 let result = result.map_err(|told| self.core.redacted(&told));
                 Event::Applied { attempt, result }
             }
@@ -226,6 +229,7 @@ impl Agent {
                 Event::Rendered(rendered)
             }
             Done::Staged(Ok(staged)) => {
+                failpoint::reach("checked");
                 let changed = staged.changed.clone();
                 self.staged = self.staging.take().map(|set| (staged, set));
                 Event::Checked(Ok(changed))
@@ -274,6 +278,20 @@ impl Agent {
             asked,
         });
     }
+}
+
+/// The folder of a file is made as the file asks for, also where the state folder is to lie in it.
+fn make_folders(config: &Config) -> Result<(), Problem> {
+    for template in &config.templates {
+        if let Destination::File(path) = &template.destination
+            && let Some(folder) = path.parent()
+            && config.state_dir.starts_with(folder)
+        {
+            let unwritable = |e| Problem::new(exit::AGENT, format!("cannot write {}: {e}", template.shown));
+            write::make_folder(folder, &template.looks).map_err(unwritable)?;
+        }
+    }
+    Ok(())
 }
 
 /// A server that only has too much to do is as good as away.

@@ -1,8 +1,9 @@
 //! The file set as a transaction: stage, check, promote, put back.
 //!
 //! [`stage`] writes everything that differs beside its destination and runs the checks on it;
-//! [`Staged::promote`] puts it in place by renames alone; [`Promoted::put_back`] undoes that. A
-//! [`Staged`] that is dropped leaves nothing behind.
+//! [`Staged::promote`] puts it in place by renames alone, which the journal has before the first of
+//! them; [`Promoted::put_back`] undoes that in the same way. A [`Staged`] that is dropped leaves nothing
+//! behind, and a [`Promoted`] what is in place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -15,24 +16,25 @@ use crate::child;
 use crate::config::{Config, Destination};
 use crate::core::{FileSet, Unfit};
 use crate::graph::TemplateId;
+use crate::journal::Journal;
 use crate::load::Program;
 use crate::reap::Reaper;
-use crate::{folder, write};
+use crate::step::{self, Time};
+use crate::{failpoint, folder, write};
 
 /// A set that is complete on disk and in nobody's way.
 #[derive(Debug, Default)]
 pub struct Staged {
-    files: Vec<write::Pending>,
-    folders: Vec<folder::Pending>,
+    pending: write::Pending,
+    swaps: Vec<folder::Swap>,
     /// The templates whose files differ from what is in place.
     pub changed: BTreeSet<TemplateId>,
 }
 
-/// A set that is in place, and what was there before.
+/// A set that is in place, and the way back to what was there before.
 #[derive(Debug, Default)]
 pub struct Promoted {
-    files: Vec<write::Undo>,
-    folders: Vec<folder::Undo>,
+    pending: write::Pending,
 }
 
 /// Stages a set and checks copies of it in the folder `state`; `None` if `stop` came first. The
@@ -63,29 +65,31 @@ fn prepare(config: &Config, texts: &[Arc<str>]) -> Result<Staged, String> {
     let told = |shown: &str, error: &io::Error| format!("cannot write {shown}: {error}");
     for (id, (template, text)) in config.templates.iter().zip(texts).enumerate() {
         if let Destination::File(path) = &template.destination {
-            let pending = write::Pending::prepare(path, text.as_bytes(), template.mode);
+            let pending = write::prepare(path, text.as_bytes(), &template.looks);
             if let Some(pending) = pending.map_err(|e| told(&template.shown, &e))? {
-                staged.files.push(pending);
+                staged.pending.extend(pending);
                 staged.changed.insert(id);
+                failpoint::reach("staged");
             }
         }
     }
-    for (number, link) in config.sets.iter().enumerate() {
+    for (number, set) in config.sets.iter().enumerate() {
         let (mut ids, mut members) = (BTreeSet::new(), Vec::new());
         for (id, (template, text)) in config.templates.iter().zip(texts).enumerate() {
             if let Destination::InSet { set, name } = &template.destination
                 && *set == number
             {
                 ids.insert(id);
-                members.push((name.as_path(), &**text, template.mode));
+                members.push((name.as_path(), &**text, &template.looks));
             }
         }
-        if !folder::shows(link, &members) {
-            let pending = folder::Pending::prepare(link, &members);
-            staged
-                .folders
-                .push(pending.map_err(|e| told(&link.display().to_string(), &e))?);
+        if !folder::shows(&set.dir, &members) {
+            let prepared = folder::prepare(&set.dir, &members, set.dir_mode);
+            let (pending, swap) = prepared.map_err(|e| told(&set.dir.display().to_string(), &e))?;
+            staged.pending.extend(pending);
+            staged.swaps.push(swap);
             staged.changed.extend(ids);
+            failpoint::reach("staged");
         }
     }
     Ok(staged)
@@ -144,7 +148,7 @@ fn copies(config: &Config, set: &FileSet, state: &Path) -> io::Result<tempfile::
         }
         let mut file = std::fs::File::create(&path)?;
         io::Write::write_all(&mut file, set.texts[id].as_bytes())?;
-        if let Some(mode) = template.mode {
+        if let Some(mode) = template.looks.mode {
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
         }
     }
@@ -169,53 +173,34 @@ fn names(config: &Config) -> Vec<PathBuf> {
 }
 
 impl Staged {
-    /// Puts the set in place, durably. If that fails half-way, what was there is put back.
-    pub fn promote(self) -> Result<Promoted, String> {
-        let mut done = Promoted::default();
-        let folders: BTreeSet<PathBuf> = self
-            .files
-            .iter()
-            .filter_map(|file| file.folder().map(Path::to_owned))
-            .collect();
-        let result = done.place(self.files, self.folders);
-        let result = result.and_then(|()| folders.iter().try_for_each(|folder| write::sync_folder(folder)));
-        match result {
-            Ok(()) => Ok(done),
-            Err(error) => match done.put_back() {
-                Ok(()) => Err(error.to_string()),
-                Err(worse) => Err(format!("{error}; and not all was put back: {worse}")),
-            },
+    /// Puts the set in place. If that fails half-way, what was there is put back.
+    pub fn promote(self, set: &FileSet, journal: &Journal) -> Result<Promoted, String> {
+        let before = journal.last();
+        let noted = journal.begin(&set.cluster, set.revisions, &self.pending.forward);
+        noted.map_err(|error| format!("the journal: {error}"))?;
+        let done = Promoted { pending: self.pending };
+        if let Err(error) = step::take(&done.pending.forward, Time::First) {
+            return Err(match done.put_back(journal) {
+                Ok(()) => {
+                    // Nothing has changed, so nothing has to be applied.
+                    let _ = journal.write(before);
+                    error.to_string()
+                }
+                Err(worse) => format!("{error}; and not all was put back: {worse}"),
+            });
         }
+        self.swaps.iter().for_each(folder::Swap::clear);
+        Ok(done)
     }
 }
 
 impl Promoted {
-    fn place(&mut self, files: Vec<write::Pending>, folders: Vec<folder::Pending>) -> io::Result<()> {
-        for file in files {
-            match file.promote() {
-                Ok(undo) => self.files.push(undo),
-                Err((error, undo)) => {
-                    self.files.push(undo);
-                    return Err(error);
-                }
-            }
-        }
-        for folder in folders {
-            match folder.promote() {
-                Ok(undo) => self.folders.push(undo),
-                Err((error, undo)) => {
-                    self.folders.push(undo);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Brings back what was there before. Goes on after an error, and returns the first.
-    pub fn put_back(&self) -> io::Result<()> {
-        let files = self.files.iter().map(write::Undo::put_back);
-        let results: Vec<io::Result<()>> = files.chain(self.folders.iter().map(folder::Undo::put_back)).collect();
-        results.into_iter().collect()
+    pub fn put_back(&self, journal: &Journal) -> io::Result<()> {
+        // The way back needs no room on the disk, the note does: then it is gone without one.
+        if let Err(error) = journal.turn_back(&self.pending.back) {
+            tracing::warn!(%error, "cannot note in the journal that the old files are put back");
+        }
+        step::take_each(&self.pending.back)
     }
 }

@@ -1,124 +1,195 @@
 //! Replacing a file, so that a reader sees the old contents or the new and never a part.
 //!
-//! In two steps, so that a set's slow part (write, fsync) is over before its first rename:
-//! [`Pending::prepare`], then [`Pending::promote`]; [`Undo`] brings the old file back. A symlink
-//! is followed, mode and owner are kept, and equal contents leave the file and its mtime alone.
+//! In two parts, so that a set's slow part (write, fsync) is over before its first rename:
+//! [`prepare`] makes everything that is needed and says by which [`Step`]s it is put in place, and by
+//! which the old file comes back. The old file gets a second name for that, so the way back needs no
+//! room on the disk. A symlink is followed, mode and owner are kept unless others are asked for, and a
+//! file that is as wanted keeps its mtime.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, fchown};
-use tempfile::NamedTempFile;
+use tempfile::{TempDir, TempPath};
+
+use crate::config::Looks;
+use crate::owner::Wanted;
+use crate::step::{self, Step};
 
 /// The mode of a file that did not exist, unless another is asked for.
 const NEW_MODE: u32 = 0o644;
 
-/// A new file, complete and durable beside the one that it will replace.
-#[derive(Debug)]
+/// What is complete and durable beside the files that it concerns.
+#[derive(Debug, Default)]
 pub struct Pending {
-    path: PathBuf,
-    temp: NamedTempFile,
-    undo: Undo,
+    /// What puts it in place.
+    pub forward: Vec<Step>,
+    /// What brings back what was there.
+    pub back: Vec<Step>,
+    /// What goes, unless a step has taken it away.
+    pub made: Vec<Made>,
 }
 
-/// What was there before.
+/// A file or a folder under a name that was made up.
 #[derive(Debug)]
-pub struct Undo {
-    path: PathBuf,
-    old: Option<(Vec<u8>, u32)>,
+pub enum Made {
+    /// A file.
+    File(TempPath),
+    /// A folder.
+    Folder(TempDir),
 }
 
 impl Pending {
-    /// Writes the new contents beside `path` (absolute); `None` if the file is as wanted already.
-    pub fn prepare(path: &Path, contents: &[u8], mode: Option<u32>) -> io::Result<Option<Self>> {
-        let path = follow(path)?;
-        let old = match fs::metadata(&path) {
-            Ok(meta) => Some((fs::read(&path)?, meta)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(e),
-        };
-        let old_mode = old.as_ref().map(|(_, meta)| meta.mode() & 0o7777);
-        let mode = mode.or(old_mode).unwrap_or(NEW_MODE);
-        if old.as_ref().is_some_and(|(bytes, _)| bytes == contents) && old_mode == Some(mode) {
-            return Ok(None);
-        }
-        let folder = folder(&path)?;
-        fs::create_dir_all(folder)?;
-        // A rename is atomic only within one file system, so not in /tmp; the dot keeps the file
-        // out of patterns such as `conf.d/*`.
-        let mut temp = tempfile::Builder::new()
-            .prefix(&unfinished(&path))
-            .tempfile_in(folder)?;
-        temp.write_all(contents)?;
-        if let Some((_, meta)) = &old {
-            // Only root may give files away; for others the owner is their own anyway.
-            let _ = fchown(
-                temp.as_file(),
-                Some(Uid::from_raw(meta.uid())),
-                Some(Gid::from_raw(meta.gid())),
-            );
-        }
-        temp.as_file().set_permissions(Permissions::from_mode(mode))?;
-        temp.as_file().sync_all()?;
-        let undo = Undo {
-            path: path.clone(),
-            old: old.map(|(bytes, meta)| (bytes, meta.mode() & 0o7777)),
-        };
-        Ok(Some(Self { path, temp, undo }))
+    /// What both do.
+    pub fn extend(&mut self, other: Self) {
+        self.forward.extend(other.forward);
+        self.back.extend(other.back);
+        self.made.extend(other.made);
     }
 
-    /// Puts the new file in place. Durable after [`sync_folder`] of its folder.
-    pub fn promote(self) -> Result<Undo, (io::Error, Undo)> {
-        match self.temp.persist(&self.path) {
-            Ok(_) => Ok(self.undo),
-            // A file that is mounted by itself cannot be replaced, only written.
-            Err(e) if e.error.raw_os_error() == Some(nix::libc::EBUSY) => {
-                let written = fs::read(e.file.path()).and_then(|bytes| overwrite(&self.path, &bytes));
-                match written {
-                    Ok(()) => {
-                        tracing::warn!(path = %self.path.display(), "mounted by itself: written in place, not replaced");
-                        Ok(self.undo)
-                    }
-                    Err(error) => Err((error, self.undo)),
-                }
+    /// A file, complete under another name, is to take the place of this one.
+    fn replace(&mut self, new: TempPath, path: &Path) -> io::Result<()> {
+        match fs::symlink_metadata(path) {
+            Ok(_) => {
+                let kept = again(path, &kept(path))?;
+                self.back.push(Step::Replace {
+                    new: kept.to_path_buf(),
+                    path: path.to_owned(),
+                });
+                self.made.push(Made::File(kept));
             }
-            Err(e) => Err((e.error, self.undo)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.back.push(Step::Remove { path: path.to_owned() }),
+            Err(e) => return Err(e),
         }
-    }
-
-    /// The folder that has to be synced after the promotion.
-    #[must_use]
-    pub fn folder(&self) -> Option<&Path> {
-        self.path.parent()
+        self.forward.push(Step::Replace {
+            new: new.to_path_buf(),
+            path: path.to_owned(),
+        });
+        self.made.push(Made::File(new));
+        Ok(())
     }
 }
 
-impl Undo {
-    /// Brings back what was there.
-    pub fn put_back(&self) -> io::Result<()> {
-        match &self.old {
-            None => match fs::remove_file(&self.path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                Ok(()) | Err(_) => {}
-            },
-            Some((bytes, mode)) => {
-                if let Some(pending) = Pending::prepare(&self.path, bytes, Some(*mode))? {
-                    pending.promote().map_err(|(error, _)| error)?;
-                }
-            }
-        }
-        sync_folder(folder(&self.path)?)
+/// Writes the new contents beside `path` (absolute); `None` if the file is as wanted already.
+pub fn prepare(path: &Path, contents: &[u8], looks: &Looks) -> io::Result<Option<Pending>> {
+    let path = follow(path)?;
+    let wanted = Wanted::of(looks)?;
+    let Some(old) = differs(&path, contents, &wanted)? else {
+        return Ok(None);
+    };
+    let folder = folder(&path)?;
+    make_folder(folder, looks)?;
+    let new = fresh(&path, contents, &wanted, old.as_ref())?;
+    let mut pending = Pending::default();
+    if looks.backup && old.is_some() {
+        let backup = backup(&path);
+        pending.replace(again(&path, &unfinished(&backup))?, &backup)?;
     }
+    pending.replace(new, &path)?;
+    Ok(Some(pending))
+}
+
+/// What is there instead of what is wanted; `None` if that is there.
+fn differs(path: &Path, contents: &[u8], wanted: &Wanted) -> io::Result<Option<Option<Metadata>>> {
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(None)),
+        Err(e) => return Err(e),
+    };
+    let same_size = meta.len() == contents.len() as u64;
+    let same = same_size && wanted.drift(&meta).is_empty() && fs::read(path)? == contents;
+    Ok((!same).then_some(Some(meta)))
+}
+
+/// A complete, durable file beside `path`.
+fn fresh(path: &Path, contents: &[u8], wanted: &Wanted, old: Option<&Metadata>) -> io::Result<TempPath> {
+    // A rename is atomic only within one file system, so not in /tmp; the dot keeps the file
+    // out of patterns such as `conf.d/*`.
+    let mut temp = tempfile::Builder::new()
+        .prefix(&unfinished(path))
+        .tempfile_in(folder(path)?)?;
+    temp.write_all(contents)?;
+    wanted.give(temp.as_file(), old, NEW_MODE)?;
+    temp.as_file().sync_all()?;
+    Ok(temp.into_temp_path())
+}
+
+/// Writes a file where nobody looks yet; durable with its folder.
+pub(crate) fn first(path: &Path, contents: &[u8], looks: &Looks) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).open(path)?;
+    file.write_all(contents)?;
+    Wanted::of(looks)?.give(&file, None, NEW_MODE)?;
+    file.sync_all()
+}
+
+/// The same file under a second name: a link, or a copy where links cannot be made.
+fn again(path: &Path, prefix: &str) -> io::Result<TempPath> {
+    let folder = folder(path)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    if let Ok(link) = builder.make_in(folder, |name| fs::hard_link(path, name)) {
+        return Ok(link.into_temp_path());
+    }
+    let meta = fs::metadata(path)?;
+    let mut copy = builder.tempfile_in(folder)?;
+    io::copy(&mut File::open(path)?, &mut copy)?;
+    let _ = fchown(
+        copy.as_file(),
+        Some(Uid::from_raw(meta.uid())),
+        Some(Gid::from_raw(meta.gid())),
+    );
+    copy.as_file()
+        .set_permissions(Permissions::from_mode(meta.mode() & 0o7777))?;
+    copy.as_file().sync_all()?;
+    Ok(copy.into_temp_path())
+}
+
+/// Makes the folder of a file, and those above it.
+pub(crate) fn make_folder(folder: &Path, looks: &Looks) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if !looks.create_dirs {
+        let told = format!("the folder {} is not there, and create_dirs is false", folder.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, told));
+    }
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(folder)?;
+    if let Some(mode) = looks.dir_mode {
+        // Not as the umask would have it.
+        for folder in missing {
+            fs::set_permissions(folder, Permissions::from_mode(mode))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the name of a file or folder begins with that is being made to replace this one.
 #[must_use]
 pub fn unfinished(path: &Path) -> String {
+    hidden(path, "new")
+}
+
+/// What the second name of a file begins with, while it may have to come back.
+#[must_use]
+pub fn kept(path: &Path) -> String {
+    hidden(path, "old")
+}
+
+fn hidden(path: &Path, what: &str) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    format!(".{name}.keyway-new-")
+    format!(".{name}.keyway-{what}-")
+}
+
+/// The file that keeps what was there before.
+#[must_use]
+pub fn backup(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".bak");
+    path.with_file_name(name)
 }
 
 /// Whether a name is one that was made up from this prefix: nothing follows it but the six letters
@@ -131,11 +202,19 @@ pub fn is_made(name: &OsStr, prefix: &str) -> bool {
 
 /// Replaces one file and returns when that is durable; whether anything changed.
 pub fn atomic(path: &Path, contents: &[u8], mode: Option<u32>) -> io::Result<bool> {
-    let Some(pending) = Pending::prepare(path, contents, mode)? else {
+    let looks = Looks {
+        mode,
+        ..Looks::default()
+    };
+    let (path, wanted) = (follow(path)?, Wanted::of(&looks)?);
+    let Some(old) = differs(&path, contents, &wanted)? else {
         return Ok(false);
     };
-    let undo = pending.promote().map_err(|(error, _)| error)?;
-    sync_folder(folder(&undo.path)?)?;
+    let folder = folder(&path)?;
+    make_folder(folder, &looks)?;
+    let new = fresh(&path, contents, &wanted, old.as_ref())?;
+    step::replace(&new, &path)?;
+    sync_folder(folder)?;
     Ok(true)
 }
 
@@ -147,12 +226,6 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 fn folder(path: &Path) -> io::Result<&Path> {
     path.parent()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))
-}
-
-fn overwrite(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).truncate(true).open(path)?;
-    file.write_all(contents)?;
-    file.sync_all()
 }
 
 /// Where a symlink leads, be something there or not yet; a path that is none stays as it is.
@@ -171,6 +244,7 @@ pub fn follow(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step::Time;
 
     fn place() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -180,6 +254,13 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    fn looks(mode: u32) -> Looks {
+        Looks {
+            mode: Some(mode),
+            ..Looks::default()
+        }
     }
 
     #[test]
@@ -203,6 +284,7 @@ mod tests {
 
         atomic(&path, b"two", None).unwrap();
         assert_eq!(mode(&path), 0o600);
+
         assert!(
             atomic(&path, b"two", Some(0o640)).unwrap(),
             "a mode that drifted is a change"
@@ -242,23 +324,113 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_comes_back() {
-        let (_dir, path) = place();
-        let undo = Pending::prepare(&path, b"one", None)
-            .unwrap()
-            .unwrap()
-            .promote()
-            .unwrap();
-        undo.put_back().unwrap();
+    fn what_was_there_comes_back_as_the_same_file() {
+        let (dir, path) = place();
+        let pending = prepare(&path, b"one", &Looks::default()).unwrap().unwrap();
+        step::take(&pending.forward, Time::First).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        step::take_each(&pending.back).unwrap();
         assert!(!path.exists());
 
         atomic(&path, b"one", Some(0o600)).unwrap();
-        let undo = Pending::prepare(&path, b"two", Some(0o644))
-            .unwrap()
-            .unwrap()
-            .promote()
-            .unwrap();
-        undo.put_back().unwrap();
-        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"one".to_vec(), 0o600));
+        let before = fs::metadata(&path).unwrap();
+        let pending = prepare(&path, b"two", &looks(0o644)).unwrap().unwrap();
+        step::take(&pending.forward, Time::First).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"two".to_vec(), 0o644));
+        step::take_each(&pending.back).unwrap();
+
+        let after = fs::metadata(&path).unwrap();
+        assert_eq!((after.ino(), mode(&path)), (before.ino(), 0o600));
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        drop(pending);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_backup_is_the_file_before_and_comes_back_with_it() {
+        let (dir, path) = place();
+        let looks = Looks {
+            backup: true,
+            ..Looks::default()
+        };
+        let next = |text: &str| {
+            let pending = prepare(&path, text.as_bytes(), &looks).unwrap().unwrap();
+            step::take(&pending.forward, Time::First).unwrap();
+            pending
+        };
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        drop(next("one"));
+        assert!(!backup(&path).exists(), "there was nothing before");
+        drop(next("two"));
+        assert_eq!((read("app.conf"), read("app.conf.bak")), ("two".into(), "one".into()));
+
+        let pending = next("three");
+        assert_eq!((read("app.conf"), read("app.conf.bak")), ("three".into(), "two".into()));
+        step::take_each(&pending.back).unwrap();
+        drop(pending);
+
+        assert_eq!((read("app.conf"), read("app.conf.bak")), ("two".into(), "one".into()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left behind");
+    }
+
+    #[test]
+    fn folders_are_made_with_their_mode_or_not_at_all() {
+        let (dir, _) = place();
+        let path = dir.path().join("a/b/app.conf");
+        let none = Looks {
+            create_dirs: false,
+            ..Looks::default()
+        };
+        let told = prepare(&path, b"one", &none).unwrap_err().to_string();
+        assert!(told.contains("a/b is not there, and create_dirs is false"), "{told}");
+        assert!(!dir.path().join("a").exists());
+
+        let looks = Looks {
+            dir_mode: Some(0o2750),
+            ..Looks::default()
+        };
+        drop(prepare(&path, b"one", &looks).unwrap());
+
+        assert_eq!(
+            (mode(&dir.path().join("a")), mode(&dir.path().join("a/b"))),
+            (0o2750, 0o2750)
+        );
+    }
+
+    #[test]
+    fn an_owner_is_given_kept_and_drift_of_it_is_a_change() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let (_dir, path) = place();
+        let owners = |path: &Path| fs::metadata(path).map(|meta| (meta.uid(), meta.gid())).unwrap();
+        let given = Looks {
+            user: Some("123".parse().unwrap()),
+            group: Some("45".parse().unwrap()),
+            ..Looks::default()
+        };
+        let put = |text: &str, looks: &Looks| {
+            let pending = prepare(&path, text.as_bytes(), looks).unwrap();
+            let changes = pending.is_some();
+            pending
+                .iter()
+                .for_each(|one| step::take(&one.forward, Time::First).unwrap());
+            changes
+        };
+        assert!(put("one", &given));
+        assert_eq!(owners(&path), (123, 45));
+        assert!(put("two", &Looks::default()));
+        assert_eq!(owners(&path), (123, 45), "kept");
+        std::os::unix::fs::chown(&path, Some(7), None).unwrap();
+
+        assert!(put("two", &given) && !put("two", &given));
+
+        assert_eq!(owners(&path), (123, 45));
+        let nobody = Looks {
+            user: Some("no-such-user".parse().unwrap()),
+            ..Looks::default()
+        };
+        let told = prepare(&path, b"two", &nobody).unwrap_err().to_string();
+        assert!(told.contains("no user `no-such-user`"), "{told}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kvapi::Problem;
 use kvapi::problem::exit;
 
-use super::{Config, Destination, Raw, RawTemplate, Source, Template, invalid};
+use super::{Config, Destination, Looks, Raw, RawTemplate, Set, Source, Template, invalid};
 use crate::helpers::encode::hex;
 use crate::helpers::file::Place;
 use crate::policy::{OnChange, Policy};
@@ -24,14 +24,18 @@ impl Raw {
             return Err(invalid(format!("on-change {on_change} needs a program to reload"))
                 .help("give it behind `--`, or choose on-change none or command=..."));
         }
-        let sets: Vec<PathBuf> = self.set.iter().map(|set| set.dir.clone()).collect();
+        let sets = self.set.iter().map(|set| Set {
+            dir: set.dir.clone(),
+            dir_mode: set.dir_mode,
+        });
+        let sets: Vec<Set> = sets.collect();
         let mut templates = Vec::new();
         for raw in self.template {
             templates.push(template(raw, None, self.sandbox.as_ref())?);
         }
         for (number, set) in self.set.into_iter().enumerate() {
             for raw in set.template {
-                templates.push(template(raw, Some((number, &sets[number])), self.sandbox.as_ref())?);
+                templates.push(template(raw, Some((number, &sets[number].dir)), self.sandbox.as_ref())?);
             }
         }
         if templates.is_empty() {
@@ -88,6 +92,7 @@ fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>, sandbox: Option<&P
         None => raw.destination.clone(),
     };
     let shown = shown.display().to_string();
+    let looks = looks(&raw, set.is_some(), &shown)?;
     let source = match (raw.source, raw.contents) {
         (Some(path), None) => Source::File(path),
         (None, Some(text)) => Source::Inline(text),
@@ -123,13 +128,33 @@ fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>, sandbox: Option<&P
         source,
         destination,
         shown,
-        mode: raw.perms,
+        looks,
         check: raw.check,
     })
 }
 
+fn looks(raw: &RawTemplate, in_set: bool, shown: &str) -> Result<Looks, Problem> {
+    let alone = [
+        ("backup", raw.backup.is_some()),
+        ("create_dirs", raw.create_dirs.is_some()),
+        ("dir_mode", raw.dir_mode.is_some()),
+    ];
+    if let Some((name, _)) = alone.iter().find(|(_, given)| in_set && *given) {
+        return Err(invalid(format!("{name} does not fit {shown}, which lies in a set"))
+            .help("a set makes its folders itself, with the set's dir_mode, and keeps the one before"));
+    }
+    Ok(Looks {
+        mode: raw.perms,
+        user: raw.user.clone(),
+        group: raw.group.clone(),
+        backup: raw.backup.unwrap_or_default(),
+        create_dirs: raw.create_dirs.unwrap_or(true),
+        dir_mode: raw.dir_mode,
+    })
+}
+
 /// Beside the first destination, named after all of them: several agents may share a folder.
-fn state_dir(templates: &[Template], sets: &[PathBuf]) -> PathBuf {
+fn state_dir(templates: &[Template], sets: &[Set]) -> PathBuf {
     use sha2::Digest as _;
     let mut hash = sha2::Sha256::new();
     for template in templates {
@@ -138,7 +163,7 @@ fn state_dir(templates: &[Template], sets: &[PathBuf]) -> PathBuf {
     }
     let first = templates.iter().find_map(|template| match &template.destination {
         Destination::File(path) => path.parent(),
-        Destination::InSet { set, .. } => sets[*set].parent(),
+        Destination::InSet { set, .. } => sets[*set].dir.parent(),
         Destination::Stdout => None,
     });
     first

@@ -8,7 +8,7 @@ use kvapi::problem::exit;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::unknown;
+use super::{Owner, unknown};
 use crate::policy::{self, CommandLine, Missing, OnChange, Restart, Wait};
 
 /// What was written in files or given as flags; nothing is checked against the rest yet.
@@ -90,6 +90,17 @@ pub struct RawTemplate {
     /// Octal, such as `"0640"`.
     #[serde(default, deserialize_with = "perms")]
     pub perms: Option<u32>,
+    /// Whom the file belongs to: a name or a number.
+    pub user: Option<Owner>,
+    /// The group that it belongs to.
+    pub group: Option<Owner>,
+    /// Whether the old file is kept with `.bak` behind its name.
+    pub backup: Option<bool>,
+    /// Whether its folder is made.
+    pub create_dirs: Option<bool>,
+    /// Octal: the mode of folders that are made.
+    #[serde(default, deserialize_with = "perms")]
+    pub dir_mode: Option<u32>,
     /// A command line for `sh -c`, or a list; `{}` is the staged file.
     pub check: Option<CommandLine>,
 }
@@ -100,6 +111,9 @@ pub struct RawTemplate {
 pub struct RawSet {
     /// The symlink that programs read through.
     pub dir: PathBuf,
+    /// Octal: the mode of its folders.
+    #[serde(default, deserialize_with = "perms")]
+    pub dir_mode: Option<u32>,
     /// Its files; `destination` is relative to the folder.
     pub template: Vec<RawTemplate>,
 }

@@ -24,9 +24,15 @@ fn a_whole_file_is_understood() {
         source = "nginx.conf.hbs"
         destination = "/etc/nginx/nginx.conf"
         perms = "0640"
+        user = "www-data"
+        group = 33
+        backup = true
+        create_dirs = false
+        dir_mode = "0750"
         check = "nginx -t -c {}"
         [[set]]
         dir = "/etc/app/current"
+        dir_mode = "0700"
         [[set.template]]
         contents = "x"
         destination = "sub/app.env"
@@ -38,7 +44,16 @@ fn a_whole_file_is_understood() {
         config.templates[0].source,
         Source::File("/etc/keyway/nginx.conf.hbs".into())
     );
-    assert_eq!(config.templates[0].mode, Some(0o640));
+    let looks = Looks {
+        mode: Some(0o640),
+        user: Some(Owner::Name("www-data".into())),
+        group: Some(Owner::Number(33)),
+        backup: true,
+        create_dirs: false,
+        dir_mode: Some(0o750),
+    };
+    assert_eq!(config.templates[0].looks, looks);
+    assert_eq!(config.sets[0].dir_mode, Some(0o700));
     assert_eq!(config.shown(1), "/etc/app/current/sub/app.env");
     assert_eq!(config.policy.kill_signal, Signal::SIGQUIT);
     assert!(config.state_dir.starts_with("/etc/nginx/"));
@@ -54,6 +69,16 @@ fn a_mistake_is_shown_with_its_line() {
             "[[template]]\nsource = \"a\"\ndestination = \"b\"\nperms = \"rw\"",
             "line 4",
             "octal",
+        ),
+        (
+            "[[template]]\nsource = \"a\"\ndestination = \"b\"\nuser = \"a:b\"",
+            "line 4",
+            "is no name",
+        ),
+        (
+            "[[template]]\nsource = \"a\"\ndestination = \"b\"\ngroup = true",
+            "line 4",
+            "a name, or a number",
         ),
     ] {
         let problem = parse(text).unwrap_err();
@@ -103,6 +128,10 @@ fn what_does_not_fit_together_is_refused() {
         (
             "[[set]]\ndir=\"d\"\n[[set.template]]\ncontents=\"\"\ndestination=\"../x\"",
             "inside",
+        ),
+        (
+            "[[set]]\ndir=\"d\"\n[[set.template]]\ncontents=\"\"\ndestination=\"x\"\nbackup=true",
+            "backup does not fit",
         ),
     ] {
         let problem = parse(text).unwrap_err();

@@ -16,6 +16,7 @@ const THEIRS: &[(&str, &str)] = &[
         "consul",
         "the servers are given by --addr or KEYWAY_ADDR, the token by KEYWAY_TOKEN",
     ),
+    ("create_dest_dirs", "`create_dirs`"),
     ("deduplicate", "there is one stream for each agent; nothing replaces it"),
     ("default_delimiters", "Handlebars' are fixed; `\\{{` prints two braces"),
     ("err_on_failed_lookup", "`missing = \"fail\"`"),

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use kvapi::Problem;
@@ -13,6 +12,7 @@ use super::{File, Preview};
 use crate::config::{Config, Destination, Template};
 use crate::diff::{self, Hide, Side};
 use crate::folder;
+use crate::owner::Wanted;
 
 /// What would happen to one file.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Change {
 /// Everything that would change, in the order of the templates; what a set's folder would lose comes last.
 pub fn changes(preview: &Preview, config: &Config) -> Result<Vec<Change>, Problem> {
     let mut found = Vec::new();
-    for link in &config.sets {
+    for link in config.sets.iter().map(|set| &set.dir) {
         let is_ours = fs::symlink_metadata(link).map_or(true, |meta| meta.is_symlink());
         if !is_ours {
             let told = format!(
@@ -72,7 +72,7 @@ pub fn changes(preview: &Preview, config: &Config) -> Result<Vec<Change>, Proble
     for (template, file) in config.templates.iter().zip(&preview.files) {
         let path = match &template.destination {
             Destination::File(path) => path.clone(),
-            Destination::InSet { set, name } => config.sets[*set].join(name),
+            Destination::InSet { set, name } => config.sets[*set].dir.join(name),
             Destination::Stdout => {
                 let what = format!("there is no file to compare {} with", source(template));
                 return Err(Problem::new(exit::USAGE, what).help("name the file that it becomes: -t SRC:DST"));
@@ -80,8 +80,8 @@ pub fn changes(preview: &Preview, config: &Config) -> Result<Vec<Change>, Proble
         };
         found.extend(changed(&path, template, file, preview)?);
     }
-    for (number, link) in config.sets.iter().enumerate() {
-        found.extend(lost(number, link, config)?);
+    for (number, set) in config.sets.iter().enumerate() {
+        found.extend(lost(number, &set.dir, config)?);
     }
     Ok(found)
 }
@@ -101,7 +101,9 @@ fn changed(path: &Path, template: &Template, file: &File, preview: &Preview) -> 
         None => Some(Becomes::Made),
         Some(bytes) => (bytes != file.text.as_bytes()).then_some(Becomes::Changed),
     };
-    let drift = old.as_ref().map(|(_, meta)| drift(template, meta)).unwrap_or_default();
+    let wanted = Wanted::of(&template.looks);
+    let wanted = wanted.map_err(|e| Problem::new(exit::AGENT, format!("cannot write {shown}: {e}")))?;
+    let drift = old.as_ref().map(|(_, meta)| wanted.drift(meta)).unwrap_or_default();
     if text.is_none() && drift.is_empty() {
         return Ok(None);
     }
@@ -129,16 +131,6 @@ fn changed(path: &Path, template: &Template, file: &File, preview: &Preview) -> 
         text,
         drift,
     }))
-}
-
-/// What is asked for and is otherwise, beside the text.
-fn drift(template: &Template, meta: &Metadata) -> Vec<String> {
-    let mode = meta.permissions().mode() & 0o7777;
-    let wanted = template.mode.filter(|wanted| *wanted != mode);
-    wanted
-        .into_iter()
-        .map(|wanted| format!("mode {mode:04o} becomes {wanted:04o}"))
-        .collect()
 }
 
 /// The files that a set's folder has and its templates do not make.

@@ -13,8 +13,8 @@ use crate::load::on_big_stack;
 use crate::reap::Reaper;
 use crate::render::{Held, Rendered, Surroundings, render};
 use crate::trace::Trace;
-use crate::transaction;
 use crate::view::Revisions;
+use crate::{failpoint, transaction};
 
 impl Agent {
     /// Starts one action; a code means the end.
@@ -57,9 +57,9 @@ impl Agent {
             Action::Promote => self.promote(),
             Action::PutBack => {
                 // It is kept until the next promotion: if this fails, it is tried again.
-                let promoted = self.promoted.clone();
+                let (promoted, journal) = (self.promoted.clone(), self.journal.clone());
                 self.work.in_order(move || {
-                    let result = promoted.map_or(Ok(()), |promoted| promoted.put_back());
+                    let result = promoted.map_or(Ok(()), |promoted| promoted.put_back(&journal));
                     Some(Done::Event(Event::PutBack(result.map_err(|e| e.to_string()))))
                 });
             }
@@ -67,6 +67,7 @@ impl Agent {
             Action::SignalGroup(signal) => self.send(signal, Reaper::signal_group),
             Action::SignalChild(signal) => self.send(signal, Reaper::signal),
             Action::Reload { attempt, signal } => {
+                failpoint::reach("apply");
                 let (reaper, pid) = (self.reaper.clone(), self.child.as_ref().map(|(pid, _)| *pid));
                 self.work.start(async move {
                     let result = match pid {
@@ -77,6 +78,7 @@ impl Agent {
                 });
             }
             Action::Run { attempt, command } => {
+                failpoint::reach("apply");
                 let reaper = self.reaper.clone();
                 self.work.start(async move {
                     let result = child::run(&reaper, &command, &[].into()).await;
@@ -85,6 +87,8 @@ impl Agent {
                 });
             }
             Action::Ready => self.announce.ready(),
+            // Once the program uses the new files nobody goes back, and the old ones do not lie about.
+            Action::Settled => self.promoted = None,
             Action::Remember { cluster, revisions } => {
                 if let Some(at) = self.core.freshly_applied() {
                     self.tells.applied(at);
@@ -106,16 +110,15 @@ impl Agent {
         self.promoted = None;
         let journal = self.journal.clone();
         self.work.in_order(move || {
-            let noted = journal.write(&set.cluster, set.revisions, false);
-            let noted = noted.map_err(|e| format!("the journal: {e}"));
-            Some(Done::Promoted(noted.and_then(|()| staged.promote())))
+            failpoint::reach("promote");
+            Some(Done::Promoted(staged.promote(&set, &journal)))
         });
     }
 
     fn remember(&mut self, cluster: String, revisions: Revisions) {
         let journal = self.journal.clone();
         self.work.in_order(move || {
-            if let Err(error) = journal.write(&cluster, revisions, true) {
+            if let Err(error) = journal.applied(&cluster, revisions) {
                 tracing::warn!(%error, "cannot note in the journal that {revisions} is applied; it will be applied again");
             }
             None
@@ -123,6 +126,7 @@ impl Agent {
     }
 
     fn start(&mut self) {
+        failpoint::reach("apply");
         let event = match child::start(&self.reaper, &self.program.config.command) {
             Ok(started) => {
                 tracing::info!(

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -216,4 +217,86 @@ fn a_number_of_a_document_keeps_its_last_digit() {
         .unwrap();
 
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "[-432087258.41383237,0.1]");
+}
+
+#[test]
+fn a_file_gets_its_owner_mode_folders_and_backup_and_what_drifted_is_shown_and_put_right() {
+    let mut scene = Scene::new();
+    let mode = |scene: &Scene, name: &str| fs::metadata(scene.path(name)).unwrap().mode() & 0o7777;
+    // Root may give files to anybody, others to themselves.
+    let me = nix::unistd::Uid::effective().as_raw();
+    let user = if me == 0 { 12345 } else { me };
+    scene.write("t", "one");
+    scene.write(
+        "agent.toml",
+        &format!(
+            "[[template]]\nsource = \"t\"\ndestination = \"etc/app/out\"\nperms = \"0640\"\nuser = {user}\n\
+             group = \"{}\"\nbackup = true\ndir_mode = \"0750\"\n",
+            nix::unistd::Gid::effective()
+        ),
+    );
+    let ask = |scene: &Scene, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+        let output = command.current_dir(scene.dir.path()).args(arguments).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    scene.start(&["once", "-c", "agent.toml"]);
+    assert_eq!(scene.exit_code(), 0, "{}", scene.read("log"));
+    assert_eq!((mode(&scene, "etc"), mode(&scene, "etc/app")), (0o750, 0o750));
+    assert_eq!(mode(&scene, "etc/app/out"), 0o640);
+    assert_eq!(fs::metadata(scene.path("etc/app/out")).unwrap().uid(), user);
+    assert!(!scene.path("etc/app/out.bak").exists());
+    assert_eq!(ask(&scene, &["render", "-c", "agent.toml", "--check"]).0, Some(0));
+
+    fs::set_permissions(scene.path("etc/app/out"), fs::Permissions::from_mode(0o666)).unwrap();
+    if me == 0 {
+        std::os::unix::fs::chown(scene.path("etc/app/out"), Some(7), None).unwrap();
+    }
+    let (code, told, _) = ask(&scene, &["render", "-c", "agent.toml", "--check"]);
+    assert!(code == Some(1) && told.contains("mode 0666 becomes 0640"), "{told}");
+    assert!(me != 0 || told.contains("user 7 becomes 12345"), "{told}");
+    assert!(
+        ask(&scene, &["render", "-c", "agent.toml", "--diff"])
+            .1
+            .contains("mode 0666 becomes 0640")
+    );
+    scene.start(&["once", "-c", "agent.toml"]);
+    assert_eq!(scene.exit_code(), 0);
+    assert_eq!(
+        (mode(&scene, "etc/app/out"), scene.read("etc/app/out.bak")),
+        (0o640, "one".into())
+    );
+    assert_eq!(fs::metadata(scene.path("etc/app/out")).unwrap().uid(), user);
+
+    scene.write("t", "two");
+    scene.start(&["once", "-c", "agent.toml"]);
+    assert_eq!(scene.exit_code(), 0);
+    assert_eq!(
+        (
+            scene.read("etc/app/out").as_str(),
+            scene.read("etc/app/out.bak").as_str()
+        ),
+        ("two", "one")
+    );
+
+    let config = "[[template]]\nsource = \"t\"\ndestination = \"no/out\"\ncreate_dirs = false\n";
+    scene.write("agent.toml", config);
+    let (code, _, told) = ask(&scene, &["once", "-c", "agent.toml"]);
+    assert!(
+        code == Some(125) && told.contains("/no is not there, and create_dirs is false"),
+        "{told}"
+    );
+    scene.write(
+        "agent.toml",
+        &config.replace("create_dirs = false", "user = \"no-such-user\""),
+    );
+    let (code, _, told) = ask(&scene, &["once", "-c", "agent.toml"]);
+    assert!(
+        code == Some(125) && told.contains("this machine has no user `no-such-user`"),
+        "{told}"
+    );
 }

@@ -9,5 +9,6 @@
 mod child;
 mod files;
 mod kills;
+mod points;
 mod render;
 mod scene;

@@ -186,7 +186,7 @@ impl World {
                 self.log.push("ready".into());
                 Vec::new()
             }
-            Action::SignalChild(_) | Action::Say(..) | Action::Remember { .. } => Vec::new(),
+            Action::SignalChild(_) | Action::Say(..) | Action::Remember { .. } | Action::Settled => Vec::new(),
             Action::Lacking { lacks, fatal } => {
                 self.log.push(format!("lacking {}", lacks[0].key));
                 if fatal {
