@@ -153,6 +153,9 @@ fn tell(style: &Style, problem: &Problem) -> ExitCode {
 }
 
 fn run(settings: &Settings, command: Command, out: &mut Out) -> Outcome {
+    if matches!(command, Command::Agent(_)) {
+        agent::signals::hold_terminal();
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(|e| Problem::new(exit::BUG, format!("start threads: {e}")))?;
     let context = Context {
         settings,

@@ -38,7 +38,7 @@ pub fn start(reaper: &Reaper, words: &[String]) -> Result<Started, (u8, String)>
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
         command.env_remove(name);
     }
-    let started = reaper.spawn(&mut command).map_err(|error| {
+    let started = reaper.spawn_group(&mut command).map_err(|error| {
         let code = if error.kind() == io::ErrorKind::NotFound {
             exit::NOT_FOUND
         } else {
@@ -85,6 +85,14 @@ fn foreground(group: Pid) {
     }
     if let Ok(before) = before {
         let _ = before.thread_set_mask();
+    }
+}
+
+/// Returns when nobody is left in the process group of a child that has ended.
+pub async fn swept(reaper: &Reaper, group: Pid) {
+    // The kernel tells nobody when a group becomes empty.
+    while reaper.group_left(group) {
+        sleep(Duration::from_millis(5)).await;
     }
 }
 

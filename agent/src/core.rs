@@ -68,10 +68,12 @@ pub enum Event {
     Started,
     /// The child could not be started.
     NotStarted { code: u8, reason: String },
-    /// The child is gone.
-    Exited { code: u8, told: String },
-    /// We are asked to end.
-    Stop,
+    /// The child is gone; whether others of its process group are not.
+    Exited { code: u8, told: String, left: bool },
+    /// Those are gone as well.
+    Swept,
+    /// We are asked to end, by this signal.
+    Stop(Signal),
     /// A signal that is the child's business.
     Pass(Signal),
     /// The configuration or a template was read again, and is good.
@@ -99,7 +101,7 @@ pub enum Action {
     PutBack,
     /// Start the child.
     Start,
-    /// Signal the child's process group.
+    /// Signal the child's process group, or what it left of it.
     SignalGroup(Signal),
     /// Signal the child.
     SignalChild(Signal),
@@ -208,6 +210,8 @@ pub struct Core {
     unapplied: bool,
     attempt: u64,
     supervise: Supervise,
+    /// The code to end with when nothing is left of the child's process group.
+    end: Option<u8>,
     /// What was said last about keys that are missing, so that it is said once.
     lacking: Vec<Lack>,
     /// What can be told.
@@ -240,6 +244,7 @@ impl Core {
             first: true,
             unapplied,
             attempt: 0,
+            end: None,
             lacking: Vec::new(),
             tally: Tally::default(),
         }
@@ -306,8 +311,9 @@ impl Core {
             Event::PutBack(result) => self.put_back(result, now, out),
             Event::Started => self.apply_ended(Ok(()), now, out),
             Event::NotStarted { code, reason } => self.not_started(code, reason, out),
-            Event::Exited { code, told } => self.exited(code, &told, now, out),
-            Event::Stop => self.stop(now, out),
+            Event::Exited { code, told, left } => self.exited(code, &told, left, now, out),
+            Event::Swept => self.supervise.swept(),
+            Event::Stop(signal) => self.stop(signal, now, out),
             Event::Pass(signal) if self.supervise.alive() => out.push(Action::SignalChild(signal)),
             Event::Pass(_) | Event::Tick => {}
             Event::Loaded(program) => self.next_program = Some(program),
@@ -317,6 +323,9 @@ impl Core {
     /// Does what time or the end of the last set has made possible.
     fn advance(&mut self, now: Instant, out: &mut Vec<Action>) {
         out.extend(self.supervise.tick(now).map(deed));
+        if !self.supervise.sweeping() {
+            out.extend(self.end.take().map(Action::Exit));
+        }
         if self.stream.retry_due(now) {
             out.push(Action::Watch(self.stream.again()));
         }

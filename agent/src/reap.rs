@@ -5,8 +5,12 @@
 //! while a process is spawned and registered, while exits are collected, and while a signal is
 //! sent, so a pid in the table is never somebody else's. With [`Reaper::adopting`] orphans that
 //! fall to us are collected too, as the first process of a container has to.
+//!
+//! The number of a process group is nobody else's as long as anybody is in the group. So what a
+//! process leaves behind in its own is looked for in the moment when the process is collected, and
+//! forgotten in the moment when it is found empty.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,7 +53,26 @@ impl std::fmt::Display for Exit {
     }
 }
 
-type Table = HashMap<Pid, oneshot::Sender<Exit>>;
+#[derive(Debug, Default)]
+struct Table {
+    running: HashMap<Pid, Running>,
+    /// Groups whose first process has ended, and others have not.
+    left: HashSet<Pid>,
+}
+
+#[derive(Debug)]
+struct Running {
+    exit: oneshot::Sender<Exit>,
+    /// Whether its group is looked after when it has ended.
+    keeps_group: bool,
+}
+
+impl Table {
+    /// Whether a number is that of a group of ours.
+    fn knows(&self, group: Pid) -> bool {
+        self.running.contains_key(&group) || self.left.contains(&group)
+    }
+}
 
 /// See the module. Clones share the table.
 #[derive(Debug, Clone)]
@@ -84,7 +107,7 @@ impl Reaper {
     }
 
     fn new(adopting: bool) -> anyhow::Result<Self> {
-        let table = Arc::new(Mutex::new(Table::new()));
+        let table = Arc::new(Mutex::new(Table::default()));
         let mut ended = signal(SignalKind::child()).context("listen for SIGCHLD")?;
         let task = tokio::spawn({
             let table = Arc::clone(&table);
@@ -103,31 +126,63 @@ impl Reaper {
 
     /// Starts a process.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Started> {
+        self.register(command, false)
+    }
+
+    /// Starts a process whose group is looked after beyond its end: [`Self::group_left`].
+    pub fn spawn_group(&self, command: &mut Command) -> io::Result<Started> {
+        self.register(command, true)
+    }
+
+    fn register(&self, command: &mut Command, keeps_group: bool) -> io::Result<Started> {
         let mut table = lock(&self.table);
         let child = command.spawn()?;
         let pid = Pid::from_raw(child.id().cast_signed());
         let (sender, exit) = oneshot::channel();
-        table.insert(pid, sender);
+        let running = Running {
+            exit: sender,
+            keeps_group,
+        };
+        table.running.insert(pid, running);
         Ok(Started { pid, exit, child })
     }
 
     /// Signals a process, if it has not ended.
     pub fn signal(&self, pid: Pid, signal: Signal) -> Result<(), Errno> {
-        if lock(&self.table).contains_key(&pid) {
+        // The lock is held while the signal goes out.
+        let table = lock(&self.table);
+        if table.running.contains_key(&pid) {
             kill(pid, signal)
         } else {
             Err(Errno::ESRCH)
         }
     }
 
-    /// Signals a process and all of its group, if the process has not ended.
+    /// Signals a process and all of its group, if the process has not ended or the group is looked after.
     pub fn signal_group(&self, pid: Pid, signal: Signal) -> Result<(), Errno> {
-        if lock(&self.table).contains_key(&pid) {
+        // The lock is held while the signal goes out.
+        let table = lock(&self.table);
+        if table.knows(pid) {
             killpg(pid, signal)
         } else {
             Err(Errno::ESRCH)
         }
     }
+
+    /// Whether somebody is left in the group of a process that has ended.
+    #[must_use]
+    pub fn group_left(&self, pid: Pid) -> bool {
+        let mut table = lock(&self.table);
+        if table.left.contains(&pid) && is_empty(pid) {
+            table.left.remove(&pid);
+        }
+        table.left.contains(&pid)
+    }
+}
+
+/// Whether nobody is in a group, not even a zombie.
+fn is_empty(group: Pid) -> bool {
+    killpg(group, None) == Err(Errno::ESRCH)
 }
 
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
@@ -145,7 +200,7 @@ fn collect(table: &Mutex<Table>, adopting: bool) {
             }
         }
     } else {
-        for pid in table.keys().copied().collect::<Vec<_>>() {
+        for pid in table.running.keys().copied().collect::<Vec<_>>() {
             route(&mut table, pid);
         }
     }
@@ -158,9 +213,14 @@ fn route(table: &mut Table, pid: Pid) -> bool {
         Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal),
         Ok(_) | Err(_) => return false,
     };
-    match table.remove(&pid) {
-        // Whoever does not wait any more does not want to know.
-        Some(waiting) => drop(waiting.send(exit)),
+    match table.running.remove(&pid) {
+        Some(running) => {
+            if running.keeps_group && !is_empty(pid) {
+                table.left.insert(pid);
+            }
+            // Whoever does not wait any more does not want to know.
+            let _ = running.exit.send(exit);
+        }
         None => tracing::debug!(pid = pid.as_raw(), "collected an orphan"),
     }
     true

@@ -58,6 +58,8 @@ enum Done {
         asked: bool,
     },
     Ended(Problem),
+    /// Nobody is left in this process group.
+    Swept(Pid),
 }
 
 /// See the module.
@@ -78,6 +80,8 @@ pub struct Agent {
     refused: Option<Problem>,
     watch: Option<Watch>,
     child: Option<(Pid, oneshot::Receiver<Exit>)>,
+    /// The process group of the last child, if others are left in it.
+    left: Option<Pid>,
     staged: Option<(Staged, FileSet)>,
     staging: Option<FileSet>,
     promoted: Option<Arc<Promoted>>,
@@ -121,6 +125,7 @@ impl Agent {
             refused: None,
             watch: None,
             child: None,
+            left: None,
             staged: None,
             staging: None,
             promoted: None,
@@ -173,7 +178,7 @@ impl Agent {
         match signal {
             Signal::SIGTERM | Signal::SIGINT => {
                 self.announce.stopping();
-                self.queue.push_back(Event::Stop);
+                self.queue.push_back(Event::Stop(signal));
             }
             Signal::SIGHUP => self.load(true),
             other => self.queue.push_back(Event::Pass(other)),
@@ -181,11 +186,20 @@ impl Agent {
     }
 
     fn exited(&mut self, exit: Exit) {
-        self.child = None;
+        let group = self.child.take().map(|(pid, _)| pid);
         child::take_terminal();
+        self.left = group.filter(|group| self.reaper.group_left(*group));
+        if let Some(group) = self.left {
+            let reaper = self.reaper.clone();
+            self.work.start(async move {
+                child::swept(&reaper, group).await;
+                Done::Swept(group)
+            });
+        }
         self.queue.push_back(Event::Exited {
             code: exit.code(),
             told: exit.to_string(),
+            left: self.left.is_some(),
         });
     }
 
@@ -266,6 +280,11 @@ impl Agent {
                 return Ok(());
             }
             Done::Ended(problem) => return Err(problem),
+            Done::Swept(group) if self.left == Some(group) => {
+                self.left = None;
+                Event::Swept
+            }
+            Done::Swept(_) => return Ok(()),
         };
         self.queue.push_back(event);
         Ok(())

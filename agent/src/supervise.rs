@@ -1,9 +1,10 @@
 //! The child's life: when it is started, asked to stop, killed, started again.
 //!
-//! Wishes and exits come in, [`Deed`]s go out. Two invariants: once the end is decided nothing is
-//! started again, and SIGKILL comes no earlier than `kill_timeout` after the first request unless
-//! a second one asks for it. A child that ends by itself may be started again, after pauses that
-//! grow until one has run for ten seconds.
+//! Wishes and exits come in, [`Deed`]s go out. Three invariants: once the end is decided nothing is
+//! started again; SIGKILL comes no earlier than `kill_timeout` after the first request unless a
+//! second one asks for it; and nothing is started beside what a child before it has left in its
+//! process group, which is asked to end and killed as the child is. A child that ends by itself may
+//! be started again, after pauses that grow until one has run for ten seconds.
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,15 @@ const STEADY: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// What was killed is gone within this time, or cannot be helped.
+const GONE: Duration = Duration::from_secs(2);
+
 /// What has to be done to the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     /// Start it.
     Start,
-    /// Signal its whole process group.
+    /// Signal its whole process group, or what it has left of it.
     Signal(Signal),
 }
 
@@ -66,6 +70,15 @@ enum State {
     },
 }
 
+/// What a child that has ended left of its process group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// It was asked to end.
+    Asked { kill_at: Instant },
+    /// It was killed.
+    Killed { until: Instant },
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Supervise {
@@ -75,7 +88,11 @@ pub struct Supervise {
     /// Starts in a row that did not last.
     failures: u32,
     state: State,
+    left: Option<Left>,
+    /// Somebody wants the end.
     ending: bool,
+    /// The child has ended, and that was all.
+    over: bool,
 }
 
 impl Supervise {
@@ -88,7 +105,9 @@ impl Supervise {
             restart: policy.restart,
             failures: 0,
             state: State::Absent,
+            left: None,
             ending: false,
+            over: false,
         }
     }
 
@@ -104,10 +123,16 @@ impl Supervise {
         matches!(self.state, State::Running { .. })
     }
 
+    /// Whether something is left of the process group of a child that has ended.
+    #[must_use]
+    pub fn sweeping(&self) -> bool {
+        self.left.is_some()
+    }
+
     /// Whether the end is decided.
     #[must_use]
     pub fn ending(&self) -> bool {
-        self.ending
+        self.ending || self.over
     }
 
     /// New ways to stop and to start again, from a configuration that was read again.
@@ -118,7 +143,11 @@ impl Supervise {
 
     /// Wants a child.
     pub fn start(&mut self, now: Instant) -> Option<Deed> {
-        if self.ending || self.alive() {
+        if self.ending() || self.alive() {
+            return None;
+        }
+        if self.sweeping() {
+            self.state = State::Waiting { until: now };
             return None;
         }
         self.state = State::Running { since: now };
@@ -131,13 +160,19 @@ impl Supervise {
         if ran >= STEADY {
             self.failures = 0;
         }
-        if self.ending || !self.restart.wanted(code, self.failures) {
+        if self.ending() || !self.restart.wanted(code, self.failures) {
             return None;
         }
         let pause = (PAUSE * 2u32.saturating_pow(self.failures)).min(LONGEST);
         self.failures += 1;
         self.state = State::Waiting { until: now + pause };
         Some(pause)
+    }
+
+    /// The child that has ended was the last one.
+    pub fn finish(&mut self) {
+        self.over = true;
+        self.state = State::Absent;
     }
 
     /// The start did not succeed.
@@ -150,10 +185,9 @@ impl Supervise {
         let again = self.ending && purpose == Purpose::End;
         self.ending |= purpose == Purpose::End;
         match &mut self.state {
-            State::Absent => None,
-            State::Waiting { .. } => {
+            State::Absent | State::Waiting { .. } => {
                 self.state = State::Absent;
-                None
+                (again && self.sweeping()).then(|| self.kill_left(now))
             }
             State::Running { .. } => {
                 self.state = State::Stopping {
@@ -180,7 +214,14 @@ impl Supervise {
     /// When to look again.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        match self.state {
+        match (self.left, self.state) {
+            (Some(Left::Asked { kill_at: at } | Left::Killed { until: at }), _) => Some(at),
+            (None, state) => Self::due(state),
+        }
+    }
+
+    fn due(state: State) -> Option<Instant> {
+        match state {
             State::Stopping { kill_at, .. } => kill_at,
             State::Waiting { until } => Some(until),
             State::Absent | State::Running { .. } => None,
@@ -189,6 +230,12 @@ impl Supervise {
 
     /// Kills if the time for a graceful stop is over; starts if the pause before a start is.
     pub fn tick(&mut self, now: Instant) -> Option<Deed> {
+        match self.left {
+            Some(Left::Asked { kill_at }) if kill_at <= now => return Some(self.kill_left(now)),
+            Some(Left::Killed { until }) if until <= now => self.left = None,
+            Some(_) => return None,
+            None => {}
+        }
         match &mut self.state {
             State::Stopping { kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                 *kill_at = None;
@@ -199,9 +246,40 @@ impl Supervise {
         }
     }
 
-    /// The child is gone.
-    pub fn exited(&mut self, now: Instant) -> Exited {
-        match std::mem::replace(&mut self.state, State::Absent) {
+    fn kill_left(&mut self, now: Instant) -> Deed {
+        self.left = Some(Left::Killed { until: now + GONE });
+        Deed::Signal(Signal::SIGKILL)
+    }
+
+    /// Nothing is left of the process group of a child that has ended.
+    pub fn swept(&mut self) {
+        self.left = None;
+    }
+
+    /// The child is gone. `left` says that others of its process group are not: they are asked to end
+    /// like the child, if they were not together with it.
+    pub fn exited(&mut self, left: bool, now: Instant) -> (Exited, Option<Deed>) {
+        let state = std::mem::replace(&mut self.state, State::Absent);
+        let mut deed = None;
+        if left {
+            self.left = Some(match state {
+                State::Stopping { kill_at: None, .. } => Left::Killed { until: now + GONE },
+                State::Stopping {
+                    kill_at: Some(kill_at), ..
+                } => Left::Asked { kill_at },
+                State::Running { .. } | State::Absent | State::Waiting { .. } => {
+                    deed = Some(Deed::Signal(self.kill_signal));
+                    Left::Asked {
+                        kill_at: now + self.kill_timeout,
+                    }
+                }
+            });
+        }
+        (self.meaning(state, now), deed)
+    }
+
+    fn meaning(&self, state: State, now: Instant) -> Exited {
+        match state {
             _ if self.ending => Exited::End,
             State::Stopping {
                 purpose: Purpose::Restart,
@@ -219,119 +297,4 @@ impl Supervise {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Debug, Clone, Copy)]
-    enum Step {
-        Start,
-        Stop(bool),
-        Tick(u64),
-        Exit,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            Just(Step::Start),
-            any::<bool>().prop_map(Step::Stop),
-            (0u64..200).prop_map(Step::Tick),
-            Just(Step::Exit),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn after_the_end_nothing_starts_and_nothing_is_killed_too_early(steps in prop::collection::vec(step(), 0..40)) {
-            let policy = Policy {
-                kill_timeout: Duration::from_millis(100),
-                restart: Restart::Always,
-                ..Policy::default()
-            };
-            let mut supervise = Supervise::new(&policy);
-            let mut now = Instant::now();
-            let (mut ended, mut ends, mut asked) = (false, 0, None);
-            for step in steps {
-                let deed = match step {
-                    Step::Start => supervise.start(now),
-                    Step::Stop(end) => {
-                        ended |= end;
-                        ends += u32::from(end);
-                        supervise.stop(if end { Purpose::End } else { Purpose::Restart }, now)
-                    }
-                    Step::Tick(millis) => {
-                        now += Duration::from_millis(millis);
-                        supervise.tick(now)
-                    }
-                    Step::Exit => {
-                        asked = None;
-                        let exited = supervise.exited(now);
-                        prop_assert!(!ended || exited == Exited::End);
-                        if let Exited::Unasked { ran } = exited {
-                            supervise.again(1, ran, now);
-                        }
-                        None
-                    }
-                };
-                match deed {
-                    Some(Deed::Start) => prop_assert!(!ended),
-                    Some(Deed::Signal(Signal::SIGKILL)) => {
-                        let since = asked.map(|at| now - at);
-                        prop_assert!(ends > 1 || since >= Some(Duration::from_millis(100)));
-                    }
-                    Some(Deed::Signal(_)) => asked = Some(now),
-                    None => {}
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_child_that_does_not_last_is_started_after_growing_pauses_until_the_limit() {
-        let policy = Policy {
-            restart: Restart::OnFailure(Some(3)),
-            ..Policy::default()
-        };
-        let mut supervise = Supervise::new(&policy);
-        let mut now = Instant::now();
-        let mut fails = |supervise: &mut Supervise, ran: u64| {
-            assert_eq!(supervise.start(now), Some(Deed::Start));
-            now += Duration::from_secs(ran);
-            let Exited::Unasked { ran } = supervise.exited(now) else {
-                panic!("nobody asked")
-            };
-            supervise.again(1, ran, now).map(|pause| pause.as_millis())
-        };
-
-        let pauses: Vec<_> = (0..4).map(|_| fails(&mut supervise, 1)).collect();
-
-        assert_eq!(pauses, [Some(100), Some(200), Some(400), None]);
-        assert_eq!(
-            fails(&mut supervise, 10),
-            Some(100),
-            "it had run long enough to count as started"
-        );
-    }
-
-    #[test]
-    fn a_start_that_waits_is_done_when_it_is_due_or_wished_and_not_after_the_end() {
-        let policy = Policy {
-            restart: Restart::Always,
-            ..Policy::default()
-        };
-        let mut supervise = Supervise::new(&policy);
-        let now = Instant::now();
-        supervise.start(now);
-        supervise.exited(now);
-        assert_eq!(supervise.again(0, Duration::ZERO, now), Some(PAUSE));
-        assert_eq!((supervise.deadline(), supervise.alive()), (Some(now + PAUSE), false));
-        assert_eq!(supervise.tick(now), None);
-        assert_eq!(supervise.tick(now + PAUSE), Some(Deed::Start));
-
-        supervise.exited(now);
-        supervise.again(0, Duration::ZERO, now);
-        assert_eq!(supervise.stop(Purpose::End, now), None);
-        assert_eq!((supervise.deadline(), supervise.tick(now + LONGEST)), (None, None));
-    }
-}
+mod tests;

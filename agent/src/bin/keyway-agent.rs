@@ -80,6 +80,7 @@ fn run(cli: Cli) -> Result<u8, Problem> {
         timeout: cli.timeout,
         json: matches!(cli.output, OutputFormat::Json),
     };
+    agent::signals::hold_terminal();
     // One thread waits; what takes long has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Problem::new(exit::AGENT, format!("cannot start: {e}")))?;

@@ -130,9 +130,11 @@ impl Core {
         }
     }
 
-    pub(super) fn exited(&mut self, code: u8, told: &str, now: Instant, out: &mut Vec<Action>) {
-        match self.supervise.exited(now) {
-            Exited::End => out.push(Action::Exit(code)),
+    pub(super) fn exited(&mut self, code: u8, told: &str, left: bool, now: Instant, out: &mut Vec<Action>) {
+        let (exited, sweep) = self.supervise.exited(left, now);
+        out.extend(sweep.map(deed));
+        match exited {
+            Exited::End => self.end = Some(code),
             Exited::Again => out.extend(self.supervise.start(now).map(deed)),
             Exited::Unasked { ran } => {
                 // Died of what we gave it: go back. Anything else is its own business.
@@ -150,7 +152,8 @@ impl Core {
                     out.push(Action::Say(Level::Warn, told));
                 } else {
                     out.push(Action::Say(Level::Info, format!("the process {told}")));
-                    out.push(Action::Exit(code));
+                    self.supervise.finish();
+                    self.end = Some(code);
                 }
             }
         }
@@ -167,18 +170,14 @@ impl Core {
         self.due.extend(before.rendered);
     }
 
-    pub(super) fn stop(&mut self, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn stop(&mut self, signal: Signal, now: Instant, out: &mut Vec<Action>) {
         let deeds = self.supervise.stop(Purpose::End, now);
         out.extend(deeds.map(deed));
         if !self.supervise.alive() {
             // A program that never ran ends as if the signal had hit it.
             let unfinished = self.policy().supervises || self.policy().once;
-            let code = if unfinished {
-                128 + Signal::SIGTERM as u8
-            } else {
-                exit::OK
-            };
-            out.push(Action::Exit(code));
+            let code = if unfinished { 128 + signal as u8 } else { exit::OK };
+            self.end.get_or_insert(code);
         }
     }
 }

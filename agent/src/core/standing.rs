@@ -58,7 +58,7 @@ impl Core {
         let supervise = &self.supervise;
         self.policy().supervises.then(|| match supervise {
             _ if supervise.running() => ChildState::Running,
-            _ if supervise.alive() => ChildState::Stopping,
+            _ if supervise.alive() || supervise.sweeping() => ChildState::Stopping,
             _ if supervise.deadline().is_some() => ChildState::Pausing,
             _ if self.tally.counts.starts == 0 => ChildState::NotStarted,
             _ => ChildState::Gone,

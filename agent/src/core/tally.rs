@@ -194,8 +194,8 @@ impl Core {
                 tally.last_exit = Some((told.clone(), now));
                 tally.cause = Some(format!("the process {told}"));
             }
-            Event::Started => {}
-            Event::Stop | Event::Pass(_) | Event::Loaded(_) => tally.about_set = false,
+            Event::Started | Event::Swept => {}
+            Event::Stop(_) | Event::Pass(_) | Event::Loaded(_) => tally.about_set = false,
             Event::Tick => (tally.about_set, told) = (false, false),
         }
         tally.version += u64::from(told);

@@ -6,6 +6,7 @@ use kvapi::types::{Change, KeyChange, Progress, Revision};
 use self::world::{CHILD, World, program};
 use super::*;
 
+mod child;
 mod property;
 mod world;
 
@@ -198,17 +199,19 @@ fn a_restart_stops_starts_and_is_confirmed() {
 fn a_stop_ends_with_the_childs_code_and_a_second_one_kills() {
     let mut world = World::new(CHILD, &["x"]);
     world.on(Event::Tick);
-    world.on(Event::Stop);
+    world.on(Event::Stop(Signal::SIGTERM));
     assert_eq!((world.count("SIGTERM"), world.ended), (1, None));
-    world.on(Event::Stop);
+    world.on(Event::Stop(Signal::SIGTERM));
     assert_eq!(world.count("SIGKILL"), 1);
     world.exit(3);
     assert_eq!(world.ended, Some(3));
 
-    let mut waiting = World::new(CHILD, FIVE);
-    waiting.on(Event::Tick);
-    waiting.on(Event::Stop);
-    assert_eq!(waiting.ended, Some(143));
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        let mut waiting = World::new(CHILD, FIVE);
+        waiting.on(Event::Tick);
+        waiting.on(Event::Stop(signal));
+        assert_eq!(waiting.ended, Some(code));
+    }
 }
 
 #[test]

@@ -64,7 +64,13 @@ impl Agent {
                 });
             }
             Action::Start => self.start(),
-            Action::SignalGroup(signal) => self.send(signal, Reaper::signal_group),
+            Action::SignalGroup(signal) => {
+                self.send(signal, Reaper::signal_group);
+                if signal != Signal::SIGKILL {
+                    // What is stopped could not end.
+                    self.send(Signal::SIGCONT, Reaper::signal_group);
+                }
+            }
             Action::SignalChild(signal) => self.send(signal, Reaper::signal),
             Action::Reload { attempt, signal } => {
                 failpoint::reach("apply");
@@ -143,8 +149,9 @@ impl Agent {
     }
 
     fn send(&self, signal: Signal, send: fn(&Reaper, Pid, Signal) -> Result<(), nix::errno::Errno>) {
-        if let Some((pid, _)) = &self.child
-            && let Err(error) = send(&self.reaper, *pid, signal)
+        let child = self.child.as_ref().map(|(pid, _)| *pid).or(self.left);
+        if let Some(pid) = child
+            && let Err(error) = send(&self.reaper, pid, signal)
         {
             // It is about to be told as gone.
             tracing::debug!(%error, %signal, "not sent");

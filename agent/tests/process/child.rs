@@ -125,47 +125,6 @@ fn readiness_is_told_once_all_is_in_place_and_taken_back_at_the_end() {
 }
 
 #[test]
-fn every_signal_that_is_not_ours_reaches_the_program() {
-    let passed = [
-        Signal::SIGQUIT,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGALRM,
-        Signal::SIGWINCH,
-        Signal::SIGCONT,
-        Signal::SIGVTALRM,
-        Signal::SIGPROF,
-        Signal::SIGIO,
-        Signal::SIGPWR,
-        Signal::SIGXCPU,
-        Signal::SIGXFSZ,
-        Signal::SIGSTKFLT,
-        Signal::SIGSYS,
-    ];
-    let mut scene = Scene::new();
-    scene.write("a.hbs", "one");
-    let traps: String = passed
-        .iter()
-        .map(|signal| format!("trap 'echo {0} >>got' {0}; ", *signal as i32))
-        .collect();
-    let program = format!("{traps} echo yes >ready; while :; do sleep 0.05; done");
-    scene.start(&["run", "-t", "a.hbs:a", "--", "sh", "-c", &program]);
-    scene.eventually("the program runs", |scene| scene.read("ready") == "yes\n");
-
-    for signal in passed {
-        scene.signal(signal);
-        let line = (signal as i32).to_string();
-        scene.eventually("the signal has come", |scene| {
-            scene.read("got").lines().any(|got| got == line)
-        });
-    }
-
-    assert_eq!(scene.read("got").lines().count(), passed.len(), "each once");
-    scene.signal(Signal::SIGTERM);
-    assert_eq!(scene.exit_code(), 143);
-}
-
-#[test]
 fn codes_tell_what_went_wrong() {
     for (arguments, code, part) in [
         (vec!["run"], 2, "there is no template"),

@@ -8,7 +8,10 @@
 
 mod child;
 mod files;
+mod group;
+mod init;
 mod kills;
 mod points;
 mod render;
 mod scene;
+mod signals;

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -43,7 +44,18 @@ impl Scene {
     }
 
     pub(crate) fn start_with(&mut self, arguments: &[&str], env: &[(&str, &str)]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+        self.spawn(Command::new(env!("CARGO_BIN_EXE_keyway-agent")), arguments, env);
+    }
+
+    /// Starts it as process 1 of a PID namespace of its own.
+    pub(crate) fn start_as_init(&mut self, arguments: &[&str]) {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+        command.arg(env!("CARGO_BIN_EXE_keyway-agent"));
+        self.spawn(command, arguments, &[]);
+    }
+
+    fn spawn(&mut self, mut command: Command, arguments: &[&str], env: &[(&str, &str)]) {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -88,12 +100,21 @@ impl Scene {
     }
 
     pub(crate) fn exit_code(&mut self) -> i32 {
+        self.exit().code().unwrap_or(-1)
+    }
+
+    /// The signal that ended it.
+    pub(crate) fn ended_by(&mut self) -> Option<i32> {
+        self.exit().signal()
+    }
+
+    fn exit(&mut self) -> ExitStatus {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let agent = self.agent.as_mut().unwrap();
             if let Some(status) = agent.try_wait().unwrap() {
                 self.agent = None;
-                return status.code().unwrap_or(-1);
+                return status;
             }
             assert!(Instant::now() < until, "the agent does not end:\n{}", self.read("log"));
             std::thread::yield_now();
@@ -126,14 +147,19 @@ impl Drop for Scene {
 
 /// The processes of a group that have not ended.
 pub(crate) fn group(id: &str) -> Vec<String> {
-    let stats = fs::read_dir("/proc").unwrap().flatten();
-    let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
     let member = |stat: &String| {
         // After the name: state, parent, group.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
         fields.get(3) == Some(&id) && fields.get(1) != Some(&"Z")
     };
-    stats.filter(member).collect()
+    stats().into_iter().filter(member).collect()
+}
+
+/// What /proc says of every process.
+pub(crate) fn stats() -> Vec<String> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
+        .collect()
 }
 
 /// Says what it read at start and after each HUP.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kvapi::types::{Change, Revision, WatchEvent};
+use nix::sys::signal::Signal;
 use proptest::prelude::*;
 
 use super::world::{CHILD, World};
@@ -101,7 +102,7 @@ impl Run {
             Step::Mend => self.mend(),
             Step::Die(code) if self.world.child => self.world.exit(code),
             Step::Die(_) => {}
-            Step::Stop => self.world.on(Event::Stop),
+            Step::Stop => self.world.on(Event::Stop(Signal::SIGTERM)),
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) struct World {
     /// The child was asked to stop.
     pub(super) stopping: bool,
     pub(super) linked: bool,
+    /// A child that ends leaves others in its group.
+    pub(super) leaves: bool,
     /// The old files cannot be put back.
     pub(super) stuck: bool,
     pub(super) check: fn(&BTreeMap<TemplateId, String>) -> bool,
@@ -72,6 +74,7 @@ impl World {
             child: false,
             stopping: false,
             linked: true,
+            leaves: false,
             stuck: false,
             check: |_| true,
             reload: |_| true,
@@ -243,6 +246,7 @@ impl World {
         self.on(Event::Exited {
             code,
             told: format!("exited with {code}"),
+            left: self.leaves,
         });
     }
 
