@@ -178,7 +178,7 @@ impl Command {
             Self::Kv(kv) => kv.run(context).await,
             Self::Agent(command) => {
                 let connection = agent::cli::Connection {
-                    json: context.out.format == output::Format::Json,
+                    json: matches!(context.out.format, output::Format::Json | output::Format::Jsonl),
                     ..context.settings.connection()
                 };
                 Ok(agent::cli::run(command, connection).await?)

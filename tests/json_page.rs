@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::harness::{Keyway, Server, test};
+use crate::harness::{Home, Keyway, Server, eventually, test};
 
 const PAGE: &str = include_str!("../docs/json.md");
 
@@ -99,6 +99,67 @@ impl Page {
     }
 }
 
+/// Agents in all conditions, and what `keyway agent status -o json` prints of each.
+async fn statuses(home: &Home, server: &Server, page: &mut Page) -> anyhow::Result<()> {
+    let waits = home.write("waits.hbs", "{{key \"app/not-there\"}}")?;
+    let shows = home.write("shows.hbs", "{{key \"app/shown\"}}")?;
+    std::fs::create_dir(home.path("moved"))?;
+    server.put("app/shown", "good").await?;
+    let all = [
+        (&waits, "waits", &["--", "sleep", "1000"][..]),
+        (
+            &shows,
+            "shows",
+            &["--check", "grep -q good {}", "--restart", "always", "--", "false"],
+        ),
+        (&shows, "moved/x", &[]),
+    ];
+    let mut agents = Vec::new();
+    for (place, (source, target, flags)) in all.into_iter().enumerate() {
+        let files = format!("{}:{}", source.display(), home.path(target).display());
+        let folder = home.path(&format!("state-{place}")).display().to_string();
+        let found = ["-t", &files, "--state-dir", &folder].map(str::to_owned);
+        let run: Vec<&str> = found.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        let name = format!("agent-{place}");
+        let keyway = server.keyway(home);
+        agents.push((
+            keyway.start(home, &name, &[&["agent", "run"], run.as_slice()].concat())?,
+            found,
+        ));
+    }
+    // What each of them has to show.
+    let shown: [fn(&Value) -> bool; 3] = [
+        |status| status["state"] == "waiting" && status["child"]["state"] == "not_started",
+        |status| !status["child"]["last_exit"].is_null() && !status["last_refusal"].is_null(),
+        |status| !status["trouble"].is_null(),
+    ];
+    for (place, ((_, found), shown)) in agents.iter().zip(shown).enumerate() {
+        if place == 1 {
+            eventually("the first set", async || home.read("shows").ok()).await?;
+            server.put("app/shown", "bad").await?;
+        }
+        if place == 2 {
+            eventually("the first set", async || home.read("moved/x").ok()).await?;
+            std::fs::remove_dir_all(home.path("moved"))?;
+            home.write("moved", "")?;
+            server.put("app/shown", "worse").await?;
+        }
+        let arguments: Vec<&str> = found.iter().map(String::as_str).collect();
+        let ask = [&["agent", "status", "-o", "json"], arguments.as_slice()].concat();
+        let document = eventually("an agent shows its status", async || {
+            let said = Keyway::new(home).run(&ask).await.ok()?;
+            said.json().ok().filter(shown)
+        })
+        .await?;
+        page.is("status", &document)?;
+    }
+    for (mut agent, _) in agents {
+        agent.signal(nix::sys::signal::Signal::SIGTERM)?;
+        agent.exit().await?;
+    }
+    Ok(())
+}
+
 #[test]
 fn the_page_of_json_is_true_of_every_command() {
     test(async |home| {
@@ -184,6 +245,8 @@ fn the_page_of_json_is_true_of_every_command() {
         let explained = server.keyway(home).env("USER", "me").run(&explain).await?;
         page.is("explain", &explained.expect(0)?.json()?)?;
 
+        statuses(home, &server, &mut page).await?;
+
         let newest = server.revision("app/a").await?;
         let body = format!("{{\"CompactTo\":{newest}}}");
         let sent = server
@@ -218,6 +281,7 @@ fn the_page_of_json_is_true_of_every_command() {
         let elsewhere = [
             "change omitted",
             "entry session",
+            "status templates_omitted",
             "progress done",
             "progress progress",
             "progress seconds",

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::harness::{Agent, Exit, Home, Server, eventually, test};
+use crate::harness::{Agent, Exit, Home, Keyway, Server, eventually, test};
 
 /// `keyway-agent status` of the agent that writes `files`, as JSON, and its exit code.
 async fn status(home: &Home, files: &str) -> anyhow::Result<(Exit, Value)> {
-    let mut asking = Agent::ask(home, &["status", "-t", files, "--as", "json"])?;
+    let mut asking = Agent::ask(home, &["status", "-t", files, "-o", "json"])?;
     let exit = asking.exit().await?;
     let document = {
         // What was asked before stands in front of it.
@@ -165,6 +165,77 @@ fn the_status_socket_tells_life_readiness_and_metrics_and_silent_clients_are_in_
         .await?;
         agent.stop().await?;
         assert!(!home.path("s").exists());
+        Ok(())
+    });
+}
+
+/// One request over TCP, with a header line.
+async fn ask(address: &str, path: &str, line: &str) -> anyhow::Result<(u16, String)> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\n{line}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok((answer.get(9..12).unwrap_or_default().parse()?, answer))
+}
+
+#[test]
+fn an_address_tells_the_same_as_the_socket_and_not_to_web_pages() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        server.put("app/a", "1").await?;
+        let files = files(home, "{{key \"app/a\"}}")?;
+        let flags = ["-t", &files, "--listen", "localhost:0", "--name", "web/1"];
+        let mut agent = Agent::run(home, &server.address.to_string(), &flags)?;
+        let (_, by_socket) = until(home, &files, "in_place").await?;
+        let log = agent.program.log();
+        let address = log.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+        let address = address.unwrap_or_default();
+
+        let (code, answer) = ask(address, "/status", &format!("host: {address}")).await?;
+        assert_eq!(code, 200, "{answer}");
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        let mut by_address: Value = serde_json::from_str(body)?;
+        by_address["at"] = by_socket["at"].clone();
+        assert_eq!(by_address, by_socket);
+        assert_eq!(by_address["agent"]["name"], "web/1");
+        for (path, line, code) in [
+            ("/readyz", "host: localhost", 200),
+            ("/livez", "host: [::1]:80", 200),
+            ("/metrics", "host: 127.0.0.1", 200),
+            ("/status", "host: evil.example", 403),
+            ("/status", "host: localhost\r\norigin: http://localhost", 403),
+            ("/status", "accept: */*", 403),
+        ] {
+            assert_eq!(ask(address, path, line).await?.0, code, "{path} {line}");
+        }
+
+        agent.stop().await?;
+        assert!(
+            ask(address, "/livez", "host: localhost").await.is_err(),
+            "it went with the agent"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn an_address_that_others_reach_is_refused_unless_that_was_asked_for() {
+    test(async |home| {
+        let files = files(home, "x")?;
+        let flags = ["agent", "validate", "-t", &files, "--listen", "0.0.0.0:0", "--", "true"];
+        let refused = Keyway::new(home).run(&flags).await?.expect(3)?;
+        assert!(refused.err.contains("--insecure-listen"), "{}", refused.err);
+        let accepted = Keyway::new(home).env("KEYWAY_AGENT_INSECURE_LISTEN", "true");
+        accepted.run(&flags).await?.expect(0)?;
+
+        let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let server = Server::start(home).await?;
+        let address = taken.local_addr()?.to_string();
+        let mut agent = Agent::run(home, &server.address.to_string(), &["-t", &files, "--listen", &address])?;
+        assert_eq!(agent.program.exit().await?, Exit::Code(125));
+        assert!(agent.program.log().contains(&format!("cannot listen on {address}")));
         Ok(())
     });
 }

@@ -40,7 +40,7 @@ const PURE: &[&str] = &[
     "agent/src/lint.rs",
     "agent/src/metrics.rs",
     "agent/src/redact.rs",
-    "agent/src/status.rs",
+    "agent/src/status",
     "agent/src/policy.rs",
     "agent/src/quiescence.rs",
     "agent/src/render",
@@ -339,7 +339,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("agent/src/step.rs", "the steps in the journal"),
     (
         "agent/src/status.rs",
-        "agent status --as json, and GET /status of an agent",
+        "agent status -o json, GET /status of an agent, and its report",
     ),
     ("agent/src/view.rs", "the revisions in the journal"),
     ("src", "what -o json prints"),

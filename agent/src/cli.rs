@@ -8,6 +8,7 @@ mod flags;
 mod render;
 mod run;
 mod status;
+mod telling;
 mod validate;
 
 use std::time::Duration;
@@ -58,7 +59,7 @@ pub enum AgentCommand {
     /// something waits or failed; 6 if no agent answers.
     #[command(after_help = "Examples:\n  \
         keyway agent status -c agent.toml\n  \
-        keyway agent status -t app.conf.hbs:/etc/app.conf --as json\n  \
+        keyway agent status -t app.conf.hbs:/etc/app.conf -o json\n  \
         keyway agent status --status /run/agent.sock")]
     Status(Status),
     /// Read the configuration and compile the templates as `run` would, and do nothing else.

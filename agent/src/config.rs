@@ -8,6 +8,7 @@
 mod check;
 mod looks;
 mod raw;
+mod telling;
 mod unknown;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use kvapi::problem::exit;
 
 pub use self::looks::{Looks, Owner};
 pub use self::raw::{Raw, RawExec, RawSet, RawTemplate, template_flag};
+pub use self::telling::{Telling, listen, name};
 use crate::graph::TemplateId;
 use crate::helpers::file::Place;
 use crate::policy::{CommandLine, Policy};
@@ -38,8 +40,8 @@ pub struct Config {
     pub check: Option<CommandLine>,
     /// The child's program and arguments; empty if there is none.
     pub command: Vec<String>,
-    /// The socket that tells how the agent is, if one was named.
-    pub status: Option<PathBuf>,
+    /// To whom it tells how it is.
+    pub telling: Telling,
     /// Where our pid is written.
     pub pid_file: Option<PathBuf>,
     /// What is there while the first set is in place and the program has been started.
@@ -52,7 +54,7 @@ impl Config {
     /// The socket that tells how the agent is.
     #[must_use]
     pub fn status_socket(&self) -> PathBuf {
-        let named = self.status.clone();
+        let named = self.telling.status.clone();
         named.unwrap_or_else(|| self.state_dir.join("status.sock"))
     }
 

@@ -65,6 +65,7 @@ pub mod quiescence;
 pub mod reap;
 pub mod redact;
 pub mod render;
+pub mod report;
 pub mod run;
 pub mod serve;
 pub mod signals;

@@ -99,7 +99,7 @@ impl Agent {
         let journal = Journal::claim(&program.config.state_dir)?;
         let left = journal.recover()?;
         leftovers::clear(&program.config, journal.path());
-        let door = tells::door(&program.config)?;
+        let tells = Tells::begin(&program.config, &client)?;
         let announce = Announce::begin(&program.config)?;
         let (cluster, floor, unapplied) = match left {
             Some(record) => (record.cluster, record.revisions, !record.applied),
@@ -130,7 +130,7 @@ impl Agent {
             staging: None,
             promoted: None,
             announce,
-            tells: Tells::new(door),
+            tells,
             queue: VecDeque::new(),
             work: Work::default(),
         })
@@ -141,6 +141,7 @@ impl Agent {
     pub async fn run(mut self) -> Result<u8, Problem> {
         let ended = self.follow().await;
         self.work.finish().await;
+        self.tells.end().await;
         ended
     }
 
@@ -154,6 +155,7 @@ impl Agent {
                     }
                 }
             }
+            self.tells.changed(self.core.version());
             self.wait().await?;
         }
     }

@@ -4,7 +4,8 @@
 //! removed; `version` would rise otherwise. It quotes no value of the store: reasons come in with
 //! values taken out, and a file is told by its hash.
 
-use std::fmt::Write as _;
+mod told;
+
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -17,10 +18,16 @@ use crate::view::Revisions;
 /// The form of this document.
 const VERSION: u32 = 1;
 
+/// The longest report in bytes, while a store takes values of 512 KiB.
+const LONGEST_REPORT: usize = 256 << 10;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     version: u32,
+    /// When this is told.
+    #[serde(default)]
+    at: String,
     agent: About,
     state: Overall,
     ready: bool,
@@ -29,6 +36,9 @@ pub struct Status {
     revisions: All,
     store: Store,
     templates: Vec<Template>,
+    /// How many are left out of a report, which has a length that every store takes.
+    #[serde(default, skip_serializing_if = "is_none")]
+    templates_omitted: usize,
     child: Option<Child>,
     last_refusal: Option<Refusal>,
     trouble: Option<Trouble>,
@@ -55,6 +65,8 @@ pub struct Facts<'a> {
     pub address: Option<String>,
     /// The child's process.
     pub child: Option<i32>,
+    /// When this is told.
+    pub now: Instant,
     /// What a clock says of a moment.
     pub when: &'a dyn Fn(Instant) -> String,
 }
@@ -168,6 +180,7 @@ impl Status {
         });
         Self {
             version: VERSION,
+            at: when(facts.now),
             agent: facts.agent,
             state: overall(state),
             ready: state.ready,
@@ -189,6 +202,7 @@ impl Status {
                 reconnects: state.counts.reconnects,
             },
             templates: state.templates.iter().map(|one| template(one, when)).collect(),
+            templates_omitted: 0,
             child,
             last_refusal: state.refusal.as_ref().map(|(mark, reason)| Refusal {
                 revision: mark.revisions.settings.0,
@@ -203,102 +217,33 @@ impl Status {
         }
     }
 
+    /// The document.
+    #[must_use]
+    pub fn json(&self) -> String {
+        // Texts and numbers always have a form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The document, no longer than a report may be: of many files those that are in place are left out
+    /// first.
+    #[must_use]
+    pub fn report(mut self) -> String {
+        let all = self.templates.len();
+        self.templates.sort_by_key(|one| one.state == "in_place");
+        loop {
+            self.templates_omitted = all - self.templates.len();
+            let text = self.json();
+            if text.len() <= LONGEST_REPORT || self.templates.is_empty() {
+                return text;
+            }
+            self.templates.truncate(self.templates.len() / 2);
+        }
+    }
+
     /// Whether every file is in place, and the program runs if there is one.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.ready && self.state == Overall::InPlace
-    }
-
-    /// For people.
-    #[must_use]
-    pub fn told(&self) -> String {
-        let mut text = String::new();
-        let mut line = |name: &str, told: String| {
-            let _ = writeln!(text, "{name:<10} {told}");
-        };
-        let since = |since: &Option<String>| since.as_ref().map_or(String::new(), |at| format!(", since {at}"));
-        let agent = &self.agent;
-        line(
-            "agent",
-            format!(
-                "{} ({}, pid {}), since {}",
-                agent.name, agent.version, agent.pid, agent.since
-            ),
-        );
-        line("state", overall_words(self.state).to_owned());
-        if let Some(waiting) = &self.waiting {
-            line("waits for", format!("{}{}", waiting.r#for, since(&waiting.since)));
-        }
-        for (name, mark) in [
-            ("seen", &self.revisions.seen),
-            ("rendered", &self.revisions.rendered),
-            ("applied", &self.revisions.applied),
-        ] {
-            let told = |at: &At| match at.settings == at.live {
-                true => format!("revision {}, at {}", at.settings, at.at),
-                false => format!("revision {} (live {}), at {}", at.settings, at.live, at.at),
-            };
-            line(name, mark.as_ref().map_or("nothing".to_owned(), told));
-        }
-        let store = &self.store;
-        let address = store
-            .address
-            .as_ref()
-            .map_or(String::new(), |address| format!(" {address}"));
-        let reason = store
-            .reason
-            .as_ref()
-            .map_or(String::new(), |reason| format!(": {reason}"));
-        line(
-            "store",
-            format!("{}{address}{}{reason}", store.state, since(&store.since)),
-        );
-        if let Some(child) = &self.child {
-            let pid = child.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-            let restarts = match child.restarts {
-                0 => String::new(),
-                1 => ", started again once".to_owned(),
-                n => format!(", started again {n} times"),
-            };
-            let state = words(&child.state);
-            line("program", format!("{state}{pid}{}{restarts}", since(&child.since)));
-            if let Some(ended) = &child.last_exit {
-                line("", format!("the last one {} at {}", ended.how, ended.at));
-            }
-        }
-        for one in &self.templates {
-            let revision = one
-                .revision
-                .map_or(String::new(), |revision| format!(", revision {revision}"));
-            let state = words(&one.state);
-            line(
-                "file",
-                format!("{}: {state}{revision}{}", one.destination, since(&one.since)),
-            );
-            for key in &one.keys {
-                line("", format!("no key `{}` ({})", key.key, key.place));
-            }
-            if let Some(reason) = &one.reason {
-                line("", reason.clone());
-            }
-        }
-        if let Some(refusal) = &self.last_refusal {
-            line(
-                "refused",
-                format!("revision {} at {}: {}", refusal.revision, refusal.at, refusal.reason),
-            );
-        }
-        if let Some(trouble) = &self.trouble {
-            let next = trouble
-                .next_try
-                .as_ref()
-                .map_or(String::new(), |at| format!(", again at {at}"));
-            line(
-                "trouble",
-                format!("{} (tried {} times{next})", trouble.reason, trouble.tries),
-            );
-        }
-        text
     }
 }
 
@@ -367,18 +312,8 @@ fn overall(state: &State) -> Overall {
     }
 }
 
-fn overall_words(overall: Overall) -> &'static str {
-    match overall {
-        Overall::InPlace => "everything is in place",
-        Overall::OnItsWay => "on its way",
-        Overall::Waiting => "waiting",
-        Overall::Failed => "failed",
-        Overall::Ending => "about to end",
-    }
-}
-
-fn words(state: &str) -> String {
-    state.replace('_', " ")
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn link_word(link: Link) -> &'static str {
@@ -399,3 +334,6 @@ fn child_word(child: ChildState) -> &'static str {
         ChildState::Gone => "gone",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::Connection;
 use super::flags::{Writing, here};
+use super::telling::Telling;
 use crate::config::RawExec;
 use crate::load::Plan;
 use crate::policy::{self, Restart, Wait};
@@ -38,10 +39,8 @@ pub struct Run {
     /// N times in a row). The pauses grow from 100ms to 1m [default: never].
     #[arg(long, value_name = "WHEN", env = "KEYWAY_AGENT_RESTART")]
     restart: Option<Restart>,
-    /// The unix socket that tells how the agent is, to `agent status` and as GET /status, /metrics, /livez,
-    /// /readyz [default: status.sock in the state folder].
-    #[arg(long, value_name = "PATH", env = "KEYWAY_AGENT_STATUS", hide_short_help = true)]
-    status: Option<PathBuf>,
+    #[command(flatten)]
+    telling: Telling,
     /// Write the agent's pid there, and remove it at the end.
     #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_PID_FILE", hide_short_help = true)]
     pid_file: Option<PathBuf>,
@@ -70,7 +69,7 @@ impl Run {
         let mut flags = self.writing.raw()?;
         flags.wait = self.wait;
         flags.settle = self.settle;
-        flags.status = self.status;
+        self.telling.put(&mut flags);
         flags.pid_file = self.pid_file;
         flags.ready_file = self.ready_file;
         flags.exec = RawExec {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kvapi::problem::exit;
 use kvapi::{Address, Client, Problem};
 
@@ -22,21 +22,6 @@ pub struct Status {
     /// The state folder, if `run` was given one.
     #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_STATE_DIR")]
     state_dir: Option<PathBuf>,
-    /// How to print it.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORMAT",
-        default_value = "text",
-        env = "KEYWAY_AGENT_AS"
-    )]
-    r#as: Form,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Form {
-    Text,
-    Json,
 }
 
 impl Status {
@@ -75,9 +60,10 @@ impl Status {
         let reply = sent.await.map_err(|error| nobody(error.to_string()))?;
         let status: Document = serde_json::from_slice(&reply.body)
             .map_err(|error| nobody(format!("{} with something else than a status: {error}", reply.status)))?;
-        match self.r#as {
-            Form::Text => print!("{}", status.told()),
-            Form::Json => println!("{}", String::from_utf8_lossy(&reply.body).trim_end()),
+        if connection.json {
+            println!("{}", String::from_utf8_lossy(&reply.body).trim_end());
+        } else {
+            print!("{}", status.told());
         }
         Ok(if status.is_good() { exit::OK } else { exit::NO })
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kvapi::Problem;
 use kvapi::problem::exit;
 
-use super::{Config, Destination, Looks, Raw, RawTemplate, Set, Source, Template, invalid};
+use super::{Config, Destination, Looks, Raw, RawTemplate, Set, Source, Telling, Template, invalid};
 use crate::helpers::encode::hex;
 use crate::helpers::file::Place;
 use crate::policy::{OnChange, Policy};
@@ -13,6 +13,7 @@ use crate::policy::{OnChange, Policy};
 impl Raw {
     /// Checks everything against everything.
     pub fn check(self, once: bool) -> Result<Config, Problem> {
+        let telling = Telling::of(&self)?;
         let supervises = !once && !self.exec.command.is_empty();
         let on_change = match self.on_change {
             Some(chosen) => chosen,
@@ -78,7 +79,7 @@ impl Raw {
             deny_helpers: self.deny_helpers,
             check: self.check,
             command: if supervises { self.exec.command } else { Vec::new() },
-            status: self.status,
+            telling,
             pid_file: self.pid_file,
             ready_file: self.ready_file,
             state_dir,

@@ -1,5 +1,6 @@
 //! What is written in files and given as flags, before it is checked against the rest.
 
+use core::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use kvapi::problem::exit;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Owner, unknown};
+use super::{Owner, telling, unknown};
 use crate::policy::{self, CommandLine, Missing, OnChange, Restart, Wait};
 
 /// What was written in files or given as flags; nothing is checked against the rest yet.
@@ -35,6 +36,16 @@ pub struct Raw {
     pub sandbox: Option<PathBuf>,
     /// The socket that tells how the agent is.
     pub status: Option<PathBuf>,
+    /// An address that tells it too.
+    #[serde(default, deserialize_with = "listen")]
+    pub listen: Option<SocketAddr>,
+    /// That address may be one that others reach.
+    pub insecure_listen: Option<bool>,
+    /// A key of the store tells it too.
+    pub report: Option<bool>,
+    /// What the agent is called there.
+    #[serde(default, deserialize_with = "name")]
+    pub name: Option<String>,
     /// Where the agent's pid is written.
     pub pid_file: Option<PathBuf>,
     /// What is made once everything is in place.
@@ -185,6 +196,10 @@ impl Raw {
         over(&mut self.sandbox, later.sandbox);
         over(&mut self.state_dir, later.state_dir);
         over(&mut self.status, later.status);
+        over(&mut self.listen, later.listen);
+        over(&mut self.insecure_listen, later.insecure_listen);
+        over(&mut self.report, later.report);
+        over(&mut self.name, later.name);
         over(&mut self.pid_file, later.pid_file);
         over(&mut self.ready_file, later.ready_file);
         over(&mut self.exec.kill_signal, later.exec.kill_signal);
@@ -227,6 +242,16 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 fn signal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Signal>, D::Error> {
     let text = String::deserialize(deserializer)?;
     policy::signal(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    telling::listen(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    telling::name(&text).map(Some).map_err(D::Error::custom)
 }
 
 fn perms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {

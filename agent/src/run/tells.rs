@@ -1,21 +1,28 @@
-//! What the loop answers when it is asked how it is.
+//! What the loop answers when it is asked how it is, and who asks.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
-use kvapi::Problem;
+use kvapi::problem::exit;
+use kvapi::{Client, Problem};
+use tokio::sync::mpsc;
 
 use super::Agent;
 use crate::config::Config;
 use crate::core::state::Histogram;
 use crate::metrics;
-use crate::serve::{Answer, Ask, Door, Want};
+use crate::report::Report;
+use crate::serve::{Answer, Ask, Asks, Door, Want, asks};
 use crate::status::{About, Facts, Status};
 
 /// What is remembered for whoever asks.
 #[derive(Debug)]
 pub(super) struct Tells {
-    pub(super) door: Option<Door>,
+    asks: mpsc::Receiver<Ask>,
+    _doors: Vec<Door>,
+    report: Option<Report>,
+    /// What the agent is called.
+    name: String,
     /// Which server answered last.
     pub(super) address: Option<String>,
     /// From a change's time in the store until it was applied.
@@ -24,12 +31,37 @@ pub(super) struct Tells {
 }
 
 impl Tells {
-    pub(super) fn new(door: Option<Door>) -> Self {
-        Self {
-            door,
+    /// Opens the doors of an agent that runs on, and begins its report.
+    pub(super) fn begin(config: &Config, client: &Client) -> Result<Self, Problem> {
+        let (sender, asks) = asks();
+        let name = own_name(config)?;
+        let (doors, report) = match config.policy.once {
+            true => (Vec::new(), None),
+            false => {
+                let report = || Report::begin(client.clone(), &name, sender.clone());
+                (doors(config, &sender)?, config.telling.report.then(report))
+            }
+        };
+        Ok(Self {
+            asks,
+            _doors: doors,
+            report,
+            name,
             address: None,
             written: Histogram::default(),
             started: SystemTime::now(),
+        })
+    }
+
+    /// What can be told has this version now.
+    pub(super) fn changed(&self, version: u64) {
+        self.report.iter().for_each(|report| report.changed(version));
+    }
+
+    /// The end: what stands in the store goes.
+    pub(super) async fn end(&mut self) {
+        if let Some(report) = self.report.take() {
+            report.end().await;
         }
     }
 
@@ -40,30 +72,47 @@ impl Tells {
             .add(now.saturating_sub(std::time::Duration::from_millis(at)));
     }
 
-    /// The next question; none ever comes without a door.
+    /// The next question.
     pub(super) async fn next(&mut self) -> Ask {
-        if let Some(door) = &mut self.door
-            && let Some(ask) = door.next().await
-        {
-            return ask;
+        match self.asks.recv().await {
+            Some(ask) => ask,
+            // Nobody can ask.
+            None => std::future::pending().await,
         }
-        std::future::pending().await
     }
 }
 
-/// The status socket of an agent that runs on. One that nobody named is worth no failure.
-pub(super) fn door(config: &Config) -> Result<Option<Door>, Problem> {
-    if config.policy.once {
-        return Ok(None);
+/// What an agent is called that was given no name.
+fn own_name(config: &Config) -> Result<String, Problem> {
+    if let Some(name) = &config.telling.name {
+        return Ok(name.clone());
     }
-    match Door::open(&config.status_socket()) {
-        Ok(door) => Ok(Some(door)),
-        Err(problem) if config.status.is_some() => Err(problem),
-        Err(problem) => {
-            tracing::warn!("`agent status` finds nobody: {}", problem.what);
-            Ok(None)
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    match crate::config::name(host) {
+        Ok(name) => Ok(name),
+        Err(_) if !config.telling.report => Ok(host.to_owned()),
+        Err(told) => {
+            let told = format!("the machine's name cannot be the report's: {told}");
+            Err(Problem::new(exit::AGENT, told).help("give one with --name"))
         }
     }
+}
+
+fn doors(config: &Config, asks: &Asks) -> Result<Vec<Door>, Problem> {
+    let mut doors = Vec::new();
+    match Door::open(&config.status_socket(), asks.clone()) {
+        Ok(door) => doors.push(door),
+        Err(problem) if config.telling.status.is_some() => return Err(problem),
+        // One that nobody named is worth no failure.
+        Err(problem) => tracing::warn!("`agent status` finds nobody: {}", problem.what),
+    }
+    if let Some(address) = config.telling.listen {
+        let (door, address) = Door::listen(address, asks.clone())?;
+        tracing::info!("the status is told at http://{address}/status");
+        doors.push(door);
+    }
+    Ok(doors)
 }
 
 impl Agent {
@@ -83,10 +132,8 @@ impl Agent {
                     (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("waiting for {what}\n"))
                 }
             },
-            Want::Status => match serde_json::to_string(&self.status()) {
-                Ok(text) => (StatusCode::OK, "application/json", text + "\n"),
-                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
-            },
+            Want::Status => (StatusCode::OK, "application/json", self.status().json() + "\n"),
+            Want::Report => (StatusCode::OK, "application/json", self.status().report()),
             Want::Metrics => {
                 let started = self.tells.started.duration_since(UNIX_EPOCH).unwrap_or_default();
                 let (written, resident) = (&self.tells.written, resident());
@@ -106,16 +153,16 @@ impl Agent {
             };
             humantime::format_rfc3339_millis(time.unwrap_or(clock)).to_string()
         };
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let facts = Facts {
             agent: About {
-                name: host.trim().to_owned(),
+                name: self.tells.name.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
                 since: humantime::format_rfc3339_millis(self.tells.started).to_string(),
             },
             address: self.tells.address.clone(),
             child: self.child.as_ref().map(|(pid, _)| pid.as_raw()),
+            now,
             when: &when,
         };
         Status::of(&self.core.state(), facts)
