@@ -120,3 +120,6 @@ impl Connection {
         Client::new(self.addresses.clone(), self.token.clone(), self.timeout)
     }
 }
+
+#[cfg(test)]
+mod tests;
