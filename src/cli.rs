@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Kv(crate::kv::Kv),
     /// Render files from settings, and reload what reads them
     #[command(subcommand)]
-    Agent(AgentCommand),
+    Agent(Box<AgentCommand>),
     /// Measure a server
     #[command(
         subcommand,

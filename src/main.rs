@@ -181,7 +181,7 @@ impl Command {
                     json: matches!(context.out.format, output::Format::Json | output::Format::Jsonl),
                     ..context.settings.connection()
                 };
-                Ok(agent::cli::run(command, connection).await?)
+                Ok(agent::cli::run(*command, connection).await?)
             }
             Self::Bench(bench) => bench.run(context).await,
             Self::Config(config) => config.run(context),
@@ -224,7 +224,7 @@ impl Command {
     fn is_calm(&self) -> bool {
         match self {
             Self::Server(server) => !server.serves(),
-            Self::Agent(command) => !matches!(command, AgentCommand::Run(_)),
+            Self::Agent(command) => !matches!(**command, AgentCommand::Run(_)),
             _ => true,
         }
     }

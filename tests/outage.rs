@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::harness::{Agent, Home, Link, Server, alone, eventually, long};
+use crate::harness::{Agent, Exit, Home, Link, Server, alone, eventually, long, write_file};
 
 /// What the child answers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -47,31 +48,23 @@ impl Child {
 
 /// Starts an agent with the web server as its child; the file shows `app/colour`.
 fn start_agent(home: &Home, address: &str) -> anyhow::Result<Agent> {
+    start_agent_with(home, address, &[])
+}
+
+fn start_agent_with(home: &Home, address: &str, flags: &[&str]) -> anyhow::Result<Agent> {
     let source = home.write("page.hbs", "{{key \"app/colour\"}}")?;
     let target = home.path("page");
     let (files, port) = (format!("{}:{}", source.display(), target.display()), home.path("port"));
     let web = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/children/web.py");
     let (target, port) = (target.display().to_string(), port.display().to_string());
-    Agent::run(
-        home,
-        address,
-        &[
-            "-t",
-            &files,
-            "--on-change",
-            "signal=HUP",
-            "--",
-            "python3",
-            web,
-            &target,
-            &port,
-        ],
-    )
+    let program = ["--", "python3", web, &target, &port];
+    let common = ["-t", &files, "--on-change", "signal=HUP"];
+    Agent::run(home, address, &[&common[..], flags, &program[..]].concat())
 }
 
 #[test]
 fn the_child_never_notices_that_the_store_is_away_and_then_gets_the_newest_revision_once() {
-    alone(Duration::from_secs(120), async |home| {
+    alone(Duration::from_secs(240), async |home| {
         let mut server = Server::start(home).await?;
         let link = Link::to(&server.address).await?;
         server.put("app/colour", "red").await?;
@@ -82,7 +75,7 @@ fn the_child_never_notices_that_the_store_is_away_and_then_gets_the_newest_revis
 
         // The wire is cut, the server killed and started again, and what it holds changes twice
         // while the agent cannot see it.
-        let away = Instant::now() + Duration::from_secs(long(3, 10));
+        let away = Instant::now() + Duration::from_secs(long(10, 60));
         link.cut();
         server.program.kill().await?;
         server.restart(home).await?;
@@ -149,6 +142,96 @@ fn an_agent_that_starts_before_the_store_waits_for_it() {
         let mut child = Child::connect(home).await?;
         assert_eq!(child.ask().await?.text, "red");
         agent.stop().await?;
+        Ok(())
+    });
+}
+
+/// The folder of the cache, as a flag.
+fn cached(home: &Home) -> [String; 2] {
+    ["--cache-dir".to_owned(), home.path("cache").display().to_string()]
+}
+
+/// A run with a cache that has gone well and has ended; the server has ended too, and the files are gone.
+async fn after_a_good_run(home: &Home) -> anyhow::Result<Server> {
+    let mut server = Server::start(home).await?;
+    server.put("app/colour", "red").await?;
+    let [flag, folder] = cached(home);
+    let mut agent = start_agent_with(home, &server.address.to_string(), &[&flag, &folder])?;
+    Child::connect(home).await?;
+    agent.stop().await?;
+    server.stop().await?;
+    std::fs::remove_file(home.path("page"))?;
+    std::fs::remove_file(home.path("port"))?;
+    Ok(server)
+}
+
+#[test]
+fn an_agent_started_while_the_store_is_away_begins_from_its_cache_and_renders_once_more() {
+    alone(Duration::from_secs(120), async |home| {
+        let mut server = after_a_good_run(home).await?;
+        let link = Link::to(&server.address).await?;
+        link.cut();
+        let [flag, folder] = cached(home);
+        let file = std::fs::read_dir(&folder)?.next().context("a cache")??;
+        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions());
+        assert_eq!(mode & 0o777, 0o600);
+
+        let mut agent = start_agent_with(home, &link.address, &[&flag, &folder])?;
+        let mut child = Child::connect(home).await?;
+        let first = child.ask().await?;
+        assert_eq!((first.read, first.text.as_str()), (1, "red"));
+        assert!(
+            agent.program.log().contains("begins from the cache"),
+            "{}",
+            agent.program.log()
+        );
+
+        server.restart(home).await?;
+        server.put("app/colour", "green").await?;
+        server.put("app/colour", "blue").await?;
+        link.mend();
+        let after = eventually("the newest revision", async || {
+            child.ask().await.ok().filter(|answer| answer.text != "red")
+        })
+        .await?;
+        assert_eq!((after.pid, after.read, after.text.as_str()), (first.pid, 2, "blue"));
+        // What would be rendered again would be rendered with the next change at the latest.
+        server.put("app/colour", "white").await?;
+        let last = eventually("the change after it", async || {
+            child.ask().await.ok().filter(|answer| answer.text == "white")
+        })
+        .await?;
+        assert_eq!(last.read, 3);
+        agent.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_cache_that_is_too_old_or_damaged_is_told_and_not_used_and_retry_for_ends_the_wait() {
+    alone(Duration::from_secs(120), async |home| {
+        let server = after_a_good_run(home).await?;
+        let address = server.address.to_string();
+        let [flag, folder] = cached(home);
+        let file = std::fs::read_dir(&folder)?.next().context("a cache")??.path();
+        let old = std::time::SystemTime::now() - Duration::from_secs(7200);
+        std::fs::File::options().write(true).open(&file)?.set_modified(old)?;
+        let flags = [&flag, folder.as_str(), "--max-stale", "1h", "--retry-for", "300ms"];
+
+        let mut agent = start_agent_with(home, &address, &flags)?;
+        assert_eq!(agent.program.exit().await?, Exit::Code(6));
+        let log = agent.program.log();
+        assert!(log.contains("max_stale is 1h"), "{log}");
+        assert!(log.contains("did not tell within 300ms"), "{log}");
+
+        let mut bytes = std::fs::read(&file)?;
+        let last = bytes.len() - 3;
+        bytes[last] ^= 1;
+        write_file(&file, bytes)?;
+        let mut agent = start_agent_with(home, &address, &flags)?;
+        assert_eq!(agent.program.exit().await?, Exit::Code(6));
+        assert!(agent.program.log().contains("is damaged"), "{}", agent.program.log());
+        assert!(!home.path("page").exists(), "nothing is blank");
         Ok(())
     });
 }

@@ -337,10 +337,8 @@ const PROMISES: &[(&str, &str)] = &[
     ("kvstore/src/watch/frame.rs", "the wire, on its way out"),
     ("agent/src/journal.rs", "the agent's state folder"),
     ("agent/src/step.rs", "the steps in the journal"),
-    (
-        "agent/src/status.rs",
-        "agent status -o json, GET /status of an agent, and its report",
-    ),
+    ("agent/src/cache.rs", "the agent's cache folder"),
+    ("agent/src/status.rs", "agent status -o json, GET /status, a report"),
     ("agent/src/view.rs", "the revisions in the journal"),
     ("src", "what -o json prints"),
 ];

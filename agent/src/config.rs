@@ -12,6 +12,7 @@ mod telling;
 mod unknown;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kvapi::Problem;
 use kvapi::problem::exit;
@@ -48,6 +49,17 @@ pub struct Config {
     pub ready_file: Option<PathBuf>,
     /// Where the journal and staged files are.
     pub state_dir: PathBuf,
+    /// Where the last good values are kept, if they are.
+    pub cache: Option<Cache>,
+}
+
+/// What is kept of the store, for a start while it is away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Its file.
+    pub file: PathBuf,
+    /// How old it may be; for ever if nothing is said.
+    pub max_stale: Option<Duration>,
 }
 
 impl Config {

@@ -18,6 +18,7 @@
 //! ```
 
 mod apply;
+mod begin;
 mod set;
 mod standing;
 pub mod state;
@@ -32,6 +33,8 @@ use kvapi::Problem;
 use kvapi::types::WatchEvent;
 use nix::sys::signal::Signal;
 
+use self::begin::Begin;
+pub use self::begin::Recalled;
 use self::tally::Tally;
 use self::trouble::Trouble;
 use crate::graph::{Graph, TemplateId};
@@ -48,12 +51,14 @@ use crate::view::{Revisions, Scope, View};
 pub enum Event {
     /// A server answered; it belongs to this cluster.
     Connected { cluster: String },
-    /// The connection is gone, or could not be made.
-    Lost { reason: String },
+    /// The connection is gone, or could not be made; `everywhere` if no address is left to be tried.
+    Lost { reason: String, everywhere: bool },
     /// A server answered, and refuses to be watched; waiting will not help.
     Denied(Problem),
     /// News of the stream that was asked for last.
     Stream(WatchEvent),
+    /// What [`Action::Recall`] brought.
+    Recalled(Recalled),
     /// What [`Action::Render`] brought.
     Rendered(Vec<Rendered>),
     /// What [`Action::Check`] brought: the templates whose files differ, or what was refused and why.
@@ -87,6 +92,10 @@ pub enum Event {
 pub enum Action {
     /// Follow this part of the store, beginning with a snapshot, in place of what was followed.
     Watch(Scope),
+    /// Read what an earlier run has kept.
+    Recall,
+    /// Keep what the files show, for a start while the store is away.
+    Keep(Arc<View>),
     /// Render templates from one view.
     Render {
         program: Arc<Program>,
@@ -204,8 +213,11 @@ pub struct Core {
     revisions: Revisions,
     phase: Phase,
     before: Option<Before>,
+    /// What the set under way is rendered from, if that is to be kept.
+    rendered_from: Option<Arc<View>>,
     /// No set is in place yet.
     first: bool,
+    begin: Begin,
     /// What is in place was never applied: a run before this one was killed in between.
     unapplied: bool,
     attempt: u64,
@@ -241,7 +253,9 @@ impl Core {
             trouble: Trouble::default(),
             phase: Phase::Idle,
             before: None,
+            rendered_from: None,
             first: true,
+            begin: Begin::default(),
             unapplied,
             attempt: 0,
             end: None,
@@ -276,6 +290,7 @@ impl Core {
             retry,
             self.supervise.deadline(),
             self.stream.deadline(),
+            self.begin_at(),
         ];
         times.into_iter().flatten().min()
     }
@@ -290,12 +305,16 @@ impl Core {
                 let effect = self.stream.connected(Arc::make_mut(&mut self.view), &cluster);
                 self.follow(effect, now, out);
             }
-            Event::Lost { reason } => {
+            Event::Lost { reason, everywhere } => {
+                if everywhere {
+                    self.store_away(&reason);
+                }
                 let effect = self.stream.lost(&reason);
                 self.follow(effect, now, out);
             }
             Event::Denied(problem) if self.first && self.policy().once => out.push(Action::Fail(problem)),
             Event::Denied(problem) => {
+                self.store_away(&problem.what);
                 let effect = self.stream.denied(&problem.what);
                 self.follow(effect, now, out);
             }
@@ -303,6 +322,7 @@ impl Core {
                 let effect = self.stream.event(Arc::make_mut(&mut self.view), event, now);
                 self.follow(effect, now, out);
             }
+            Event::Recalled(found) => self.recalled(found, out),
             Event::Rendered(rendered) => self.rendered(rendered, out),
             Event::Checked(result) => self.checked(result, now, out),
             Event::Promoted(result) => self.promoted(result, now, out),
@@ -344,6 +364,7 @@ impl Core {
         {
             self.adopt(program);
         }
+        self.begin(now, out);
         if !self.may_render() {
             return;
         }
@@ -353,6 +374,9 @@ impl Core {
             self.quiescence.end();
             let ids = std::mem::take(&mut self.due);
             self.phase = Phase::Rendering(self.view.revisions());
+            let keeps = self.program.config.cache.is_some() && !self.stream.kept();
+            let shown = keeps && !self.view.scope().is_empty();
+            self.rendered_from = shown.then(|| Arc::clone(&self.view));
             out.push(Action::Render {
                 program: Arc::clone(&self.program),
                 ids,
@@ -387,6 +411,7 @@ impl Core {
             Effect::Nothing => {}
             Effect::Say(level, text) => out.push(Action::Say(level, text)),
             Effect::Refused(refusal) => {
+                self.store_away(&refusal.to_string());
                 let folder = self.program.config.state_dir.display();
                 let told = format!("{refusal}; nothing is rendered from it (to start over with it, remove {folder})");
                 out.push(Action::Say(Level::Error, told));

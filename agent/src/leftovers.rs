@@ -26,6 +26,9 @@ pub fn clear(config: &Config, journal: &Path) {
         clear_beside(&set.dir);
     }
     clear_beside(journal);
+    if let Some(cache) = &config.cache {
+        clear_beside(&cache.file);
+    }
     if let Some(state) = journal.parent() {
         clear_named(state, COPIES);
     }

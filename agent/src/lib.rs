@@ -27,6 +27,7 @@
 //! | [`write`](mod@write), [`folder`], [`owner`] | files, folders, whom they belong to |
 //! | [`journal`], [`leftovers`] | what survives a kill; what a kill left that nobody needs |
 //! | [`failpoint`] | where tests have it killed |
+//! | [`cache`] | the last good values, for a start while the store is away |
 //! | [`announce`] | the pid file; word that everything is in place |
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
 //! | [`preview`], [`diff`] P | `agent render`; what differs between two texts |
@@ -39,6 +40,7 @@
 
 pub mod announce;
 pub mod budget;
+pub mod cache;
 pub mod child;
 pub mod cli;
 pub mod config;

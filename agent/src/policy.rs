@@ -136,6 +136,8 @@ pub struct Policy {
     pub kill_timeout: Duration,
     /// Whether a child that ends by itself is started again.
     pub restart: Restart,
+    /// How long the store may be silent before the first set is in place; for ever if nothing is said.
+    pub retry_for: Option<Duration>,
     /// End after the first set.
     pub once: bool,
     /// Whether there is a child to start.
@@ -152,6 +154,7 @@ impl Default for Policy {
             kill_signal: Signal::SIGTERM,
             kill_timeout: Duration::from_secs(8),
             restart: Restart::Never,
+            retry_for: None,
             once: false,
             supervises: false,
         }

@@ -5,6 +5,7 @@
 //! files are being checked. At the end what can be cut short is, and what writes files is waited
 //! for: nothing half done is left, and no command runs on.
 
+mod keeping;
 mod perform;
 mod tells;
 mod words;
@@ -23,6 +24,7 @@ use nix::unistd::Pid;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
+use self::keeping::Keeping;
 use self::tells::Tells;
 pub(crate) use self::words::hint;
 use crate::announce::Announce;
@@ -57,6 +59,7 @@ enum Done {
         result: Result<Arc<Program>, Problem>,
         asked: bool,
     },
+    Kept(std::io::Result<()>),
     Ended(Problem),
     /// Nobody is left in this process group.
     Swept(Pid),
@@ -87,6 +90,7 @@ pub struct Agent {
     promoted: Option<Arc<Promoted>>,
     announce: Announce,
     tells: Tells,
+    keeping: Keeping,
     queue: VecDeque<Event>,
     work: Work<Done>,
 }
@@ -131,6 +135,7 @@ impl Agent {
             promoted: None,
             announce,
             tells,
+            keeping: Keeping::default(),
             queue: VecDeque::new(),
             work: Work::default(),
         })
@@ -140,6 +145,7 @@ impl Agent {
     /// returns the exit code.
     pub async fn run(mut self) -> Result<u8, Problem> {
         let ended = self.follow().await;
+        self.still_current();
         self.work.finish().await;
         self.tells.end().await;
         ended
@@ -162,7 +168,8 @@ impl Agent {
 
     /// Waits for the next thing to happen. Each branch is cancel-safe.
     async fn wait(&mut self) -> Result<(), Problem> {
-        let deadline = [self.core.deadline(), self.reread_at].into_iter().flatten().min();
+        let deadlines = [self.core.deadline(), self.reread_at, self.keeping.at];
+        let deadline = deadlines.into_iter().flatten().min();
         tokio::select! {
             biased; // a flood of changes must not delay a stop, an exit or a deadline
             signal = self.signals.next() => self.signal(signal),
@@ -210,6 +217,9 @@ impl Agent {
             self.reread_at = None;
             self.load(false);
         }
+        if self.keeping.at.is_some_and(|at| at <= Instant::now()) {
+            self.still_current();
+        }
         self.queue.push_back(Event::Tick);
     }
 
@@ -226,7 +236,10 @@ impl Agent {
                 }
                 Event::Stream(event)
             }
-            News::Lost { reason } => Event::Lost { reason },
+            News::Lost { reason } => Event::Lost {
+                reason,
+                everywhere: self.watch.as_ref().is_some_and(Watch::in_vain),
+            },
             News::Refused { status, text } => refused(Problem::from(kvapi::Error::Refused { status, text })),
         };
         self.queue.push_back(event);
@@ -281,6 +294,10 @@ impl Agent {
                 self.refused = Some(problem);
                 return Ok(());
             }
+            Done::Kept(result) => {
+                self.kept(result);
+                return Ok(());
+            }
             Done::Ended(problem) => return Err(problem),
             Done::Swept(group) if self.left == Some(group) => {
                 self.left = None;
@@ -318,7 +335,10 @@ fn make_folders(config: &Config) -> Result<(), Problem> {
 /// A server that only has too much to do is as good as away.
 fn refused(problem: Problem) -> Event {
     match problem.code {
-        exit::UNAVAILABLE => Event::Lost { reason: problem.what },
+        exit::UNAVAILABLE => Event::Lost {
+            reason: problem.what,
+            everywhere: true,
+        },
         _ => Event::Denied(problem),
     }
 }

@@ -37,6 +37,8 @@ pub struct Stream {
     scope: Scope,
     /// Whether its snapshot has come.
     snapshot: bool,
+    /// The view has what an earlier run has kept, until a snapshot comes.
+    kept: bool,
     connected: bool,
     /// Said that the store is away.
     away: bool,
@@ -52,7 +54,31 @@ impl Stream {
     /// Whether the view has all that was asked for. Nothing asked for is nothing to wait for.
     #[must_use]
     pub fn current(&self) -> bool {
-        self.scope.is_empty() || (self.snapshot && self.refusal.is_none())
+        self.scope.is_empty() || self.kept || self.follows()
+    }
+
+    /// Whether the view follows the store.
+    fn follows(&self) -> bool {
+        self.snapshot && self.refusal.is_none()
+    }
+
+    /// Whether the view is as new as the store, as far as anybody can tell.
+    #[must_use]
+    pub fn fresh(&self) -> bool {
+        self.connected && !self.catching_up && self.follows()
+    }
+
+    /// Whether the view has what an earlier run has kept.
+    #[must_use]
+    pub fn kept(&self) -> bool {
+        self.kept
+    }
+
+    /// The view has what an earlier run has kept, which shows this; asks for it as well.
+    pub fn recalled(&mut self, shown: &Scope) -> Scope {
+        self.scope.extend(shown);
+        self.kept = true;
+        self.again()
     }
 
     /// What was not taken in, and stands until something better comes.
@@ -75,6 +101,7 @@ impl Stream {
     /// Asks for this as well.
     pub fn widen(&mut self, more: &Scope) -> Scope {
         self.scope.extend(more);
+        self.kept = false;
         self.again()
     }
 
@@ -134,7 +161,7 @@ impl Stream {
     }
 
     fn files(&self) -> &'static str {
-        if self.snapshot {
+        if self.snapshot || self.kept {
             "; the files stay as they are"
         } else {
             ""
@@ -149,6 +176,7 @@ impl Stream {
         match event {
             WatchEvent::Snapshot(snapshot) => match view.replace(snapshot, self.scope.clone()) {
                 Ok(names) => {
+                    self.kept = false;
                     (self.snapshot, self.catching_up, self.refusal, self.retry_at) = (true, false, None, None);
                     Effect::Changed(names)
                 }
@@ -158,11 +186,11 @@ impl Stream {
                 }
             },
             WatchEvent::Change(_) if self.catching_up => Effect::Watch(self.again()),
-            WatchEvent::Change(change) if self.current() => match view.apply(change) {
+            WatchEvent::Change(change) if self.follows() => match view.apply(change) {
                 Ok(names) => Effect::Changed(names),
                 Err(refusal) => self.refuse(refusal),
             },
-            WatchEvent::Progress(progress) if self.current() => {
+            WatchEvent::Progress(progress) if self.follows() => {
                 self.catching_up = false;
                 view.progress(progress.revision);
                 Effect::Nothing

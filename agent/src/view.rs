@@ -191,6 +191,8 @@ impl fmt::Display for Refusal {
 pub struct View {
     cluster: String,
     revisions: Revisions,
+    /// Nothing lower is taken, even if what is here is.
+    floor: Revision,
     scope: Scope,
     entries: BTreeMap<Arc<str>, Arc<Entry>>,
 }
@@ -205,6 +207,38 @@ impl View {
             revisions: floor,
             ..Self::default()
         }
+    }
+
+    /// A view as an earlier run had it.
+    #[must_use]
+    pub fn kept(cluster: String, revisions: Revisions, scope: Scope, entries: Vec<Entry>) -> Self {
+        Self {
+            cluster,
+            revisions,
+            scope,
+            floor: Revision::default(),
+            entries: entries
+                .into_iter()
+                .map(|entry| (Arc::from(entry.key.as_str()), Arc::new(entry)))
+                .collect(),
+        }
+    }
+
+    /// Shows what an earlier run has kept, and goes on taking only what it took before. With `older`
+    /// that may be older than what it has seen.
+    pub fn recall(&mut self, kept: Self, older: bool) -> Result<(), Refusal> {
+        if !self.cluster.is_empty() && self.cluster != kept.cluster {
+            return Err(Refusal::AnotherCluster {
+                followed: self.cluster.clone(),
+                answered: kept.cluster,
+            });
+        }
+        if !older {
+            self.not_lower(kept.revisions.newest())?;
+        }
+        let floor = self.floor.max(self.revisions.newest());
+        *self = Self { floor, ..kept };
+        Ok(())
     }
 
     /// A view of fixed values, all at revision 1, that knows everything.
@@ -276,6 +310,11 @@ impl View {
         })
     }
 
+    /// Every entry.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().map(|entry| &**entry)
+    }
+
     /// Every key and its value.
     pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.entries.iter().map(|(name, entry)| (&**name, &*entry.value))
@@ -345,7 +384,7 @@ impl View {
     }
 
     fn not_lower(&self, offered: Revision) -> Result<(), Refusal> {
-        let seen = self.revisions.newest();
+        let seen = self.revisions.newest().max(self.floor);
         if offered < seen {
             Err(Refusal::Lower { seen, offered })
         } else {

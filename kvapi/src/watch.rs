@@ -4,6 +4,9 @@
 //! need be. What it cannot decide it reports: [`News::Connected`] names the cluster, so that the
 //! caller can refuse another one, and a revision may come that is lower than one before (another
 //! cluster, a restored folder): that too is the caller's to judge.
+//!
+//! Of several addresses each watch has an order of its own, by chance: a thousand agents spread over
+//! all servers, and those of a server that goes away over the others.
 
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use rand::seq::SliceRandom as _;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::address::Address;
@@ -62,7 +66,11 @@ pub struct Watch {
     request: WatchRequest,
     /// The last revision handed out.
     seen: Option<Revision>,
-    address: usize,
+    /// The addresses in this watch's order, and which of them is next.
+    order: Vec<usize>,
+    next: usize,
+    /// Tries since a server has told something.
+    tried: usize,
     state: State,
     pause: Duration,
 }
@@ -80,11 +88,15 @@ enum State {
 
 impl Watch {
     pub(crate) fn new(client: Client, request: WatchRequest) -> Self {
+        let mut order: Vec<usize> = (0..client.addresses().len()).collect();
+        order.shuffle(&mut rand::rng());
         Self {
             seen: request.since,
             client,
             request,
-            address: 0,
+            order,
+            next: 0,
+            tried: 0,
             state: State::Waiting(Instant::now()),
             pause: PAUSE.0,
         }
@@ -94,6 +106,12 @@ impl Watch {
     #[must_use]
     pub fn request(&self) -> &WatchRequest {
         &self.request
+    }
+
+    /// Whether every address has been tried since one has told something.
+    #[must_use]
+    pub fn in_vain(&self) -> bool {
+        self.tried >= self.order.len()
     }
 
     /// The next thing to know. Never ends; drop the watch to stop it.
@@ -129,8 +147,7 @@ impl Watch {
     }
 
     async fn connect(&mut self) -> News {
-        let addresses = self.client.addresses();
-        let address = addresses[self.address % addresses.len()].clone();
+        let address = self.client.addresses()[self.order[self.next]].clone();
         // A body, not a query: a watch may name thousands of keys.
         let request = WatchRequest {
             since: self.seen,
@@ -188,7 +205,7 @@ impl Watch {
             Ok(parsed) => parsed?,
             Err(e) => return Some(self.lost(format!("an event that cannot be read: {e}"))),
         };
-        self.pause = PAUSE.0;
+        (self.pause, self.tried) = (PAUSE.0, 0);
         match &parsed {
             WatchEvent::Snapshot(snapshot) => self.seen = Some(snapshot.revision),
             WatchEvent::Change(change) => self.seen = Some(change.revision),
@@ -204,11 +221,19 @@ impl Watch {
         News::Lost { reason }
     }
 
+    /// On to the next address. There is a pause behind a loss and behind each round; the others of a
+    /// round are asked at once.
     fn back_off(&mut self) {
-        self.address += 1;
-        let pause = self.pause.mul_f64(rand::random_range(0.5..=1.0));
+        self.next = (self.next + 1) % self.order.len();
+        self.tried += 1;
+        let round = self.tried.is_multiple_of(self.order.len());
+        let pause = if round || self.tried == 1 {
+            self.pause.mul_f64(rand::random_range(0.5..=1.0))
+        } else {
+            Duration::ZERO
+        };
         self.state = State::Waiting(Instant::now() + pause);
-        if self.address.is_multiple_of(self.client.addresses().len()) {
+        if round {
             self.pause = (self.pause * 2).min(PAUSE.1);
         }
     }

@@ -1,6 +1,7 @@
 //! Flags that several commands take.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use kvapi::Problem;
@@ -47,6 +48,16 @@ pub(super) struct Writing {
     /// Where the agent notes what it has applied [default: a hidden folder beside the first file].
     #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_STATE_DIR")]
     state_dir: Option<PathBuf>,
+    /// Keep the last good values there, mode 0600: a start while the store is away renders from them.
+    #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Use no cache that was known to be current longer ago than this [default: any].
+    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_MAX_STALE", hide_short_help = true)]
+    max_stale: Option<Duration>,
+    /// Give up if the store is silent for so long before the files are in place; 0 waits for ever. Later
+    /// an outage ends nothing [default: 0].
+    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_RETRY_FOR", hide_short_help = true)]
+    retry_for: Option<Duration>,
 }
 
 pub(super) fn here() -> Result<PathBuf, Problem> {
@@ -81,6 +92,11 @@ impl Writing {
         if let Some(dir) = &self.state_dir {
             raw.state_dir = Some(here()?.join(dir));
         }
+        if let Some(dir) = &self.cache_dir {
+            raw.cache_dir = Some(here()?.join(dir));
+        }
+        raw.max_stale = self.max_stale;
+        raw.retry_for = self.retry_for;
         Ok(raw)
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kvapi::Problem;
 use kvapi::problem::exit;
 
-use super::{Config, Destination, Looks, Raw, RawTemplate, Set, Source, Telling, Template, invalid};
+use super::{Cache, Config, Destination, Looks, Raw, RawTemplate, Set, Source, Telling, Template, invalid};
 use crate::helpers::encode::hex;
 use crate::helpers::file::Place;
 use crate::policy::{OnChange, Policy};
@@ -67,10 +67,20 @@ impl Raw {
             kill_signal: self.exec.kill_signal.unwrap_or(defaults.kill_signal),
             kill_timeout: self.exec.kill_timeout.unwrap_or(defaults.kill_timeout),
             restart: self.exec.restart.unwrap_or(defaults.restart),
+            retry_for: self.retry_for.filter(|limit| !limit.is_zero()),
             once,
             supervises,
         };
-        let state_dir = self.state_dir.unwrap_or_else(|| state_dir(&templates, &sets));
+        let name = name(&templates);
+        let state_dir = self.state_dir.unwrap_or_else(|| state_dir(&templates, &sets, &name));
+        let cache = self.cache_dir.map(|dir| Cache {
+            file: dir.join(format!("agent-{name}.cache")),
+            max_stale: self.max_stale,
+        });
+        if cache.is_none() && self.max_stale.is_some() {
+            let problem = invalid("max_stale is how old a cache may be, and there is none".to_owned());
+            return Err(problem.help("name a folder for it with cache_dir, or leave max_stale out"));
+        }
         Ok(Config {
             policy,
             templates,
@@ -83,6 +93,7 @@ impl Raw {
             pid_file: self.pid_file,
             ready_file: self.ready_file,
             state_dir,
+            cache,
         })
     }
 }
@@ -154,20 +165,23 @@ fn looks(raw: &RawTemplate, in_set: bool, shown: &str) -> Result<Looks, Problem>
     })
 }
 
-/// Beside the first destination, named after all of them: several agents may share a folder.
-fn state_dir(templates: &[Template], sets: &[Set]) -> PathBuf {
+/// A name of all destinations together: several agents may share a folder.
+fn name(templates: &[Template]) -> String {
     use sha2::Digest as _;
     let mut hash = sha2::Sha256::new();
     for template in templates {
         hash.update(template.shown.as_bytes());
         hash.update([0]);
     }
+    hex(&hash.finalize())[..12].to_owned()
+}
+
+/// Beside the first destination.
+fn state_dir(templates: &[Template], sets: &[Set], name: &str) -> PathBuf {
     let first = templates.iter().find_map(|template| match &template.destination {
         Destination::File(path) => path.parent(),
         Destination::InSet { set, .. } => sets[*set].dir.parent(),
         Destination::Stdout => None,
     });
-    first
-        .unwrap_or(Path::new("/"))
-        .join(format!(".keyway-agent-{}", &hex(&hash.finalize())[..12]))
+    first.unwrap_or(Path::new("/")).join(format!(".keyway-agent-{name}"))
 }

@@ -52,6 +52,14 @@ pub struct Raw {
     pub ready_file: Option<PathBuf>,
     /// See [`super::Config::state_dir`].
     pub state_dir: Option<PathBuf>,
+    /// The folder where the last good values are kept.
+    pub cache_dir: Option<PathBuf>,
+    /// How old they may be.
+    #[serde(default, deserialize_with = "duration")]
+    pub max_stale: Option<Duration>,
+    /// See [`crate::policy::Policy::retry_for`].
+    #[serde(default, deserialize_with = "duration")]
+    pub retry_for: Option<Duration>,
     /// The child.
     #[serde(default)]
     pub exec: RawExec,
@@ -163,6 +171,7 @@ impl Raw {
             &mut self.status,
             &mut self.pid_file,
             &mut self.ready_file,
+            &mut self.cache_dir,
         ];
         single.into_iter().flatten().for_each(absolute);
         for template in &mut self.template {
@@ -202,6 +211,9 @@ impl Raw {
         over(&mut self.name, later.name);
         over(&mut self.pid_file, later.pid_file);
         over(&mut self.ready_file, later.ready_file);
+        over(&mut self.cache_dir, later.cache_dir);
+        over(&mut self.max_stale, later.max_stale);
+        over(&mut self.retry_for, later.retry_for);
         over(&mut self.exec.kill_signal, later.exec.kill_signal);
         over(&mut self.exec.kill_timeout, later.exec.kill_timeout);
         over(&mut self.exec.restart, later.exec.restart);

@@ -113,6 +113,10 @@ fn what_does_not_fit_together_is_refused() {
     for (text, part) in [
         ("", "no template"),
         (
+            "max_stale = \"1h\"\n[[template]]\ncontents=\"\"\ndestination=\"b\"",
+            "how old a cache may be",
+        ),
+        (
             "[[template]]\nsource = \"a\"\ndestination = \"-\"",
             "has to become a file",
         ),
@@ -162,6 +166,9 @@ const ENTRIES: &[[&str; 2]] = &[
     ["pid_file = \"a\"", "pid_file = \"b\""],
     ["ready_file = \"a\"", "ready_file = \"b\""],
     ["state_dir = \"a\"", "state_dir = \"b\""],
+    ["cache_dir = \"a\"", "cache_dir = \"b\""],
+    ["max_stale = \"1h\"", "max_stale = \"2h\""],
+    ["retry_for = \"1s\"", "retry_for = \"0\""],
     ["sandbox = \"a\"", "sandbox = \"b\""],
     ["deny_helpers = [\"a\"]", "deny_helpers = [\"b\", \"c\"]"],
     ["exec.command = [\"a\"]", "exec.command = [\"b\", \"c\"]"],

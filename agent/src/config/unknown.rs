@@ -28,6 +28,7 @@ const THEIRS: &[(&str, &str)] = &[
     ("log_level", "-v, or KEYWAY_LOG"),
     ("once", "`agent once`"),
     ("parse_only", "`agent validate`"),
+    ("retry", "`retry_for`, at the top"),
     ("reload_signal", "`on_change = \"signal=HUP\"`, at the top"),
     ("right_delimiter", "Handlebars' are fixed; `\\{{` prints two braces"),
     ("vault", "there are no secrets of Vault here"),

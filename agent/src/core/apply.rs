@@ -47,6 +47,7 @@ impl Core {
                 format!("applied {} ({on_change})", self.revisions),
             ));
         }
+        self.keep(out);
         let cluster = self.view.cluster().to_owned();
         out.push(Action::Remember {
             cluster,
@@ -162,6 +163,7 @@ impl Core {
     /// Goes back to the set before; its files are put back and applied once more.
     pub(super) fn undo(&mut self, out: &mut Vec<Action>) {
         let Some(before) = self.before.take() else { return };
+        self.rendered_from = None;
         out.push(Action::PutBack);
         self.attempt += 1;
         self.phase = Phase::PuttingBack { end: None, again: None };

@@ -74,6 +74,7 @@ impl Core {
     ) {
         if texts == self.texts && !self.first {
             self.revisions = revisions;
+            self.keep(out);
             return;
         }
         let Some(texts) = texts.into_iter().collect::<Option<Vec<_>>>() else {
@@ -113,6 +114,8 @@ impl Core {
                 self.settle_texts(&set);
                 if self.first || self.unapplied {
                     self.apply(self.unapplied, now, out);
+                } else {
+                    self.keep(out);
                 }
             }
             Ok(changed) => {

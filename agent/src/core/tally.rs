@@ -143,7 +143,7 @@ impl Core {
                 tally.link(Link::Connected, None, now);
                 tally.about_set = false;
             }
-            Event::Lost { reason } => {
+            Event::Lost { reason, .. } => {
                 tally.link(Link::Away, Some(reason), now);
                 tally.about_set = false;
             }
@@ -195,7 +195,7 @@ impl Core {
                 tally.cause = Some(format!("the process {told}"));
             }
             Event::Started | Event::Swept => {}
-            Event::Stop(_) | Event::Pass(_) | Event::Loaded(_) => tally.about_set = false,
+            Event::Stop(_) | Event::Pass(_) | Event::Loaded(_) | Event::Recalled(_) => tally.about_set = false,
             Event::Tick => (tally.about_set, told) = (false, false),
         }
         tally.version += u64::from(told);

@@ -6,6 +6,7 @@ use kvapi::types::{Change, KeyChange, Progress, Revision};
 use self::world::{CHILD, World, program};
 use super::*;
 
+mod begin;
 mod child;
 mod property;
 mod world;
@@ -235,7 +236,10 @@ fn after_an_outage_the_newest_revision_is_rendered_once() {
     world.on(Event::Tick);
     world.pass(100);
     world.linked = false;
-    world.on(Event::Lost { reason: "gone".into() });
+    world.on(Event::Lost {
+        reason: "gone".into(),
+        everywhere: true,
+    });
     world.log.clear();
     for n in 2..9 {
         world.put(&[("a", Some(&n.to_string()))]);
@@ -291,7 +295,10 @@ fn a_reconnect_that_missed_nothing_asks_for_nothing() {
     world.on(Event::Tick);
     world.pass(100);
     world.log.clear();
-    world.on(Event::Lost { reason: "gone".into() });
+    world.on(Event::Lost {
+        reason: "gone".into(),
+        everywhere: true,
+    });
     world.on(Event::Connected { cluster: "c".into() });
     world.on(Event::Stream(WatchEvent::Progress(Progress { revision: Revision(2) })));
 

@@ -21,6 +21,8 @@ impl Agent {
     pub(super) fn perform(&mut self, action: Action) -> Result<Option<u8>, Problem> {
         match action {
             Action::Watch(scope) => self.watch = Some(self.client.watch(scope.request())),
+            Action::Recall => self.recall(),
+            Action::Keep(view) => self.keep(view),
             Action::Render { program, ids, view } => {
                 let around = program.around(self.env.clone());
                 self.work.look(move || {

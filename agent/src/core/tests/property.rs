@@ -97,7 +97,10 @@ impl Run {
             Step::Pass(millis) => self.world.pass(millis),
             Step::Cut => {
                 self.world.linked = false;
-                self.world.on(Event::Lost { reason: "cut".into() });
+                self.world.on(Event::Lost {
+                    reason: "cut".into(),
+                    everywhere: true,
+                });
             }
             Step::Mend => self.mend(),
             Step::Die(code) if self.world.child => self.world.exit(code),

@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) reload: fn(&BTreeMap<TemplateId, String>) -> bool,
     pub(super) log: Vec<String>,
     pub(super) ended: Option<u8>,
+    /// What is in the cache.
+    pub(super) cache: Option<View>,
 }
 
 pub(super) fn program(config: &str, texts: &[&str]) -> Arc<Program> {
@@ -80,6 +82,7 @@ impl World {
             reload: |_| true,
             log: Vec::new(),
             ended: None,
+            cache: None,
         }
     }
 
@@ -110,7 +113,21 @@ impl World {
 
     pub(super) fn perform(&mut self, action: Action) -> Vec<Event> {
         match action {
-            Action::Watch(_) if !self.linked => vec![Event::Lost { reason: "away".into() }],
+            Action::Watch(_) if !self.linked => vec![Event::Lost {
+                reason: "away".into(),
+                everywhere: true,
+            }],
+            Action::Recall => {
+                self.log.push("recall".into());
+                vec![Event::Recalled(Ok(self
+                    .cache
+                    .clone()
+                    .map(|view| (view, Duration::ZERO))))]
+            }
+            Action::Keep(view) => {
+                self.cache = Some((*view).clone());
+                Vec::new()
+            }
             Action::Watch(scope) => {
                 self.log.push("watch".into());
                 let keys = self.store.iter().filter(|(key, _)| scope.covers_key(key));
@@ -233,6 +250,14 @@ impl World {
                 omitted: 0,
             };
             self.on(Event::Stream(WatchEvent::Change(change)));
+        }
+    }
+
+    /// The store answers the watch that was asked for last.
+    pub(super) fn answer(&mut self) {
+        let scope = self.core.stream.again();
+        for event in self.perform(Action::Watch(scope)) {
+            self.on(event);
         }
     }
 
