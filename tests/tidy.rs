@@ -54,6 +54,7 @@ const PURE: &[&str] = &[
     "src/kv/side.rs",
     "src/kv/target.rs",
     "agent/src/document",
+    "agent/src/environment.rs",
     "src/kv/edit/plan.rs",
     "src/kv/edit/sheet.rs",
     "src/kv/import/batch.rs",

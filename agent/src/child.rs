@@ -16,6 +16,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::announce::NOTIFY_SOCKET;
+use crate::environment::{Environment, variables};
 use crate::policy::CommandLine;
 use crate::reap::{Exit, Reaper, Started};
 
@@ -29,15 +30,26 @@ const HELD: u32 = 20;
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Starts the child with our input and output. The error carries the exit code: 126 or 127.
-pub fn start(reaper: &Reaper, words: &[String]) -> Result<Started, (u8, String)> {
+///
+/// It inherits what `environment` lets it; `keyed` are its variables that come from keys.
+pub fn start(
+    reaper: &Reaper,
+    words: &[String],
+    environment: &Environment,
+    keyed: Option<&str>,
+) -> Result<Started, (u8, String)> {
     let Some((program, arguments)) = words.split_first() else {
         return Err((exit::USAGE, "there is no command to start".to_owned()));
     };
     let mut command = Command::new(program);
     command.args(arguments).process_group(0);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        if is_ours(&name) || !environment.inherits(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
     }
+    command.envs(&environment.custom);
+    command.envs(keyed.into_iter().flat_map(variables));
     let started = reaper.spawn_group(&mut command).map_err(|error| {
         let code = if error.kind() == io::ErrorKind::NotFound {
             exit::NOT_FOUND

@@ -4,6 +4,7 @@
 //! `KEYWAY_AGENT_` and its name.
 
 mod convert;
+mod environment;
 mod flags;
 mod render;
 mod run;

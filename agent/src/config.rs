@@ -6,6 +6,7 @@
 //! both. Nothing is read here but the text that is handed in.
 
 mod check;
+mod environment;
 mod looks;
 mod raw;
 mod telling;
@@ -17,9 +18,11 @@ use std::time::Duration;
 use kvapi::Problem;
 use kvapi::problem::exit;
 
+pub use self::environment::{OnVariable, RawEnvironment, Secret};
 pub use self::looks::{Looks, Owner};
 pub use self::raw::{Raw, RawExec, RawSet, RawTemplate, template_flag};
 pub use self::telling::{Telling, listen, name};
+use crate::environment::Environment;
 use crate::graph::TemplateId;
 use crate::helpers::file::Place;
 use crate::policy::{CommandLine, Policy};
@@ -41,6 +44,8 @@ pub struct Config {
     pub check: Option<CommandLine>,
     /// The child's program and arguments; empty if there is none.
     pub command: Vec<String>,
+    /// The child's variables.
+    pub environment: Environment,
     /// To whom it tells how it is.
     pub telling: Telling,
     /// Where our pid is written.
@@ -70,10 +75,23 @@ impl Config {
         named.unwrap_or_else(|| self.state_dir.join("status.sock"))
     }
 
+    /// The environment as one more template, behind the others, if it reads keys.
+    #[must_use]
+    pub fn environment_id(&self) -> Option<TemplateId> {
+        self.environment.reads_keys().then_some(self.templates.len())
+    }
+
+    /// How many texts there are: one for each template, and the environment if it reads keys.
+    #[must_use]
+    pub fn texts(&self) -> usize {
+        self.templates.len() + usize::from(self.environment.reads_keys())
+    }
+
     /// What a template is called in messages: its destination.
     #[must_use]
     pub fn shown(&self, id: TemplateId) -> &str {
-        self.templates.get(id).map_or("?", |template| template.shown.as_str())
+        let template = self.templates.get(id);
+        template.map_or("the environment", |template| template.shown.as_str())
     }
 }
 

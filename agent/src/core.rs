@@ -19,6 +19,7 @@
 
 mod apply;
 mod begin;
+mod environment;
 mod set;
 mod standing;
 pub mod state;
@@ -191,6 +192,7 @@ enum Phase {
 struct Before {
     texts: Vec<Option<Arc<str>>>,
     revisions: Revisions,
+    environment: Option<Arc<str>>,
     rendered: BTreeSet<TemplateId>,
 }
 
@@ -211,6 +213,9 @@ pub struct Core {
     trouble: Trouble,
     texts: Vec<Option<Arc<str>>>,
     revisions: Revisions,
+    /// The variables that the program is to have, and whether it is to be started again for them.
+    environment: Option<Arc<str>>,
+    environment_untold: bool,
     phase: Phase,
     before: Option<Before>,
     /// What the set under way is rendered from, if that is to be kept.
@@ -236,7 +241,7 @@ impl Core {
     #[must_use]
     pub fn new(program: Arc<Program>, view: View, unapplied: bool) -> Self {
         let policy = &program.config.policy;
-        let count = program.templates.names().len();
+        let count = program.config.texts();
         Self {
             supervise: Supervise::new(policy),
             quiescence: Quiescence::new(policy.wait),
@@ -251,6 +256,8 @@ impl Core {
             urgent: true,
             retry_at: None,
             trouble: Trouble::default(),
+            environment: None,
+            environment_untold: false,
             phase: Phase::Idle,
             before: None,
             rendered_from: None,
@@ -392,7 +399,8 @@ impl Core {
     /// Takes over templates and choices that were read again. Files that stay the same are not
     /// written again, so nothing happens if nothing differs.
     fn adopt(&mut self, program: Arc<Program>) {
-        let count = program.templates.names().len();
+        self.environment_untold = false;
+        let count = program.config.texts();
         self.program = program;
         let policy = self.program.config.policy.clone();
         self.supervise.adopt(&policy);

@@ -15,6 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::ValueEnum;
 
+pub(crate) use self::env::is_name;
+
 pub mod consul;
 mod env;
 mod json;

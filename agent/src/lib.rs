@@ -19,6 +19,7 @@
 //! | [`helpers`] P, [`render`] P | a template and a view become a text and a record of reads |
 //! | [`budget`] P, [`steps`] P | what a render may take, and how its steps are counted |
 //! | [`trace`] P | what is behind each line of a text |
+//! | [`environment`] P | the variables of the program, from keys and otherwise |
 //! | [`view`] P, [`stream`] P, [`graph`] P | our copy of the keys; what news mean for it; who reads what |
 //! | [`quiescence`] P, [`supervise`] P | when a burst is over; the child's life |
 //! | [`core`] P | **the decisions**: events in, actions out |
@@ -48,6 +49,7 @@ pub mod convert;
 pub mod core;
 pub mod diff;
 pub mod document;
+pub mod environment;
 pub mod failpoint;
 pub mod files;
 pub mod folder;

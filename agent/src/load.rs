@@ -13,8 +13,10 @@ use kvapi::problem::exit;
 
 use crate::config::{Config, Raw, Source};
 use crate::files::Files;
-use crate::render::{STACK, Surroundings};
+use crate::graph::TemplateId;
+use crate::render::{Rendered, STACK, Surroundings, render};
 use crate::templates::{Choices, Templates};
+use crate::view::View;
 
 /// What a run was started with.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +101,15 @@ impl Program {
             places: places.collect(),
             ..Surroundings::default()
         }
+    }
+
+    /// Renders one of its texts: a template's, or the environment.
+    #[must_use]
+    pub fn render(&self, id: TemplateId, view: &View, around: &Surroundings) -> Rendered {
+        if self.config.environment_id() == Some(id) {
+            return self.config.environment.render(id, view, around.missing);
+        }
+        render(&self.templates, id, view, around)
     }
 
     /// The files whose change means that this has to be read again.

@@ -2,6 +2,7 @@
 
 use kvapi::{Problem, codes};
 
+use crate::environment;
 use crate::render::Lack;
 
 /// Keys that have to be there and are not, and those that may have been meant.
@@ -25,7 +26,17 @@ pub fn places(lacks: &[Lack]) -> String {
 /// A template that cannot be rendered; `told` has its place.
 #[must_use]
 pub fn broken(told: &str) -> Problem {
-    Problem::of(&codes::BAD_TEMPLATE, format!("template {told}"))
+    Problem::of(&codes::BAD_TEMPLATE, held(told))
+}
+
+/// What cannot be rendered: a template, or the environment.
+#[must_use]
+pub fn held(told: &str) -> String {
+    if told.starts_with(environment::PLACE) {
+        told.to_owned()
+    } else {
+        format!("template {told}")
+    }
 }
 
 /// A check that says no.

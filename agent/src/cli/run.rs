@@ -9,6 +9,7 @@ use kvapi::problem::exit;
 use nix::sys::signal::Signal;
 
 use super::Connection;
+use super::environment::Environment;
 use super::flags::{Writing, here};
 use super::telling::Telling;
 use crate::config::RawExec;
@@ -47,6 +48,8 @@ pub struct Run {
     /// Make this file once all files are in place and the program runs; systemd is told by itself.
     #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_READY_FILE", hide_short_help = true)]
     ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    environment: Environment,
     /// The program to start once all files are there, and its arguments.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -77,8 +80,10 @@ impl Run {
             kill_signal: self.kill_signal,
             kill_timeout: self.kill_timeout,
             restart: self.restart,
+            env: self.environment.raw(),
         };
         flags.resolve(&here()?);
+        flags.here = Some(here()?);
         Ok(Plan {
             files: self.writing.common.files()?,
             flags,

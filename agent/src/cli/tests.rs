@@ -143,7 +143,12 @@ fn the_page_has_one_row_for_each_option_and_flag_of_consul_template_and_names_no
 
 #[test]
 fn every_entry_of_agent_toml_is_on_the_page() {
-    let tables: Vec<Vec<&str>> = [rows("## Options"), rows("## Files")].concat();
+    let tables: Vec<Vec<&str>> = [
+        rows("## Options"),
+        rows("## Files"),
+        rows("## Variables of the program"),
+    ]
+    .concat();
     let told: BTreeSet<&str> = tables
         .iter()
         .flat_map(|row| row[0].split('`').skip(1).step_by(2))

@@ -6,6 +6,7 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 
 use super::{Cache, Config, Destination, Looks, Raw, RawTemplate, Set, Source, Telling, Template, invalid};
+use crate::environment::Environment;
 use crate::helpers::encode::hex;
 use crate::helpers::file::Place;
 use crate::policy::{OnChange, Policy};
@@ -25,6 +26,15 @@ impl Raw {
             return Err(invalid(format!("on-change {on_change} needs a program to reload"))
                 .help("give it behind `--`, or choose on-change none or command=..."));
         }
+        let environment = if supervises {
+            self.exec.env.check()?
+        } else if self.exec.env.check()?.reads_keys() && !once {
+            return Err(
+                invalid("variables from keys need a program to have them".to_owned()).help("give it behind `--`")
+            );
+        } else {
+            Environment::default()
+        };
         let sets = self.set.iter().map(|set| Set {
             dir: set.dir.clone(),
             dir_mode: set.dir_mode,
@@ -39,10 +49,9 @@ impl Raw {
                 templates.push(template(raw, Some((number, &sets[number].dir)), self.sandbox.as_ref())?);
             }
         }
-        if templates.is_empty() {
-            return Err(
-                Problem::new(exit::USAGE, "there is no template").help("give one with -t SRC:DST or in a file with -c")
-            );
+        if templates.is_empty() && !environment.reads_keys() {
+            let problem = Problem::new(exit::USAGE, "there is no template");
+            return Err(problem.help("give one with -t SRC:DST or in a file with -c, or variables with --env PREFIX"));
         }
         for (place, one) in templates.iter().enumerate() {
             let twice =
@@ -71,8 +80,10 @@ impl Raw {
             once,
             supervises,
         };
-        let name = name(&templates);
-        let state_dir = self.state_dir.unwrap_or_else(|| state_dir(&templates, &sets, &name));
+        let name = name(&templates, &self.exec.command, &environment);
+        let state_dir = self
+            .state_dir
+            .unwrap_or_else(|| state_dir(&templates, &sets, &name, self.here.as_deref()));
         let cache = self.cache_dir.map(|dir| Cache {
             file: dir.join(format!("agent-{name}.cache")),
             max_stale: self.max_stale,
@@ -89,6 +100,7 @@ impl Raw {
             deny_helpers: self.deny_helpers,
             check: self.check,
             command: if supervises { self.exec.command } else { Vec::new() },
+            environment,
             telling,
             pid_file: self.pid_file,
             ready_file: self.ready_file,
@@ -165,23 +177,28 @@ fn looks(raw: &RawTemplate, in_set: bool, shown: &str) -> Result<Looks, Problem>
     })
 }
 
-/// A name of all destinations together: several agents may share a folder.
-fn name(templates: &[Template]) -> String {
+/// A name of all destinations together, or of the program and its variables: several agents may share a folder.
+fn name(templates: &[Template], command: &[String], environment: &Environment) -> String {
     use sha2::Digest as _;
     let mut hash = sha2::Sha256::new();
-    for template in templates {
-        hash.update(template.shown.as_bytes());
+    let destinations = templates.iter().map(|template| &template.shown);
+    let variables = command.iter().chain(&environment.prefixes);
+    for part in destinations.chain(variables.filter(|_| templates.is_empty())) {
+        hash.update(part.as_bytes());
         hash.update([0]);
     }
     hex(&hash.finalize())[..12].to_owned()
 }
 
-/// Beside the first destination.
-fn state_dir(templates: &[Template], sets: &[Set], name: &str) -> PathBuf {
+/// Beside the first destination, else in the working directory.
+fn state_dir(templates: &[Template], sets: &[Set], name: &str, here: Option<&Path>) -> PathBuf {
     let first = templates.iter().find_map(|template| match &template.destination {
         Destination::File(path) => path.parent(),
         Destination::InSet { set, .. } => sets[*set].dir.parent(),
         Destination::Stdout => None,
     });
-    first.unwrap_or(Path::new("/")).join(format!(".keyway-agent-{name}"))
+    first
+        .or(here)
+        .unwrap_or(Path::new("/"))
+        .join(format!(".keyway-agent-{name}"))
 }

@@ -9,7 +9,7 @@ use kvapi::problem::exit;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Owner, telling, unknown};
+use super::{Owner, RawEnvironment, telling, unknown};
 use crate::policy::{self, CommandLine, Missing, OnChange, Restart, Wait};
 
 /// What was written in files or given as flags; nothing is checked against the rest yet.
@@ -69,6 +69,9 @@ pub struct Raw {
     /// Folders that are replaced as a whole.
     #[serde(default)]
     pub set: Vec<RawSet>,
+    /// The working directory, where there is no file to put anything beside.
+    #[serde(skip)]
+    pub here: Option<PathBuf>,
     /// Texts are printed, so a template needs no destination.
     #[serde(skip)]
     pub prints: bool,
@@ -89,6 +92,9 @@ pub struct RawExec {
     pub kill_timeout: Option<Duration>,
     /// Whether it is started again when it ends by itself.
     pub restart: Option<Restart>,
+    /// Its variables.
+    #[serde(default)]
+    pub env: RawEnvironment,
 }
 
 /// A template.
@@ -217,6 +223,8 @@ impl Raw {
         over(&mut self.exec.kill_signal, later.exec.kill_signal);
         over(&mut self.exec.kill_timeout, later.exec.kill_timeout);
         over(&mut self.exec.restart, later.exec.restart);
+        over(&mut self.here, later.here);
+        self.exec.env.merge(later.exec.env);
         if !later.exec.command.is_empty() {
             self.exec.command = later.exec.command;
         }

@@ -130,6 +130,16 @@ fn what_does_not_fit_together_is_refused() {
             "two templates",
         ),
         (
+            "[exec]\ncommand=[\"x\"]\n[exec.env.names]\nA-B=\"k\"",
+            "`A-B` is no name",
+        ),
+        ("[exec]\ncommand=[\"x\"]\n[exec.env.custom]\n1=\"k\"", "`1` is no name"),
+        (
+            "[exec]\ncommand=[\"x\"]\n[exec.env]\nprefix=[\"/\"]",
+            "path of a folder",
+        ),
+        ("[exec.env]\nprefix=[\"app\"]", "need a program"),
+        (
             "[[set]]\ndir=\"d\"\n[[set.template]]\ncontents=\"\"\ndestination=\"../x\"",
             "inside",
         ),
@@ -141,6 +151,21 @@ fn what_does_not_fit_together_is_refused() {
         let problem = parse(text).unwrap_err();
         assert!(problem.what.contains(part), "{}", problem.what);
     }
+}
+
+#[test]
+fn variables_from_keys_need_no_template() {
+    let of = |text: &str| {
+        let mut raw = Raw::parse(text, Path::new("/etc/keyway/agent.toml")).unwrap();
+        raw.here = Some("/here".into());
+        raw.check(false).unwrap()
+    };
+    let one = of("[exec]\ncommand=[\"x\"]\n[exec.env]\nprefix=[\"app/env/\"]");
+    assert_eq!((one.environment_id(), one.texts()), (Some(0), 1));
+    assert!(one.state_dir.starts_with("/here") && one.environment.restarts);
+    let other = of("[exec]\ncommand=[\"y\"]\n[exec.env]\nprefix=[\"app/env\"]");
+    assert_ne!(one.state_dir, other.state_dir);
+    assert_eq!(one.environment, other.environment);
 }
 
 #[test]
@@ -175,6 +200,14 @@ const ENTRIES: &[[&str; 2]] = &[
     ["exec.kill_signal = \"INT\"", "exec.kill_signal = \"QUIT\""],
     ["exec.kill_timeout = \"1s\"", "exec.kill_timeout = \"2s\""],
     ["exec.restart = \"always\"", "exec.restart = \"never\""],
+    ["exec.env.prefix = [\"a\"]", "exec.env.prefix = [\"b\", \"c\"]"],
+    ["exec.env.names = {A = \"a\"}", "exec.env.names = {A = \"b\"}"],
+    ["exec.env.upper = true", "exec.env.upper = false"],
+    ["exec.env.on_change = \"none\"", "exec.env.on_change = \"restart\""],
+    ["exec.env.pristine = true", "exec.env.pristine = false"],
+    ["exec.env.custom = {A = \"a\"}", "exec.env.custom = {A = \"bc\"}"],
+    ["exec.env.allow = [\"a\"]", "exec.env.allow = [\"b\", \"c\"]"],
+    ["exec.env.deny = [\"a\"]", "exec.env.deny = [\"b\", \"c\"]"],
     [
         "template = [{source = \"a\", destination = \"a\"}]",
         "template = [{contents = \"\", destination = \"b\"}]",
@@ -213,12 +246,20 @@ fn each_entry_is_taken_over_and_the_later_file_wins_or_its_list_is_appended() {
             told(&one(1)),
             "what is not said changes nothing"
         );
-        let list = ["deny_helpers", "template", "set ="]
-            .iter()
-            .any(|name| entry[0].starts_with(name));
+        let list = [
+            "deny_helpers",
+            "template",
+            "set =",
+            "exec.env.prefix",
+            "exec.env.allow",
+            "exec.env.deny",
+        ]
+        .iter()
+        .any(|name| entry[0].starts_with(name));
         assert_eq!(told(&both) == told(&second), !list, "{entry:?}");
         if list {
-            let lengths = |raw: &Raw| raw.deny_helpers.len() + raw.template.len() + raw.set.len();
+            let env = |raw: &Raw| raw.exec.env.prefix.len() + raw.exec.env.allow.len() + raw.exec.env.deny.len();
+            let lengths = |raw: &Raw| raw.deny_helpers.len() + raw.template.len() + raw.set.len() + env(raw);
             assert_eq!(lengths(&both), lengths(&one(1)) + lengths(&one(2)), "{entry:?}");
         }
     }

@@ -20,7 +20,7 @@ impl Core {
             return;
         }
         let attempt = self.attempt;
-        match self.policy().on_change.clone() {
+        match self.reaction() {
             OnChange::Signal(signal) if self.supervise.running() => out.push(Action::Reload { attempt, signal }),
             OnChange::Restart if self.supervise.running() => {
                 out.extend(self.supervise.stop(Purpose::Restart, now).map(deed));
@@ -32,6 +32,14 @@ impl Core {
         }
     }
 
+    /// What follows the change: a program that is to have other variables has to be started again.
+    fn reaction(&self) -> OnChange {
+        if self.environment_untold {
+            return OnChange::Restart;
+        }
+        self.policy().on_change.clone()
+    }
+
     pub(super) fn apply_ended(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
         if !matches!(self.phase, Phase::Applying | Phase::Reapplying) {
             return;
@@ -39,8 +47,8 @@ impl Core {
         if let Err(reason) = result {
             return self.apply_failed(&reason, now, out);
         }
-        let on_change = &self.policy().on_change;
-        let idle = *on_change == OnChange::Nothing && !self.first;
+        let on_change = self.reaction();
+        let idle = on_change == OnChange::Nothing && !self.first;
         if self.before.is_some() && !self.first && !idle {
             out.push(Action::Say(
                 Level::Info,
@@ -169,6 +177,7 @@ impl Core {
         self.phase = Phase::PuttingBack { end: None, again: None };
         self.texts = before.texts;
         self.revisions = before.revisions;
+        self.environment = before.environment;
         self.due.extend(before.rendered);
     }
 

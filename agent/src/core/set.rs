@@ -53,7 +53,7 @@ impl Core {
         for told in broken {
             out.push(Action::Say(
                 Level::Error,
-                format!("template {told}; the files stay as they are"),
+                format!("{}; the files stay as they are", words::held(&told)),
             ));
         }
         lacks.sort();
@@ -99,7 +99,7 @@ impl Core {
         let Phase::Checking(set) = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return;
         };
-        match result {
+        match result.map(|changed| self.with_environment(changed, &set)) {
             Err(Unfit::Unwritable(reason)) => self.unwritable(set, &reason, now, out),
             Err(Unfit::Refused(reason)) => {
                 self.due.extend(set.rendered);
@@ -132,6 +132,7 @@ impl Core {
 
     pub(super) fn settle_texts(&mut self, set: &FileSet) {
         self.texts = set.texts.iter().cloned().map(Some).collect();
+        self.settle_environment(set);
         self.revisions = set.revisions;
     }
 
@@ -144,10 +145,12 @@ impl Core {
         }
         self.trouble.over();
         let (texts, revisions) = (std::mem::take(&mut self.texts), self.revisions);
+        let environment = self.environment.take();
         self.settle_texts(&set);
         self.before = Some(Before {
             texts,
             revisions,
+            environment,
             rendered: set.rendered,
         });
         self.apply(true, now, out);

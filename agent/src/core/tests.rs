@@ -8,6 +8,7 @@ use super::*;
 
 mod begin;
 mod child;
+mod environment;
 mod property;
 mod world;
 

@@ -24,7 +24,8 @@ pub(super) fn write(items: &[Item]) -> Result<String, Bad> {
     Ok(out)
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether it is a name that every shell takes for a variable.
+pub(crate) fn is_name(text: &str) -> bool {
     !text.starts_with(|c: char| c.is_ascii_digit())
         && !text.is_empty()
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

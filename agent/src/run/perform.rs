@@ -11,7 +11,7 @@ use crate::core::{Action, Event};
 use crate::graph::Reads;
 use crate::load::on_big_stack;
 use crate::reap::Reaper;
-use crate::render::{Held, Rendered, Surroundings, render};
+use crate::render::{Held, Rendered, Surroundings};
 use crate::trace::Trace;
 use crate::view::Revisions;
 use crate::{failpoint, transaction};
@@ -26,9 +26,8 @@ impl Agent {
             Action::Render { program, ids, view } => {
                 let around = program.around(self.env.clone());
                 self.work.look(move || {
-                    let one = |id: &usize, around: &Surroundings| {
-                        (render(&program.templates, *id, &view, around), Trace::default())
-                    };
+                    let one =
+                        |id: &usize, around: &Surroundings| (program.render(*id, &view, around), Trace::default());
                     let render = |around: &Surroundings| ids.iter().map(|id| one(id, around)).collect();
                     let all = on_big_stack(|| program.files.complete(around, render));
                     let (rendered, read_files) = match all {
@@ -135,13 +134,11 @@ impl Agent {
 
     fn start(&mut self) {
         failpoint::reach("apply");
-        let event = match child::start(&self.reaper, &self.program.config.command) {
+        let (config, keyed) = (&self.program.config, self.core.environment());
+        let started = child::start(&self.reaper, &config.command, &config.environment, keyed.as_deref());
+        let event = match started {
             Ok(started) => {
-                tracing::info!(
-                    pid = started.pid.as_raw(),
-                    "started {}",
-                    self.program.config.command.join(" ")
-                );
+                tracing::info!(pid = started.pid.as_raw(), "started {}", config.command.join(" "));
                 self.child = Some((started.pid, started.exit));
                 Event::Started
             }

@@ -13,7 +13,7 @@ use crate::config::Raw;
 use crate::core::{Action, Core, Event, Unfit};
 use crate::graph::TemplateId;
 use crate::load::Program;
-use crate::render::{Surroundings, render};
+use crate::render::Surroundings;
 use crate::templates::Templates;
 use crate::view::View;
 
@@ -147,13 +147,10 @@ impl World {
                     missing: program.config.policy.missing,
                     ..Surroundings::default()
                 };
-                let all = ids
-                    .iter()
-                    .map(|id| render(&program.templates, *id, &view, &around))
-                    .collect();
+                let all = ids.iter().map(|id| program.render(*id, &view, &around)).collect();
                 vec![Event::Rendered(all)]
             }
-            Action::Check { set, .. } => {
+            Action::Check { program, set } => {
                 self.staged = set
                     .texts
                     .iter()
@@ -161,7 +158,8 @@ impl World {
                     .map(|(id, text)| (id, text.to_string()))
                     .collect();
                 let differs = |id: &TemplateId| self.files.get(id) != self.staged.get(id);
-                let changed = (0..set.texts.len()).filter(differs).collect();
+                let files = self.staged.len() - usize::from(program.config.environment.reads_keys());
+                let changed = (0..files).filter(differs).collect();
                 vec![Event::Checked(if (self.check)(&self.staged) {
                     Ok(changed)
                 } else {
