@@ -4,11 +4,12 @@
 //! [`View`] shows is of one revision per cut, and that revision never goes back. A revision that
 //! is lower, or another cluster's, is not taken in but answered with a [`Refusal`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use kvapi::key;
 use kvapi::types::{Change, Entry, Revision, Snapshot, WatchRequest};
 
@@ -99,13 +100,17 @@ impl Scope {
     /// Whether it shows this key.
     #[must_use]
     pub fn covers_key(&self, name: &str) -> bool {
-        self.keys.contains(name) || self.prefixes.iter().any(|prefix| key::shows(prefix, name))
+        self.keys.contains(name) || self.covers_prefix(name)
     }
 
-    /// Whether it shows all that begins with this prefix.
+    /// Whether it shows all that begins with this prefix. A text has as many prefixes as it has
+    /// characters, and each is one lookup, however many prefixes there are.
     #[must_use]
     pub fn covers_prefix(&self, wanted: &str) -> bool {
-        self.prefixes.iter().any(|prefix| key::shows(prefix, wanted))
+        !self.prefixes.is_empty()
+            && (0..=wanted.len())
+                .filter_map(|end| wanted.get(..end))
+                .any(|prefix| key::shows(prefix, wanted) && self.prefixes.contains(prefix))
     }
 
     /// Whether it shows all that `other` shows.
@@ -193,8 +198,9 @@ pub struct View {
     revisions: Revisions,
     /// Nothing lower is taken, even if what is here is.
     floor: Revision,
-    scope: Scope,
-    entries: BTreeMap<Arc<str>, Arc<Entry>>,
+    scope: Arc<Scope>,
+    // A copy of a view, made when news come while it is rendered from, shares all that stays the same.
+    entries: OrdMap<Arc<str>, Arc<Entry>>,
 }
 
 impl View {
@@ -215,7 +221,7 @@ impl View {
         Self {
             cluster,
             revisions,
-            scope,
+            scope: Arc::new(scope),
             floor: Revision::default(),
             entries: entries
                 .into_iter()
@@ -255,10 +261,10 @@ impl View {
         });
         let mut view = Self {
             revisions: Revisions::both(Revision(1)),
-            scope: Scope {
+            scope: Arc::new(Scope {
                 keys: BTreeSet::new(),
                 prefixes: ["".to_owned(), key::OWN_PREFIX.to_owned()].into(),
-            },
+            }),
             ..Self::default()
         };
         view.entries = entries
@@ -300,7 +306,7 @@ impl View {
         let prefix = prefix.to_owned();
         self.scope.covers_prefix(&prefix).then(|| {
             self.entries
-                .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
+                .range((Bound::Included(Arc::<str>::from(prefix.as_str())), Bound::Unbounded))
                 .map(|(_, entry)| &**entry)
                 .take_while({
                     let prefix = prefix.clone();
@@ -338,7 +344,7 @@ impl View {
     /// that differ from before.
     pub fn replace(&mut self, snapshot: Snapshot, scope: Scope) -> Result<Vec<String>, Refusal> {
         self.not_lower(snapshot.revision)?;
-        let fresh: BTreeMap<Arc<str>, Arc<Entry>> = snapshot
+        let fresh: OrdMap<Arc<str>, Arc<Entry>> = snapshot
             .entries
             .into_iter()
             .map(|entry| (Arc::from(entry.key.as_str()), Arc::new(entry)))
@@ -352,7 +358,7 @@ impl View {
             .map(|name| name.to_string())
             .collect();
         self.entries = fresh;
-        self.scope = scope;
+        self.scope = Arc::new(scope);
         self.revisions = Revisions::both(snapshot.revision);
         Ok(names)
     }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use kvapi::types::KeyChange;
 use proptest::prelude::*;

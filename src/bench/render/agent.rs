@@ -21,6 +21,9 @@ use crate::spawned::{keyway, terminate};
 /// How long all programs together may take to say that they were told.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long nothing is heard before it is looked whether all agents run.
+const GLANCE: Duration = Duration::from_millis(500);
+
 /// See the module.
 pub(super) struct Agents {
     pub(super) shape: Shape,
@@ -75,7 +78,8 @@ impl Agents {
             crate::scratch::write(&config, &shape.configuration(&dir, &command))?;
             let start = Instant::now();
             let process = agent(program)?
-                .args(["--addr", &address.to_string(), "-q", "run", "-c"])
+                .env("KEYWAY_LOG", "warn")
+                .args(["--addr", &address.to_string(), "run", "-c"])
                 .arg(&config)
                 .stdout(Stdio::null())
                 .spawn()
@@ -96,18 +100,32 @@ impl Agents {
     }
 
     async fn hear(&mut self, wanted: u8) -> Result<Instant, Problem> {
-        let word = timeout(PATIENCE, self.words.recv()).await;
-        match word.ok().flatten() {
-            Some((word, at)) if word == wanted => Ok(at),
-            Some(_) => Err(Problem::new(
-                exit::BUG,
-                "a program was told more often than there were changes",
-            )),
-            None => Err(Problem::new(
-                exit::TIMEOUT,
-                format!("a program was not told within {PATIENCE:?}"),
-            )),
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            match timeout(GLANCE, self.words.recv()).await.ok().flatten() {
+                Some((word, at)) if word == wanted => return Ok(at),
+                Some(_) => {
+                    let what = "a program was told more often than there were changes";
+                    return Err(Problem::new(exit::BUG, what));
+                }
+                None if Instant::now() >= limit => {
+                    let what = format!("a program was not told within {PATIENCE:?}");
+                    return Err(Problem::new(exit::TIMEOUT, what));
+                }
+                None => self.all_run()?,
+            }
         }
+    }
+
+    /// Who has ended tells no program of anything.
+    fn all_run(&mut self) -> Result<(), Problem> {
+        for agent in &mut self.agents {
+            if let Ok(Some(status)) = agent.process.try_wait() {
+                let what = format!("an agent has ended: {status}; its own message is above");
+                return Err(Problem::new(exit::AGENT, what));
+            }
+        }
+        Ok(())
     }
 
     /// Each agent's first file has to be of this round before its program is told.
