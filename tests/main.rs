@@ -48,6 +48,7 @@ mod waiters;
 mod watch;
 mod watchers;
 // The agent: one revision at a time, outages, the child.
+mod containers;
 mod environment;
 mod outage;
 mod preview;

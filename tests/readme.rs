@@ -34,6 +34,26 @@ const COMMANDS: &[(&str, Tried)] = &[
         Tried::AsAnAgent,
     ),
     (
+        "RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist -p agent --target x86_64-unknown-linux-gnu",
+        Tried::Not("tests/run links the programs so, without building their libraries once more"),
+    ),
+    (
+        "cp target/x86_64-unknown-linux-gnu/dist/keyway-agent templates/nginx.conf.hbs .",
+        Tried::Not("tests/containers.rs copies what tests/run has linked"),
+    ),
+    (
+        "docker build -t web .",
+        Tried::Not("tests/containers.rs builds it, in an engine of its own"),
+    ),
+    (
+        "keyway server --data-dir /var/lib/keyway --bootstrap --agent-socket /run/keyway/agent.sock",
+        Tried::Not("tests/containers.rs starts one with files of its own"),
+    ),
+    (
+        "docker run -v /run/keyway:/run/keyway -e KEYWAY_ADDR=unix:///run/keyway/agent.sock -p 80:80 web",
+        Tried::Not("tests/containers.rs does it with a socket in place of the port"),
+    ),
+    (
         "tests/run",
         Tried::Not("it is what runs this; `tests/run --long` runs it in an empty Debian"),
     ),

@@ -2,7 +2,6 @@
 //! is for accepts what comes out.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +9,7 @@ use std::process::{Command, Stdio};
 use kvapi::client::WriteOptions;
 use kvapi::types::TxnOp;
 
-use crate::harness::{Home, Program, Server, holds, test};
+use crate::harness::{Home, Program, Server, ask, holds, test};
 
 const TEMPLATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/templates");
 
@@ -157,12 +156,7 @@ fn nasty(home: &Home, template: &str) -> anyhow::Result<(PathBuf, String)> {
 
 /// What a server says behind a socket.
 fn answer(socket: &Path) -> anyhow::Result<String> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    let (_, body) = text.split_once("\r\n\r\n").unwrap_or_default();
-    Ok(body.to_owned())
+    ask(UnixStream::connect(socket)?)
 }
 
 #[test]

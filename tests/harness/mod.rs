@@ -3,6 +3,7 @@
 mod agent;
 mod compactor;
 mod disk;
+mod docker;
 mod eventually;
 pub(crate) mod harm;
 mod home;
@@ -16,9 +17,11 @@ mod server;
 mod stream;
 mod terminal;
 mod test;
+mod web;
 
 pub(crate) use agent::Agent;
 pub(crate) use disk::Disk;
+pub(crate) use docker::Docker;
 pub(crate) use eventually::{eventually, holds};
 pub(crate) use home::{Home, write_file};
 pub(crate) use keyway::{Keyway, Said};
@@ -30,3 +33,4 @@ pub(crate) use resources::open_files;
 pub(crate) use server::{Options, Server};
 pub(crate) use stream::{Stream, keys};
 pub(crate) use test::{alone, long, test};
+pub(crate) use web::{ask, backend_at};

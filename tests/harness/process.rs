@@ -33,6 +33,12 @@ impl Process {
         Self::of(self.pid).is_some_and(|now| now.started == self.started && !now.zombie)
     }
 
+    /// Signals it, if it is still the same.
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        anyhow::ensure!(self.runs(), "process {} has ended", self.pid);
+        Ok(kill(Pid::from_raw(self.pid), signal)?)
+    }
+
     /// Kills it, if it is still the same.
     pub(crate) fn kill(&self) {
         if self.runs() {

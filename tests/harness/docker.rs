@@ -1,0 +1,196 @@
+//! A Docker Engine of a test's own: its folders, its socket, no network beside the machine's and none.
+//!
+//! It runs in namespaces of its own for mounts and processes, so whatever ends the test ends it, its containers and
+//! their mounts. Images are built from files of this machine; nothing is asked of a registry.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+
+use super::disk::note_left_out;
+use super::program::command;
+use super::{Home, Process, Program, Said, descendants, eventually, holds};
+
+/// See the module.
+pub(crate) struct Docker {
+    daemon: Program,
+    socket: PathBuf,
+    config: PathBuf,
+    /// The control groups of its containers are below this.
+    group: String,
+}
+
+impl Docker {
+    /// Starts one; `None` where the machine does not let anybody, which is noted.
+    pub(crate) async fn start(home: &Home) -> anyhow::Result<Option<Self>> {
+        if let Some(why) = forbidden(home) {
+            note_left_out(&format!("containers: {why}"));
+            return Ok(None);
+        }
+        let (socket, group) = (home.path("docker.sock"), format!("keyway-test-{}", std::process::id()));
+        let config = home.write("docker/config/daemon.json", "{}")?;
+        let mut command = with_path(command(home, "unshare"));
+        command
+            .args(["--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc"])
+            .args([
+                "--kill-child",
+                "dockerd",
+                "--bridge=none",
+                "--iptables=false",
+                "--ip6tables=false",
+            ])
+            .args(["--cgroup-parent", &format!("/{group}"), "--data-root"])
+            .arg(home.path("docker/data"))
+            .arg("--exec-root")
+            .arg(home.path("docker/run"))
+            .arg("--pidfile")
+            .arg(home.path("docker/pid"))
+            .arg("--config-file")
+            .arg(&config)
+            .arg("--host")
+            .arg(format!("unix://{}", socket.display()));
+        let mut docker = Self {
+            daemon: Program::start(home, "dockerd", &mut command)?,
+            socket,
+            config: home.path("docker/config"),
+            group,
+        };
+        let up = eventually("the Docker Engine answers", async || match docker.daemon.ended() {
+            Some(exit) => Some(Err(exit)),
+            None => docker.run(home, &["version"]).await.ok().map(|_| Ok(())),
+        });
+        match up.await? {
+            Ok(()) => Ok(Some(docker)),
+            Err(exit) => anyhow::bail!("dockerd ended with {exit:?}"),
+        }
+    }
+
+    /// `docker ARGUMENTS`, to its end, whatever that is.
+    pub(crate) async fn ask(&self, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
+        let mut command = with_path(command(home, "docker"));
+        command
+            .args(arguments)
+            .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
+            .env("DOCKER_CONFIG", &self.config)
+            .env("DOCKER_BUILDKIT", "0")
+            .env_remove("DOCKER_CONTEXT");
+        let output = tokio::task::spawn_blocking(move || command.output()).await?;
+        let output = output.context("docker cannot be started; tests/run installs it")?;
+        Ok(Said {
+            exit: output.status.into(),
+            out: output.stdout,
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// `docker ARGUMENTS`, which must succeed; what it printed.
+    pub(crate) async fn run(&self, home: &Home, arguments: &[&str]) -> anyhow::Result<String> {
+        let said = self.ask(home, arguments).await?.expect(0);
+        let said = said.with_context(|| format!("docker {}", arguments.join(" ")))?;
+        Ok(said.text().trim_end().to_owned())
+    }
+
+    /// What a container said so far, on both its outputs.
+    pub(crate) async fn logs(&self, home: &Home, container: &str) -> anyhow::Result<String> {
+        let said = self.ask(home, &["logs", container]).await?.expect(0)?;
+        Ok(format!("{}{}", said.text(), said.err))
+    }
+
+    /// Waits until a container has said something; all it said.
+    pub(crate) async fn says(&self, home: &Home, container: &str, words: &str) -> anyhow::Result<String> {
+        eventually(&format!("{container} says `{words}`"), async || {
+            self.logs(home, container)
+                .await
+                .ok()
+                .filter(|logs| logs.contains(words))
+        })
+        .await
+    }
+
+    /// The first process of a container, as the machine sees it.
+    pub(crate) async fn first(&self, home: &Home, container: &str) -> anyhow::Result<Process> {
+        let pid = self.run(home, &["inspect", "-f", "{{.State.Pid}}", container]).await?;
+        // The engine tells its number among its own processes; the kernel tells all numbers that one has.
+        let is = |process: &Process| {
+            let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap_or_default();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            numbers.is_some_and(|numbers| numbers.split_whitespace().nth(1) == Some(pid.as_str()))
+        };
+        let found = descendants(self.daemon.pid()).into_iter().find(is);
+        found.with_context(|| format!("{container} does not run"))
+    }
+
+    /// TERM to the first process and KILL ten seconds later, as `docker stop` does it; the exit code.
+    pub(crate) async fn stop(&self, home: &Home, container: &str) -> anyhow::Result<i32> {
+        self.run(home, &["stop", container]).await?;
+        let code = self
+            .run(home, &["inspect", "-f", "{{.State.ExitCode}}", container])
+            .await?;
+        Ok(code.parse()?)
+    }
+
+    /// Removes all containers and ends the engine; nothing of it is left.
+    pub(crate) async fn end(mut self, home: &Home) -> anyhow::Result<()> {
+        let all = self.run(home, &["ps", "-aq"]).await?;
+        for container in all.lines() {
+            self.run(home, &["rm", "-f", container]).await?;
+        }
+        // unshare does not pass signals on: what it started is told itself.
+        let unshare = self.daemon.pid();
+        let engine = descendants(unshare)
+            .into_iter()
+            .find(|process| process.parent == unshare);
+        engine.context("dockerd runs")?.signal(Signal::SIGTERM)?;
+        self.daemon.exit().await?;
+        let groups = Path::new("/sys/fs/cgroup");
+        let hierarchies = fs::read_dir(groups)?.flatten().map(|entry| entry.path());
+        for folder in hierarchies.chain([groups.to_owned()]) {
+            let group = folder.join(&self.group);
+            holds("the control groups are empty", async || {
+                !group.exists() || fs::remove_dir(&group).is_ok()
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Why nobody can start a Docker Engine here.
+fn forbidden(home: &Home) -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("only root can start a Docker Engine".into());
+    }
+    let mut namespaces = with_path(command(home, "unshare"));
+    namespaces.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "true",
+    ]);
+    match namespaces.output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Some(format!("this machine has no namespaces to give: {why}"));
+        }
+        Err(error) => return Some(format!("unshare: {error}")),
+    }
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let groups = mounts
+        .lines()
+        .any(|line| line.contains(" /sys/fs/cgroup") && line.contains(" cgroup"));
+    (!groups).then(|| "no control groups are mounted".into())
+}
+
+/// Debian keeps the programs of daemons where only root's path leads.
+fn with_path(mut command: Command) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    command
+}
