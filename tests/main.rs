@@ -50,6 +50,7 @@ mod watchers;
 // The agent: one revision at a time, outages, the child.
 mod containers;
 mod environment;
+mod lies;
 mod outage;
 mod preview;
 mod report;

@@ -309,7 +309,7 @@ impl Core {
     fn take(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
         match event {
             Event::Connected { cluster } => {
-                let effect = self.stream.connected(Arc::make_mut(&mut self.view), &cluster);
+                let effect = self.stream.connected(Arc::make_mut(&mut self.view), &cluster, now);
                 self.follow(effect, now, out);
             }
             Event::Lost { reason, everywhere } => {

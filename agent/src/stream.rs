@@ -114,11 +114,15 @@ impl Stream {
     }
 
     /// A server answered.
-    pub fn connected(&mut self, view: &mut View, cluster: &str) -> Effect {
+    pub fn connected(&mut self, view: &mut View, cluster: &str, now: Instant) -> Effect {
         let away = std::mem::take(&mut self.away) | self.denied.take().is_some();
         self.connected = true;
         match view.meet(cluster) {
-            Err(refusal) => self.refuse(refusal),
+            Err(refusal) => {
+                // Another address may lead to the right one.
+                self.retry_at = Some(now + ASK_AGAIN);
+                self.refuse(refusal)
+            }
             Ok(()) if matches!(self.refusal, Some(Refusal::AnotherCluster { .. })) => {
                 self.refusal = None;
                 Effect::Watch(self.again())

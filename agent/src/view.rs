@@ -157,6 +157,11 @@ pub enum Refusal {
         /// The one that answered; empty if it did not say.
         answered: String,
     },
+    /// The store shows a revision that we have, with other entries in it.
+    Contradiction {
+        /// Which.
+        revision: Revision,
+    },
     /// The store shows an older state than we have already seen.
     Lower {
         /// What we have.
@@ -169,6 +174,12 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AnotherCluster { followed, answered } if followed.is_empty() && answered.is_empty() => {
+                f.write_str("the server does not say which cluster it belongs to")
+            }
+            Self::Contradiction { revision } => {
+                write!(f, "the store shows revision {revision} again, with other entries in it")
+            }
             Self::AnotherCluster { followed, answered } if answered.is_empty() => {
                 write!(
                     f,
@@ -331,7 +342,7 @@ impl View {
         if self.cluster.is_empty() {
             cluster.clone_into(&mut self.cluster);
         }
-        if cluster == self.cluster {
+        if cluster == self.cluster && !cluster.is_empty() {
             return Ok(());
         }
         Err(Refusal::AnotherCluster {
@@ -353,10 +364,17 @@ impl View {
         let changed = fresh
             .iter()
             .filter(|(name, entry)| self.entries.get(*name) != Some(entry));
-        let names = gone
+        let names: Vec<String> = gone
             .chain(changed.map(|(name, _)| name))
             .map(|name| name.to_string())
             .collect();
+        let revision = snapshot.revision;
+        // One revision has one state, so of what both cover nothing may differ.
+        let both = |name: &String| self.scope.covers_key(name) && scope.covers_key(name);
+        let again = revision == self.revisions.newest() && names.iter().any(both);
+        if again || fresh.values().any(|entry| entry.modify_index > revision) {
+            return Err(Refusal::Contradiction { revision });
+        }
         self.entries = fresh;
         self.scope = Arc::new(scope);
         self.revisions = Revisions::both(snapshot.revision);

@@ -22,6 +22,12 @@ pub struct Parser {
 }
 
 impl Parser {
+    /// How much of an event without an end is held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.line.len() + self.data.len()
+    }
+
     /// Takes the next bytes and returns the events they complete, oldest first.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<SseEvent> {
         let mut events = Vec::new();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use rand::seq::SliceRandom as _;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -31,6 +31,12 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long a server may take to begin its answer.
 const OPEN: Duration = Duration::from_secs(10);
+
+/// The longest event, a snapshot included.
+const EVENT: usize = 256 << 20;
+
+/// The longest text of a refusal.
+const REFUSAL: usize = 64 << 10;
 
 /// What a watch has to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +140,10 @@ impl Watch {
                             if let Some(data) = frame.data_ref() {
                                 ready.extend(parser.push(data));
                             }
-                            continue;
+                            if parser.held() <= EVENT {
+                                continue;
+                            }
+                            format!("an event is longer than {} MiB", EVENT >> 20)
                         }
                         Ok(Some(Err(e))) => e.to_string(),
                         Ok(None) => "the server closed the stream".to_owned(),
@@ -171,7 +180,7 @@ impl Watch {
         };
         if response.status() != StatusCode::OK {
             let status = response.status();
-            let text = match timeout(OPEN, response.into_body().collect()).await {
+            let text = match timeout(OPEN, Limited::new(response.into_body(), REFUSAL).collect()).await {
                 Ok(Ok(body)) => String::from_utf8_lossy(&body.to_bytes()).trim().to_owned(),
                 _ => String::new(),
             };

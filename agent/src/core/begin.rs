@@ -111,6 +111,7 @@ impl Core {
                 Level::Warn,
                 format!("the cache is not used: it is of cluster {answered}, and the files are of {followed}"),
             )),
+            Err(Refusal::Contradiction { .. }) => {}
             Err(Refusal::Lower { seen, offered }) => out.push(Action::Say(
                 Level::Warn,
                 format!("the cache is not used: it is of revision {offered}, and the files are of {seen}"),

@@ -85,6 +85,26 @@ fn a_lower_revision_and_another_cluster_are_refused() {
 }
 
 #[test]
+fn a_revision_that_is_shown_again_with_other_entries_is_refused() {
+    let mut view = View::default();
+    let shown = |revision, entries| Snapshot {
+        revision: Revision(revision),
+        entries,
+    };
+    let good = vec![entry("a", "1", 3)];
+    view.replace(shown(4, good), scope("a")).unwrap();
+
+    let blank = view.replace(shown(4, vec![]), scope(""));
+    assert_eq!(blank, Err(Refusal::Contradiction { revision: Revision(4) }));
+    let newer = view.replace(shown(5, vec![entry("a", "2", 6)]), scope(""));
+    assert_eq!(newer, Err(Refusal::Contradiction { revision: Revision(5) }));
+    assert!(matches!(view.get("a"), Found::Entry(entry) if &*entry.value == b"1"));
+
+    let wider = vec![entry("a", "1", 3), entry("b", "1", 4)];
+    assert_eq!(view.replace(shown(4, wider), scope("")), Ok(vec!["b".into()]));
+}
+
+#[test]
 fn keyways_own_keys_need_to_be_asked_for() {
     let view = View::fixed([("_keyway/services/web/1".to_owned(), vec![]), ("a".to_owned(), vec![])]);
     let all = |prefix: &str| view.range(prefix).into_iter().flatten().count();
@@ -96,9 +116,9 @@ fn keyways_own_keys_need_to_be_asked_for() {
 }
 
 #[test]
-fn a_server_that_does_not_name_its_cluster_is_refused_once_one_is_followed() {
+fn a_server_that_does_not_name_its_cluster_is_refused() {
     let mut view = View::default();
-    view.meet("").unwrap();
+    assert!(view.meet("").is_err(), "nobody is followed yet either");
     view.meet("ours").unwrap();
 
     let refusal = view.meet("").unwrap_err();
