@@ -39,6 +39,7 @@ const PURE: &[&str] = &[
     "agent/src/helpers",
     "agent/src/lint.rs",
     "agent/src/metrics.rs",
+    "agent/src/reaction.rs",
     "agent/src/redact.rs",
     "agent/src/status",
     "agent/src/policy.rs",

@@ -26,9 +26,6 @@ const HANDLER: Duration = Duration::from_secs(10);
 /// How many looks in a row have to find a signal blocked, for it to be so on purpose.
 const HELD: u32 = 20;
 
-/// How long a check or reload command may take (consul-template's `command_timeout`).
-pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Starts the child with our input and output. The error carries the exit code: 126 or 127.
 ///
 /// It inherits what `environment` lets it; `keyed` are its variables that come from keys.
@@ -181,9 +178,14 @@ impl Drop for Leash<'_> {
     }
 }
 
-/// Runs a command until it ends; the error tells what it said. Dropped before that, it takes the
-/// command and its process group with it.
-pub async fn run(reaper: &Reaper, line: &CommandLine, env: &BTreeMap<String, String>) -> Result<(), String> {
+/// Runs a command until it ends; the error tells what it said. After `limit`, or dropped before that, it
+/// takes the command and its process group with it.
+pub async fn run(
+    reaper: &Reaper,
+    line: &CommandLine,
+    env: &BTreeMap<String, String>,
+    limit: Duration,
+) -> Result<(), String> {
     let (program, arguments) = line.program();
     let mut command = Command::new(program);
     command.args(arguments).envs(env).process_group(0);
@@ -200,14 +202,12 @@ pub async fn run(reaper: &Reaper, line: &CommandLine, env: &BTreeMap<String, Str
     };
     // Each pipe is read by a thread of its own: a command that fills one would wait for ever.
     let said = [drain(started.child.stdout.take()), drain(started.child.stderr.take())];
-    let exit = match timeout(COMMAND_TIMEOUT, started.exit).await {
+    let exit = match timeout(limit, started.exit).await {
         Ok(Ok(exit)) => exit,
         Ok(Err(_)) => return Err("its exit was lost".to_owned()),
         Err(_) => {
-            return Err(format!(
-                "it took longer than {}",
-                kvapi::duration::format(COMMAND_TIMEOUT)
-            ));
+            let limit = kvapi::duration::format(limit);
+            return Err(format!("it took longer than {limit} (command_timeout)"));
         }
     };
     if exit == Exit::Code(0) {

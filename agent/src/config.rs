@@ -25,7 +25,7 @@ pub use self::telling::{Telling, listen, name};
 use crate::environment::Environment;
 use crate::graph::TemplateId;
 use crate::helpers::file::Place;
-use crate::policy::{CommandLine, Policy};
+use crate::policy::{CommandLine, OnChange, Policy};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Config {
     pub deny_helpers: Vec<String>,
     /// Check of every file (with `{}`) or of the whole set.
     pub check: Option<CommandLine>,
+    /// How long a check or a command may take.
+    pub command_timeout: Duration,
     /// The child's program and arguments; empty if there is none.
     pub command: Vec<String>,
     /// The child's variables.
@@ -110,6 +112,8 @@ pub struct Template {
     pub looks: Looks,
     /// Check of this file.
     pub check: Option<CommandLine>,
+    /// What follows a change of this file; else what follows any.
+    pub on_change: Option<OnChange>,
 }
 
 /// A folder that is replaced as a whole.
@@ -119,6 +123,8 @@ pub struct Set {
     pub dir: PathBuf,
     /// The mode of the folders; else 0755.
     pub dir_mode: Option<u32>,
+    /// Check of the whole folder.
+    pub check: Option<CommandLine>,
 }
 
 /// Where a template's text comes from.

@@ -34,6 +34,7 @@ use kvapi::Problem;
 use kvapi::types::WatchEvent;
 use nix::sys::signal::Signal;
 
+use self::apply::Telling;
 use self::begin::Begin;
 pub use self::begin::Recalled;
 use self::tally::Tally;
@@ -105,8 +106,8 @@ pub enum Action {
     },
     /// Stage a set beside its files, and check it.
     Check { program: Arc<Program>, set: FileSet },
-    /// Put the staged set in place, and remember that it is not applied yet.
-    Promote,
+    /// Put the staged set in place, and remember that the program is not told of these files yet.
+    Promote { owed: Vec<String> },
     /// Put back what the last promotion replaced.
     PutBack,
     /// Start the child.
@@ -223,9 +224,14 @@ pub struct Core {
     /// No set is in place yet.
     first: bool,
     begin: Begin,
-    /// What is in place was never applied: a run before this one was killed in between.
-    unapplied: bool,
+    /// What is in place was never applied: a run before this one was killed in between. These are the files that
+    /// the program was not told of; all of them if there are none.
+    unapplied: Option<Vec<String>>,
     attempt: u64,
+    /// The files that the program is to be told of.
+    untold: BTreeSet<TemplateId>,
+    /// How the program is being told, and what is left of that.
+    telling: Telling,
     supervise: Supervise,
     /// The code to end with when nothing is left of the child's process group.
     end: Option<u8>,
@@ -237,9 +243,9 @@ pub struct Core {
 
 impl Core {
     /// An agent that has done nothing yet. `view` knows what the last run rendered from, and
-    /// `unapplied` whether that run ended between promotion and apply.
+    /// `unapplied` which files it did not come to tell the program of, if it ended between promotion and apply.
     #[must_use]
-    pub fn new(program: Arc<Program>, view: View, unapplied: bool) -> Self {
+    pub fn new(program: Arc<Program>, view: View, unapplied: Option<Vec<String>>) -> Self {
         let policy = &program.config.policy;
         let count = program.config.texts();
         Self {
@@ -266,6 +272,8 @@ impl Core {
             unapplied,
             attempt: 0,
             end: None,
+            untold: BTreeSet::new(),
+            telling: Telling::default(),
             lacking: Vec::new(),
             tally: Tally::default(),
         }
@@ -333,10 +341,11 @@ impl Core {
             Event::Rendered(rendered) => self.rendered(rendered, out),
             Event::Checked(result) => self.checked(result, now, out),
             Event::Promoted(result) => self.promoted(result, now, out),
-            Event::Applied { attempt, result } if attempt == self.attempt => self.apply_ended(result, now, out),
+            Event::Applied { attempt, result } if attempt == self.attempt => self.told(result, now, out),
             Event::Applied { .. } => {}
             Event::PutBack(result) => self.put_back(result, now, out),
-            Event::Started => self.apply_ended(Ok(()), now, out),
+            Event::Started if self.telling.by_start => self.apply_ended(Ok(()), now, out),
+            Event::Started => {}
             Event::NotStarted { code, reason } => self.not_started(code, reason, out),
             Event::Exited { code, told, left } => self.exited(code, &told, left, now, out),
             Event::Swept => self.supervise.swept(),
@@ -399,6 +408,7 @@ impl Core {
     /// Takes over templates and choices that were read again. Files that stay the same are not
     /// written again, so nothing happens if nothing differs.
     fn adopt(&mut self, program: Arc<Program>) {
+        self.untold.clear();
         self.environment_untold = false;
         let count = program.config.texts();
         self.program = program;

@@ -31,6 +31,9 @@ pub struct Record {
     pub revisions: Revisions,
     /// Whether the program uses them.
     pub applied: bool,
+    /// The files that the program has not been told of; all of them if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<String>,
     /// What puts the files in place, if that may not be over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     steps: Vec<Step>,
@@ -136,9 +139,10 @@ impl Journal {
         }
     }
 
-    /// These steps are about to be taken, to a set that is not applied yet. Durable once it returns.
-    pub fn begin(&self, cluster: &str, revisions: Revisions, steps: &[Step]) -> io::Result<()> {
+    /// These steps are about to be taken, to a set that is not applied yet to these files. Durable once it returns.
+    pub fn begin(&self, cluster: &str, revisions: Revisions, owed: Vec<String>, steps: &[Step]) -> io::Result<()> {
         self.write(Record {
+            owed,
             format: FORMAT,
             cluster: cluster.to_owned(),
             revisions,
@@ -162,6 +166,7 @@ impl Journal {
             cluster: cluster.to_owned(),
             revisions,
             applied: true,
+            owed: Vec::new(),
             steps: Vec::new(),
         })
     }
@@ -197,7 +202,9 @@ mod tests {
         assert!(second.code == exit::AGENT && second.help[0].contains("--state-dir"));
         assert_eq!(journal.recover().unwrap(), None);
 
-        journal.begin("c", Revisions::both(Revision(7)), &[]).unwrap();
+        journal
+            .begin("c", Revisions::both(Revision(7)), vec!["a".into()], &[])
+            .unwrap();
         let record = journal.recover().unwrap().unwrap();
         assert_eq!((record.revisions.settings, record.applied), (Revision(7), false));
 
@@ -224,7 +231,7 @@ mod tests {
             path: at("a"),
         };
         journal
-            .begin("c", Revisions::both(Revision(7)), &[step("a.new")])
+            .begin("c", Revisions::both(Revision(7)), vec!["a".into()], &[step("a.new")])
             .unwrap();
 
         journal.recover().unwrap();

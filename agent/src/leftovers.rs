@@ -8,8 +8,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::checks::COPIES;
 use crate::config::{Config, Destination};
-use crate::transaction::COPIES;
 use crate::write;
 
 /// Removes what is left beside the destinations, and in the folder of the journal (its file).

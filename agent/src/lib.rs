@@ -24,7 +24,8 @@
 //! | [`quiescence`] P, [`supervise`] P | when a burst is over; the child's life |
 //! | [`core`] P | **the decisions**: events in, actions out |
 //! | [`run`], [`work`] | the loop: the one place that waits; what it has started, and how that ends |
-//! | [`transaction`], [`step`] | stage, check, promote, put back; the renames that do it |
+//! | [`transaction`], [`checks`], [`step`] | stage, check, promote, put back; the checks; the renames that do it |
+//! | [`reaction`] P | what several files ask for after a change becomes what is done once |
 //! | [`write`](mod@write), [`folder`], [`owner`] | files, folders, whom they belong to |
 //! | [`journal`], [`leftovers`] | what survives a kill; what a kill left that nobody needs |
 //! | [`failpoint`] | where tests have it killed |
@@ -42,6 +43,7 @@
 pub mod announce;
 pub mod budget;
 pub mod cache;
+pub mod checks;
 pub mod child;
 pub mod cli;
 pub mod config;
@@ -66,6 +68,7 @@ pub mod owner;
 pub mod policy;
 pub mod preview;
 pub mod quiescence;
+pub mod reaction;
 pub mod reap;
 pub mod redact;
 pub mod render;

@@ -30,7 +30,7 @@ use crate::reap::Reaper;
 use crate::render::{Held, Lack, Rendered, Surroundings, traced};
 use crate::trace::Trace;
 use crate::view::View;
-use crate::{transaction, words};
+use crate::{checks, words};
 
 /// All files of a program, as they would be written.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Preview {
             texts: self.files.iter().map(|file| Arc::from(file.text.as_str())).collect(),
             rendered: ids.clone(),
         };
-        let checked = transaction::check(&program.config, &set, &ids, state.path(), reaper).await;
+        let checked = checks::run(&program.config, &set, &ids, state.path(), reaper).await;
         checked.map_err(|unfit| match unfit {
             Unfit::Refused(reason) => words::refused(reason),
             Unfit::Unwritable(reason) => Problem::new(exit::AGENT, reason),

@@ -106,10 +106,14 @@ impl Agent {
         let tells = Tells::begin(&program.config, &client)?;
         let announce = Announce::begin(&program.config)?;
         let (cluster, floor, unapplied) = match left {
-            Some(record) => (record.cluster, record.revisions, !record.applied),
-            None => (String::new(), Revisions::default(), false),
+            Some(record) => (
+                record.cluster,
+                record.revisions,
+                (!record.applied).then_some(record.owed),
+            ),
+            None => (String::new(), Revisions::default(), None),
         };
-        if unapplied {
+        if unapplied.is_some() {
             tracing::info!("the last run ended before {floor} was applied; it is applied now");
         }
         let program = Arc::new(program);

@@ -5,14 +5,14 @@
 //! them; [`Promoted::put_back`] undoes that in the same way. A [`Staged`] that is dropped leaves nothing
 //! behind, and a [`Promoted`] what is in place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::child;
+use crate::checks;
 use crate::config::{Config, Destination};
 use crate::core::{FileSet, Unfit};
 use crate::graph::TemplateId;
@@ -55,7 +55,7 @@ pub async fn stage(
         Ok(staged) => staged,
         Err(reason) => return Some(Err(Unfit::Unwritable(reason))),
     };
-    let checked = check(&program.config, &set, &staged.changed, state, reaper);
+    let checked = checks::run(&program.config, &set, &staged.changed, state, reaper);
     let checked = stop.run_until_cancelled(checked).await?;
     Some(checked.map(|()| staged))
 }
@@ -95,88 +95,12 @@ fn prepare(config: &Config, texts: &[Arc<str>]) -> Result<Staged, String> {
     Ok(staged)
 }
 
-/// Runs every check on copies of the whole set.
-///
-/// A check with `{}` is run for each changed file, with the path of its copy; one without is run
-/// once. All of them find the copies, named as the files are, in `KEYWAY_STAGED_DIR`.
-pub(crate) async fn check(
-    config: &Config,
-    set: &FileSet,
-    changed: &BTreeSet<TemplateId>,
-    state: &Path,
-    reaper: &Reaper,
-) -> Result<(), Unfit> {
-    let checked = |id: &TemplateId| config.templates[*id].check.is_some();
-    if changed.is_empty() || (config.check.is_none() && !changed.iter().any(checked)) {
-        return Ok(());
-    }
-    let dir = copies(config, set, state)
-        .map_err(|e| Unfit::Unwritable(format!("cannot stage in {}: {e}", state.display())))?;
-    let names = names(config);
-    let env = BTreeMap::from([("KEYWAY_STAGED_DIR".to_owned(), dir.path().display().to_string())]);
-    for &id in changed {
-        let template = &config.templates[id];
-        let per_file = config.check.iter().filter(|line| line.has_place());
-        for line in template.check.iter().chain(per_file) {
-            let path = dir.path().join(&names[id]).display().to_string();
-            let filled = line.filled(&path).map_err(Unfit::Refused)?;
-            let mut env = env.clone();
-            env.insert("KEYWAY_STAGED_FILE".to_owned(), path.clone());
-            let result = child::run(reaper, &filled, &env).await;
-            result.map_err(|reason| Unfit::Refused(format!("{}: check `{line}`: {reason}", template.shown)))?;
-        }
-    }
-    if let Some(line) = config.check.as_ref().filter(|line| !line.has_place()) {
-        child::run(reaper, line, &env)
-            .await
-            .map_err(|reason| Unfit::Refused(format!("check `{line}`: {reason}")))?;
-    }
-    Ok(())
-}
-
-/// What the names of the folders with copies begin with.
-pub const COPIES: &str = "keyway-staged-";
-
-fn copies(config: &Config, set: &FileSet, state: &Path) -> io::Result<tempfile::TempDir> {
-    std::fs::create_dir_all(state)?;
-    let dir = tempfile::Builder::new().prefix(COPIES).tempdir_in(state)?;
-    for (id, name) in names(config).iter().enumerate() {
-        let template = &config.templates[id];
-        let path = dir.path().join(name);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        let mut file = std::fs::File::create(&path)?;
-        io::Write::write_all(&mut file, set.texts[id].as_bytes())?;
-        if let Some(mode) = template.looks.mode {
-            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-        }
-    }
-    Ok(dir)
-}
-
-/// Each destination, relative to the folder that all of them lie in.
-fn names(config: &Config) -> Vec<PathBuf> {
-    let paths: Vec<&Path> = config
-        .templates
-        .iter()
-        .map(|template| Path::new(&template.shown))
-        .collect();
-    let mut common: PathBuf = paths
-        .first()
-        .and_then(|path| path.parent())
-        .unwrap_or(Path::new("/"))
-        .to_owned();
-    while !paths.iter().all(|path| path.starts_with(&common)) && common.pop() {}
-    let relative = |path: &Path| path.strip_prefix(&common).unwrap_or(path).to_owned();
-    paths.into_iter().map(relative).collect()
-}
-
 impl Staged {
-    /// Puts the set in place. If that fails half-way, what was there is put back.
-    pub fn promote(self, set: &FileSet, journal: &Journal) -> Result<Promoted, String> {
+    /// Puts the set in place, to be applied for the files that are `owed`. If that fails half-way, what was there is
+    /// put back.
+    pub fn promote(self, set: &FileSet, owed: Vec<String>, journal: &Journal) -> Result<Promoted, String> {
         let before = journal.last();
-        let noted = journal.begin(&set.cluster, set.revisions, &self.pending.forward);
+        let noted = journal.begin(&set.cluster, set.revisions, owed, &self.pending.forward);
         noted.map_err(|error| format!("the journal: {error}"))?;
         let done = Promoted { pending: self.pending };
         if let Err(error) = step::take(&done.pending.forward, Time::First) {

@@ -13,7 +13,7 @@ use crate::policy::{CommandLine, Missing, OnChange};
 /// See [`crate::config`].
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// Template and the file that it becomes (several).
+    /// Template and the file that it becomes (several); SRC:DST:CMD runs a command after a change.
     #[arg(
         short = 't',
         long = "template",
@@ -25,7 +25,7 @@ pub(super) struct Common {
     #[arg(short = 'c', long = "config", value_name = "FILE", env = "KEYWAY_AGENT_CONFIG")]
     config: Vec<PathBuf>,
     /// Folder of partials: NAME.hbs is included by {{> NAME}}.
-    #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_PARTIALS")]
+    #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_PARTIALS", hide_short_help = true)]
     partials: Option<PathBuf>,
     /// What a missing key means: wait for it, fail and name it, or read as empty.
     #[arg(long, value_enum, value_name = "WHAT", env = "KEYWAY_AGENT_MISSING")]
@@ -45,6 +45,9 @@ pub(super) struct Writing {
     /// changed file with the path of a copy; else once. All copies are in $KEYWAY_STAGED_DIR.
     #[arg(long, value_name = "CMD", env = "KEYWAY_AGENT_CHECK")]
     check: Option<CommandLine>,
+    /// How long a check or a command may take [default: 30s].
+    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_COMMAND_TIMEOUT", hide_short_help = true)]
+    command_timeout: Option<Duration>,
     /// Where the agent notes what it has applied [default: a hidden folder beside the first file].
     #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_STATE_DIR")]
     state_dir: Option<PathBuf>,
@@ -89,6 +92,7 @@ impl Writing {
         let mut raw = self.common.raw(false)?;
         raw.on_change.clone_from(&self.on_change);
         raw.check.clone_from(&self.check);
+        raw.command_timeout = self.command_timeout;
         if let Some(dir) = &self.state_dir {
             raw.state_dir = Some(here()?.join(dir));
         }

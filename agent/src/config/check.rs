@@ -1,6 +1,7 @@
 //! Everything that was given, checked against everything else.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kvapi::Problem;
 use kvapi::problem::exit;
@@ -10,6 +11,9 @@ use crate::environment::Environment;
 use crate::helpers::encode::hex;
 use crate::helpers::file::Place;
 use crate::policy::{OnChange, Policy};
+
+/// How long a check or a command may take, unless another time is given; consul-template's.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Raw {
     /// Checks everything against everything.
@@ -22,9 +26,10 @@ impl Raw {
             None if supervises => OnChange::Restart,
             None => OnChange::Nothing,
         };
-        if !supervises && !once && matches!(on_change, OnChange::Signal(_) | OnChange::Restart) {
-            return Err(invalid(format!("on-change {on_change} needs a program to reload"))
-                .help("give it behind `--`, or choose on-change none or command=..."));
+        let reload = |on_change: &OnChange| matches!(on_change, OnChange::Signal(_) | OnChange::Restart);
+        let cannot = |on_change: &OnChange| !supervises && !once && reload(on_change);
+        if cannot(&on_change) {
+            return Err(needs_program(&on_change, None));
         }
         let environment = if supervises {
             self.exec.env.check()?
@@ -38,6 +43,7 @@ impl Raw {
         let sets = self.set.iter().map(|set| Set {
             dir: set.dir.clone(),
             dir_mode: set.dir_mode,
+            check: set.check.clone(),
         });
         let sets: Vec<Set> = sets.collect();
         let mut templates = Vec::new();
@@ -45,8 +51,17 @@ impl Raw {
             templates.push(template(raw, None, self.sandbox.as_ref())?);
         }
         for (number, set) in self.set.into_iter().enumerate() {
-            for raw in set.template {
+            for mut raw in set.template {
+                raw.on_change = raw.on_change.or_else(|| set.on_change.clone());
                 templates.push(template(raw, Some((number, &sets[number].dir)), self.sandbox.as_ref())?);
+            }
+        }
+        for one in &mut templates {
+            if let Some(on_change) = one.on_change.as_ref().filter(|on_change| cannot(on_change)) {
+                return Err(needs_program(on_change, Some(&one.shown)));
+            }
+            if once && one.on_change.as_ref().is_some_and(reload) {
+                one.on_change = Some(OnChange::Nothing);
             }
         }
         if templates.is_empty() && !environment.reads_keys() {
@@ -99,6 +114,7 @@ impl Raw {
             partials: self.partials,
             deny_helpers: self.deny_helpers,
             check: self.check,
+            command_timeout: self.command_timeout.unwrap_or(COMMAND_TIMEOUT),
             command: if supervises { self.exec.command } else { Vec::new() },
             environment,
             telling,
@@ -108,6 +124,12 @@ impl Raw {
             cache,
         })
     }
+}
+
+fn needs_program(on_change: &OnChange, shown: Option<&str>) -> Problem {
+    let of = shown.map_or(String::new(), |shown| format!(" of {shown}"));
+    invalid(format!("on-change {on_change}{of} needs a program to reload"))
+        .help("give it behind `--`, or choose on-change none or command=...")
 }
 
 fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>, sandbox: Option<&PathBuf>) -> Result<Template, Problem> {
@@ -154,6 +176,7 @@ fn template(raw: RawTemplate, set: Option<(usize, &PathBuf)>, sandbox: Option<&P
         shown,
         looks,
         check: raw.check,
+        on_change: raw.on_change,
     })
 }
 

@@ -20,6 +20,9 @@ pub struct Raw {
     pub on_change: Option<OnChange>,
     /// A command line for `sh -c`, or a list.
     pub check: Option<CommandLine>,
+    /// How long a check or a command may take.
+    #[serde(default, deserialize_with = "duration")]
+    pub command_timeout: Option<Duration>,
     /// What a missing key means.
     pub missing: Option<Missing>,
     /// `"MIN"` or `"MIN:MAX"`.
@@ -128,6 +131,8 @@ pub struct RawTemplate {
     pub dir_mode: Option<u32>,
     /// A command line for `sh -c`, or a list; `{}` is the staged file.
     pub check: Option<CommandLine>,
+    /// What follows a change of this file.
+    pub on_change: Option<OnChange>,
 }
 
 /// A folder that is replaced as a whole.
@@ -139,6 +144,10 @@ pub struct RawSet {
     /// Octal: the mode of its folders.
     #[serde(default, deserialize_with = "perms")]
     pub dir_mode: Option<u32>,
+    /// A command line for `sh -c`, or a list; `{}` is the staged folder.
+    pub check: Option<CommandLine>,
+    /// What follows a change of its files.
+    pub on_change: Option<OnChange>,
     /// Its files; `destination` is relative to the folder.
     pub template: Vec<RawTemplate>,
 }
@@ -204,6 +213,7 @@ impl Raw {
         }
         over(&mut self.on_change, later.on_change);
         over(&mut self.check, later.check);
+        over(&mut self.command_timeout, later.command_timeout);
         over(&mut self.missing, later.missing);
         over(&mut self.wait, later.wait);
         over(&mut self.settle, later.settle);
@@ -235,21 +245,29 @@ impl Raw {
     }
 }
 
-/// `SRC:DST`, or `SRC` alone where the text goes to standard output.
+/// `SRC:DST`, `SRC:DST:COMMAND`, or `SRC` alone where the text goes to standard output.
 pub fn template_flag(text: &str, output: bool) -> Result<RawTemplate, Problem> {
-    let (source, destination) = match text.split_once(':') {
-        Some((source, destination)) if !source.is_empty() && !destination.is_empty() => (source, destination),
-        None if output && !text.is_empty() => (text, "-"),
+    let mut parts = text.splitn(3, ':');
+    let mut part = || parts.next();
+    let (source, destination, command) = match (part(), part(), part()) {
+        (Some(source), Some(destination), command) if !source.is_empty() && !destination.is_empty() => {
+            (source, destination, command)
+        }
+        (Some(source), None, None) if output && !source.is_empty() => (source, "-", None),
         _ => {
             return Err(
-                Problem::new(exit::USAGE, format!("`{text}` names no template and file"))
-                    .help("give SRC:DST, such as nginx.conf.hbs:/etc/nginx/nginx.conf"),
+                Problem::new(exit::USAGE, format!("`{text}` names no template and file")).help(
+                    "give SRC:DST or SRC:DST:COMMAND, such as nginx.conf.hbs:/etc/nginx/nginx.conf:'nginx -s reload'",
+                ),
             );
         }
     };
+    let command = command.map(str::parse).transpose();
+    let command = command.map_err(|told: String| Problem::new(exit::USAGE, format!("`{text}`: {told}")))?;
     Ok(RawTemplate {
         source: Some(source.into()),
         destination: destination.into(),
+        on_change: command.map(OnChange::Command),
         ..RawTemplate::default()
     })
 }

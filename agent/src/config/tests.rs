@@ -179,6 +179,7 @@ fn a_program_without_a_reload_is_restarted() {
 const ENTRIES: &[[&str; 2]] = &[
     ["on_change = \"none\"", "on_change = \"restart\""],
     ["check = \"true\"", "check = [\"x\", \"{}\"]"],
+    ["command_timeout = \"1s\"", "command_timeout = \"2s\""],
     ["missing = \"fail\"", "missing = \"wait\""],
     ["wait = \"1s\"", "wait = \"2s:3s\""],
     ["settle = \"1s\"", "settle = \"2s\""],

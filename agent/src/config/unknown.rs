@@ -8,10 +8,7 @@ const THEIRS: &[(&str, &str)] = &[
         "block_query_wait",
         "there is one stream that stays open; nothing replaces it",
     ),
-    (
-        "command",
-        "in a template it is `on_change = \"command=...\"`, at the top",
-    ),
+    ("command", "in a template it is `on_change = \"command=...\"`"),
     (
         "consul",
         "the servers are given by --addr or KEYWAY_ADDR, the token by KEYWAY_TOKEN",

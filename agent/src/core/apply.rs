@@ -1,5 +1,6 @@
 //! The second half of a set's way: applied and confirmed, or put back; and the child's end.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use kvapi::codes;
@@ -7,37 +8,74 @@ use kvapi::problem::{Problem, exit};
 use nix::sys::signal::Signal;
 
 use super::{Action, Core, Level, Phase, deed};
-use crate::policy::OnChange;
+use crate::policy::{CommandLine, OnChange};
+use crate::reaction::Reaction;
 use crate::supervise::{Exited, Purpose};
+
+/// How the program is told of new files: what is left of it.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    commands: VecDeque<CommandLine>,
+    signals: VecDeque<Signal>,
+    restart: bool,
+    starts: bool,
+    /// The program is told by being started, which has been asked for.
+    pub(super) by_start: bool,
+    /// All of it.
+    reaction: Reaction,
+}
 
 impl Core {
     /// Makes the program use what is in place.
-    pub(super) fn apply(&mut self, changed: bool, now: Instant, out: &mut Vec<Action>) {
+    pub(super) fn apply(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.attempt += 1;
         self.phase = Phase::Applying;
-        if self.policy().supervises && !self.supervise.alive() {
-            out.extend(self.supervise.start(now).map(deed));
-            return;
-        }
-        let attempt = self.attempt;
-        match self.reaction() {
-            OnChange::Signal(signal) if self.supervise.running() => out.push(Action::Reload { attempt, signal }),
-            OnChange::Restart if self.supervise.running() => {
-                out.extend(self.supervise.stop(Purpose::Restart, now).map(deed));
-            }
-            OnChange::Command(command) if changed => out.push(Action::Run { attempt, command }),
-            OnChange::Nothing | OnChange::Signal(_) | OnChange::Restart | OnChange::Command(_) => {
-                self.apply_ended(Ok(()), now, out);
-            }
+        let starts = self.policy().supervises && !self.supervise.alive();
+        let config = &self.program.config;
+        let wanted = self.untold.iter().filter_map(|id| {
+            let own = config.templates.get(*id)?.on_change.as_ref();
+            // What follows any change is about a program that runs.
+            own.or((!starts).then_some(&config.policy.on_change))
+        });
+        // A program that is to have other variables has to be started again.
+        let restart = self.environment_untold.then_some(&OnChange::Restart);
+        let reaction = Reaction::of(wanted.chain(restart));
+        self.telling = Telling {
+            commands: reaction.commands.iter().cloned().collect(),
+            signals: reaction.signals.iter().copied().collect(),
+            restart: reaction.restart,
+            starts,
+            by_start: false,
+            reaction,
+        };
+        self.tell(now, out);
+    }
+
+    /// A step of telling has ended.
+    pub(super) fn told(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
+        match result {
+            Ok(()) if matches!(self.phase, Phase::Applying | Phase::Reapplying) => self.tell(now, out),
+            result => self.apply_ended(result, now, out),
         }
     }
 
-    /// What follows the change: a program that is to have other variables has to be started again.
-    fn reaction(&self) -> OnChange {
-        if self.environment_untold {
-            return OnChange::Restart;
+    /// Takes the next step of telling: commands, then the program.
+    fn tell(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let attempt = self.attempt;
+        let telling = &mut self.telling;
+        if let Some(command) = telling.commands.pop_front() {
+            out.push(Action::Run { attempt, command });
+        } else if std::mem::take(&mut telling.starts) && !self.supervise.alive() {
+            telling.by_start = true;
+            out.extend(self.supervise.start(now).map(deed));
+        } else if let Some(signal) = telling.signals.pop_front().filter(|_| self.supervise.running()) {
+            out.push(Action::Reload { attempt, signal });
+        } else if std::mem::take(&mut telling.restart) && self.supervise.running() {
+            telling.by_start = true;
+            out.extend(self.supervise.stop(Purpose::Restart, now).map(deed));
+        } else {
+            self.apply_ended(Ok(()), now, out);
         }
-        self.policy().on_change.clone()
     }
 
     pub(super) fn apply_ended(&mut self, result: Result<(), String>, now: Instant, out: &mut Vec<Action>) {
@@ -47,13 +85,15 @@ impl Core {
         if let Err(reason) = result {
             return self.apply_failed(&reason, now, out);
         }
-        let on_change = self.reaction();
-        let idle = on_change == OnChange::Nothing && !self.first;
+        let Telling { reaction, by_start, .. } = std::mem::take(&mut self.telling);
+        let idle = reaction.is_nothing() && !by_start && !self.first;
         if self.before.is_some() && !self.first && !idle {
-            out.push(Action::Say(
-                Level::Info,
-                format!("applied {} ({on_change})", self.revisions),
-            ));
+            let how = if reaction.is_nothing() {
+                "start".to_owned()
+            } else {
+                reaction.to_string()
+            };
+            out.push(Action::Say(Level::Info, format!("applied {} ({how})", self.revisions)));
         }
         self.keep(out);
         let cluster = self.view.cluster().to_owned();
@@ -66,7 +106,7 @@ impl Core {
             // There is nothing older that this process has ever run with.
             self.before = None;
         }
-        (self.first, self.unapplied) = (false, false);
+        (self.first, self.unapplied) = (false, None);
         if self.policy().once {
             out.push(Action::Exit(exit::OK));
         }
@@ -120,7 +160,7 @@ impl Core {
         if self.first {
             return;
         }
-        self.apply(true, now, out);
+        self.apply(now, out);
         if matches!(self.phase, Phase::Applying) {
             self.phase = Phase::Reapplying;
         }

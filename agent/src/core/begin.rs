@@ -93,7 +93,7 @@ impl Core {
         };
         let scope = kept.scope().clone();
         // What was put in place and never applied is worth less than what was.
-        let older = self.unapplied && self.view.scope().is_empty();
+        let older = self.unapplied.is_some() && self.view.scope().is_empty();
         match Arc::make_mut(&mut self.view).recall(kept, older) {
             Ok(()) => {
                 let told = format!(

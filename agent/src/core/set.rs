@@ -112,22 +112,38 @@ impl Core {
             }
             Ok(changed) if changed.is_empty() => {
                 self.settle_texts(&set);
-                if self.first || self.unapplied {
-                    self.apply(self.unapplied, now, out);
+                if self.first || self.unapplied.is_some() {
+                    self.untold = self.owed();
+                    self.apply(now, out);
                 } else {
                     self.keep(out);
                 }
             }
             Ok(changed) => {
-                let names: Vec<&str> = changed.iter().map(|id| self.program.config.shown(*id)).collect();
+                let shown = |ids: &BTreeSet<TemplateId>| -> Vec<String> {
+                    let config = &self.program.config;
+                    ids.iter().map(|id| config.shown(*id).to_owned()).collect()
+                };
                 out.push(Action::Say(
                     Level::Info,
-                    format!("rendered {}: {}", set.revisions, names.join(", ")),
+                    format!("rendered {}: {}", set.revisions, shown(&changed).join(", ")),
                 ));
-                out.push(Action::Promote);
+                let untold = changed.union(&self.owed()).copied().collect();
+                out.push(Action::Promote { owed: shown(&untold) });
+                self.untold = untold;
                 self.phase = Phase::Promoting(set);
             }
         }
+    }
+
+    /// The files of a run before this one that the program was not told of.
+    fn owed(&self) -> BTreeSet<TemplateId> {
+        let Some(names) = &self.unapplied else {
+            return BTreeSet::new();
+        };
+        let templates = self.program.config.templates.iter().enumerate();
+        let owed = templates.filter(|(_, template)| names.is_empty() || names.contains(&template.shown));
+        owed.map(|(id, _)| id).collect()
     }
 
     pub(super) fn settle_texts(&mut self, set: &FileSet) {
@@ -153,7 +169,7 @@ impl Core {
             environment,
             rendered: set.rendered,
         });
-        self.apply(true, now, out);
+        self.apply(now, out);
     }
 
     /// The files cannot be written: the old ones stay, and it is tried again. Before anything runs

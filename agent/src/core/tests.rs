@@ -328,7 +328,11 @@ fn another_cluster_is_never_rendered() {
 fn what_an_earlier_run_did_not_apply_is_applied() {
     let mut world = World::new("on_change = \"command=x\"", &["x"]);
     world.files.insert(0, "x".into());
-    world.core = Core::new(program("on_change = \"command=x\"", &["x"]), View::default(), true);
+    world.core = Core::new(
+        program("on_change = \"command=x\"", &["x"]),
+        View::default(),
+        Some(Vec::new()),
+    );
     world.on(Event::Tick);
     assert_eq!(world.log, ["render {0}", "reload", "ready"]);
 

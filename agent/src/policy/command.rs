@@ -27,9 +27,15 @@ impl CommandLine {
     /// Whether it is to be run for each file.
     #[must_use]
     pub fn has_place(&self) -> bool {
+        self.names(PLACE)
+    }
+
+    /// Whether it has this word.
+    #[must_use]
+    pub fn names(&self, word: &str) -> bool {
         match self {
-            Self::Shell(line) => line.contains(PLACE),
-            Self::Words(words) => words.iter().any(|word| word.contains(PLACE)),
+            Self::Shell(line) => line.contains(word),
+            Self::Words(words) => words.iter().any(|one| one.contains(word)),
         }
     }
 

@@ -55,7 +55,7 @@ impl Agent {
                     staged.map(Done::Staged)
                 });
             }
-            Action::Promote => self.promote(),
+            Action::Promote { owed } => self.promote(owed),
             Action::PutBack => {
                 // It is kept until the next promotion: if this fails, it is tried again.
                 let (promoted, journal) = (self.promoted.clone(), self.journal.clone());
@@ -86,9 +86,9 @@ impl Agent {
             }
             Action::Run { attempt, command } => {
                 failpoint::reach("apply");
-                let reaper = self.reaper.clone();
+                let (reaper, limit) = (self.reaper.clone(), self.program.config.command_timeout);
                 self.work.start(async move {
-                    let result = child::run(&reaper, &command, &[].into()).await;
+                    let result = child::run(&reaper, &command, &[].into(), limit).await;
                     let result = result.map_err(|reason| format!("`{command}`: {reason}"));
                     Done::Event(Event::Applied { attempt, result })
                 });
@@ -110,7 +110,7 @@ impl Agent {
         Ok(None)
     }
 
-    fn promote(&mut self) {
+    fn promote(&mut self, owed: Vec<String>) {
         let Some((staged, set)) = self.staged.take() else {
             return;
         };
@@ -118,7 +118,7 @@ impl Agent {
         let journal = self.journal.clone();
         self.work.in_order(move || {
             failpoint::reach("promote");
-            Some(Done::Promoted(staged.promote(&set, &journal)))
+            Some(Done::Promoted(staged.promote(&set, owed, &journal)))
         });
     }
 

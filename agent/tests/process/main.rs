@@ -12,6 +12,7 @@ mod group;
 mod init;
 mod kills;
 mod points;
+mod reactions;
 mod render;
 mod scene;
 mod signals;

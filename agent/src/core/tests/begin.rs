@@ -71,7 +71,7 @@ fn a_cache_of_another_cluster_or_of_before_the_files_is_not_used() {
     ] {
         let mut world = again("");
         let view = View::above(cluster.into(), Revisions::both(Revision(floor)));
-        world.core = Core::new(program(&config(""), TEXTS), view, unapplied);
+        world.core = Core::new(program(&config(""), TEXTS), view, unapplied.then(Vec::new));
         world.on(Event::Tick);
         assert_eq!(world.child, used, "{cluster} {floor} {unapplied}");
         if used && floor > 1 {
@@ -118,7 +118,7 @@ fn a_store_that_says_nothing_is_not_waited_for_long() {
 fn a_key_that_was_not_kept_is_waited_for() {
     let mut world = again("");
     let texts = &["{{key \"a\"}}", "{{key \"new\" default=\"-\"}}"];
-    world.core = Core::new(program(&config(""), texts), View::default(), false);
+    world.core = Core::new(program(&config(""), texts), View::default(), None);
     world.on(Event::Tick);
     assert!(!world.child && world.files.is_empty());
 

@@ -66,7 +66,7 @@ pub(super) const CHILD: &str = "on_change = \"signal=HUP\"\n[exec]\ncommand = [\
 impl World {
     pub(super) fn new(config: &str, texts: &[&str]) -> Self {
         Self {
-            core: Core::new(program(config, texts), View::default(), false),
+            core: Core::new(program(config, texts), View::default(), None),
             now: Instant::now(),
             store: BTreeMap::new(),
             revision: 1,
@@ -166,7 +166,7 @@ impl World {
                     Err(Unfit::Refused("check".into()))
                 })]
             }
-            Action::Promote => {
+            Action::Promote { .. } => {
                 self.log.push("promote".into());
                 self.old_files = std::mem::replace(&mut self.files, self.staged.clone());
                 vec![Event::Promoted(Ok(()))]
