@@ -9,6 +9,7 @@ mod check;
 mod environment;
 mod looks;
 mod raw;
+mod signals;
 mod telling;
 mod unknown;
 
@@ -17,10 +18,12 @@ use std::time::Duration;
 
 use kvapi::Problem;
 use kvapi::problem::exit;
+use nix::sys::signal::Signal;
 
 pub use self::environment::{OnVariable, RawEnvironment, Secret};
 pub use self::looks::{Looks, Owner};
 pub use self::raw::{Raw, RawExec, RawSet, RawTemplate, template_flag};
+pub use self::signals::{Mapped, MaybeSignal, mapping};
 pub use self::telling::{Telling, listen, name};
 use crate::environment::Environment;
 use crate::graph::TemplateId;
@@ -46,6 +49,10 @@ pub struct Config {
     pub command_timeout: Duration,
     /// The child's program and arguments; empty if there is none.
     pub command: Vec<String>,
+    /// What makes the agent read its configuration again.
+    pub reload_signal: Option<Signal>,
+    /// What the child gets in place of a signal that came; what is not here is passed on as it is.
+    pub map_signal: Mapped,
     /// The child's variables.
     pub environment: Environment,
     /// To whom it tells how it is.

@@ -24,6 +24,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::signals::without_terminal;
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -136,7 +138,7 @@ impl Reaper {
 
     fn register(&self, command: &mut Command, keeps_group: bool) -> io::Result<Started> {
         let mut table = lock(&self.table);
-        let child = command.spawn()?;
+        let child = without_terminal(|| command.spawn())?;
         let pid = Pid::from_raw(child.id().cast_signed());
         let (sender, exit) = oneshot::channel();
         let running = Running {

@@ -193,8 +193,12 @@ impl Agent {
                 self.announce.stopping();
                 self.queue.push_back(Event::Stop(signal));
             }
-            Signal::SIGHUP => self.load(true),
-            other => self.queue.push_back(Event::Pass(other)),
+            other if self.program.config.reload_signal == Some(other) => self.load(true),
+            other => {
+                let mapped = self.program.config.map_signal.get(&other);
+                let passed = mapped.copied().unwrap_or(Some(other));
+                self.queue.extend(passed.map(Event::Pass));
+            }
         }
     }
 

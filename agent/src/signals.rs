@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use anyhow::Context as _;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use tokio::signal::unix::{self, SignalKind};
 
 /// All that are listened to. SIGCHLD is [`crate::reap`]'s, SIGPIPE may be of our own making, SIGURG
@@ -34,47 +34,75 @@ const HEARD: &[Signal] = &[
     Signal::SIGSYS,
 ];
 
+/// Whether a signal is passed on to the program, unless something else is chosen.
+#[must_use]
+pub fn passed_on(signal: Signal) -> bool {
+    let own = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    HEARD.contains(&signal) && !own.contains(&signal)
+}
+
+/// They say who has the terminal. Heard, so that they stop nobody.
+const TERMINAL: &[Signal] = &[Signal::SIGTTIN, Signal::SIGTTOU];
+
 /// Real-time signals. They have no names and cannot be sent by safe means; they end nobody.
 const NAMELESS: std::ops::RangeInclusive<i32> = 34..=64;
 
 /// From now on this thread, and those that it starts, may write to a terminal that the child has:
 /// otherwise the whole process would be stopped for it. To be called before any thread is started.
 pub fn hold_terminal() {
-    let terminal: SigSet = [Signal::SIGTTIN, Signal::SIGTTOU].into_iter().collect();
-    // It cannot fail for signals that there are; if it did, nothing but this would be lost.
-    let _ = terminal.thread_block();
+    // It cannot fail for a signal that there is; if it did, nothing but this would be lost.
+    let _ = SigSet::from(Signal::SIGTTOU).thread_block();
+}
+
+/// Does something while this thread holds back no signal of the terminal, as a process that it starts shall not.
+pub fn without_terminal<T>(work: impl FnOnce() -> T) -> T {
+    let before = SigSet::from(Signal::SIGTTOU).thread_swap_mask(SigmaskHow::SIG_UNBLOCK);
+    let done = work();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    done
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Heard {
+    Named(Signal),
+    Terminal,
+    Nameless,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Signals {
-    streams: Vec<(Option<Signal>, unix::Signal)>,
+    streams: Vec<(Heard, unix::Signal)>,
 }
 
 impl Signals {
     /// From now on they do not end the process.
     pub fn listen() -> anyhow::Result<Self> {
-        let listen = |number: i32, signal: Option<Signal>| {
+        let listen = |number: i32, heard: Heard| {
             let stream = unix::signal(SignalKind::from_raw(number));
             stream
-                .map(|stream| (signal, stream))
+                .map(|stream| (heard, stream))
                 .with_context(|| format!("listen for signal {number}"))
         };
-        let named = HEARD.iter().map(|signal| listen(*signal as i32, Some(*signal)));
-        let nameless = NAMELESS.map(|number| listen(number, None));
+        let named = HEARD.iter().map(|signal| listen(*signal as i32, Heard::Named(*signal)));
+        let terminal = TERMINAL.iter().map(|signal| listen(*signal as i32, Heard::Terminal));
+        let nameless = NAMELESS.map(|number| listen(number, Heard::Nameless));
         Ok(Self {
-            streams: named.chain(nameless).collect::<Result<_, _>>()?,
+            streams: named.chain(terminal).chain(nameless).collect::<Result<_, _>>()?,
         })
     }
 
     /// The next one. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
         poll_fn(|context| {
-            for (signal, stream) in &mut self.streams {
+            for (heard, stream) in &mut self.streams {
                 while stream.poll_recv(context).is_ready() {
-                    match signal {
-                        Some(signal) => return Poll::Ready(*signal),
-                        None => tracing::warn!("a real-time signal came; it is not passed on"),
+                    match heard {
+                        Heard::Named(signal) => return Poll::Ready(*signal),
+                        Heard::Terminal => {}
+                        Heard::Nameless => tracing::warn!("a real-time signal came; it is not passed on"),
                     }
                 }
             }

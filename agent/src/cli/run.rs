@@ -12,7 +12,7 @@ use super::Connection;
 use super::environment::Environment;
 use super::flags::{Writing, here};
 use super::telling::Telling;
-use crate::config::RawExec;
+use crate::config::{MaybeSignal, RawExec, mapping};
 use crate::load::Plan;
 use crate::policy::{self, Restart, Wait};
 use crate::reap::Reaper;
@@ -42,6 +42,12 @@ pub struct Run {
     restart: Option<Restart>,
     #[command(flatten)]
     telling: Telling,
+    /// What makes the agent read its configuration again, or none [default: HUP].
+    #[arg(long, value_name = "SIG", env = "KEYWAY_AGENT_RELOAD_SIGNAL", hide_short_help = true)]
+    reload_signal: Option<MaybeSignal>,
+    /// What the program gets in place of a signal that came to the agent, or none (several).
+    #[arg(long, value_name = "SIG=SIG", value_parser = mapping, env = "KEYWAY_AGENT_MAP_SIGNAL", hide_short_help = true)]
+    map_signal: Vec<(String, MaybeSignal)>,
     /// Write the agent's pid there, and remove it at the end.
     #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_PID_FILE", hide_short_help = true)]
     pid_file: Option<PathBuf>,
@@ -75,12 +81,14 @@ impl Run {
         self.telling.put(&mut flags);
         flags.pid_file = self.pid_file;
         flags.ready_file = self.ready_file;
+        flags.reload_signal = self.reload_signal;
         flags.exec = RawExec {
             command: self.command,
             kill_signal: self.kill_signal,
             kill_timeout: self.kill_timeout,
             restart: self.restart,
             env: self.environment.raw(),
+            map_signal: self.map_signal.into_iter().collect(),
         };
         flags.resolve(&here()?);
         flags.here = Some(here()?);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kvapi::Problem;
 use kvapi::problem::exit;
 
-use super::{Cache, Config, Destination, Looks, Raw, RawTemplate, Set, Source, Telling, Template, invalid};
+use super::{Cache, Config, Destination, Looks, Raw, RawTemplate, Set, Source, Telling, Template, invalid, signals};
 use crate::environment::Environment;
 use crate::helpers::encode::hex;
 use crate::helpers::file::Place;
@@ -31,6 +31,7 @@ impl Raw {
         if cannot(&on_change) {
             return Err(needs_program(&on_change, None));
         }
+        let (reload_signal, map_signal) = signals::check(self.reload_signal, self.exec.map_signal)?;
         let environment = if supervises {
             self.exec.env.check()?
         } else if self.exec.env.check()?.reads_keys() && !once {
@@ -116,6 +117,8 @@ impl Raw {
             check: self.check,
             command_timeout: self.command_timeout.unwrap_or(COMMAND_TIMEOUT),
             command: if supervises { self.exec.command } else { Vec::new() },
+            reload_signal,
+            map_signal,
             environment,
             telling,
             pid_file: self.pid_file,

@@ -1,6 +1,7 @@
 //! What is written in files and given as flags, before it is checked against the rest.
 
 use core::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use kvapi::problem::exit;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Owner, RawEnvironment, telling, unknown};
+use super::{MaybeSignal, Owner, RawEnvironment, telling, unknown};
 use crate::policy::{self, CommandLine, Missing, OnChange, Restart, Wait};
 
 /// What was written in files or given as flags; nothing is checked against the rest yet.
@@ -63,6 +64,8 @@ pub struct Raw {
     /// See [`crate::policy::Policy::retry_for`].
     #[serde(default, deserialize_with = "duration")]
     pub retry_for: Option<Duration>,
+    /// What makes the agent read its configuration again, or `"none"`.
+    pub reload_signal: Option<MaybeSignal>,
     /// The child.
     #[serde(default)]
     pub exec: RawExec,
@@ -95,6 +98,9 @@ pub struct RawExec {
     pub kill_timeout: Option<Duration>,
     /// Whether it is started again when it ends by itself.
     pub restart: Option<Restart>,
+    /// What it gets in place of a signal that came to the agent, or `"none"`.
+    #[serde(default)]
+    pub map_signal: BTreeMap<String, MaybeSignal>,
     /// Its variables.
     #[serde(default)]
     pub env: RawEnvironment,
@@ -234,6 +240,8 @@ impl Raw {
         over(&mut self.exec.kill_timeout, later.exec.kill_timeout);
         over(&mut self.exec.restart, later.exec.restart);
         over(&mut self.here, later.here);
+        over(&mut self.reload_signal, later.reload_signal);
+        self.exec.map_signal.extend(later.exec.map_signal);
         self.exec.env.merge(later.exec.env);
         if !later.exec.command.is_empty() {
             self.exec.command = later.exec.command;

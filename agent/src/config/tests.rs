@@ -97,7 +97,7 @@ fn an_unknown_entry_names_the_one_that_was_meant() {
     for (text, help) in [
         ("on_chang = \"none\"", "did you mean `on_change`?"),
         ("[[template]]\nperm = \"0600\"", "did you mean `perms`?"),
-        ("reload_signal = \"HUP\"", "on_change = \"signal=HUP\""),
+        ("[exec]\nreload_signal = \"HUP\"", "on_change = \"signal=HUP\""),
     ] {
         let problem = parse(text).unwrap_err();
         assert!(
@@ -200,6 +200,11 @@ const ENTRIES: &[[&str; 2]] = &[
     ["exec.command = [\"a\"]", "exec.command = [\"b\", \"c\"]"],
     ["exec.kill_signal = \"INT\"", "exec.kill_signal = \"QUIT\""],
     ["exec.kill_timeout = \"1s\"", "exec.kill_timeout = \"2s\""],
+    ["reload_signal = \"USR1\"", "reload_signal = \"none\""],
+    [
+        "exec.map_signal = {USR2 = \"HUP\"}",
+        "exec.map_signal = {USR2 = \"none\"}",
+    ],
     ["exec.restart = \"always\"", "exec.restart = \"never\""],
     ["exec.env.prefix = [\"a\"]", "exec.env.prefix = [\"b\", \"c\"]"],
     ["exec.env.names = {A = \"a\"}", "exec.env.names = {A = \"b\"}"],

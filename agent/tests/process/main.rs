@@ -16,3 +16,4 @@ mod reactions;
 mod render;
 mod scene;
 mod signals;
+mod terminal;

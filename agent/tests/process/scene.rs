@@ -55,6 +55,25 @@ impl Scene {
         self.spawn(command, arguments, &[]);
     }
 
+    /// Starts it with a pipe for its input, and returns that.
+    pub(crate) fn input(&mut self, arguments: &[&str]) -> Option<std::process::ChildStdin> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+        command.stdin(Stdio::piped());
+        self.spawn_at(command, arguments);
+        self.agent.as_mut()?.stdin.take()
+    }
+
+    /// Starts it with the input that the command has.
+    pub(crate) fn spawn_at(&mut self, mut command: Command, arguments: &[&str]) {
+        let log = fs::File::options().create(true).append(true).open(self.path("log"));
+        command
+            .current_dir(self.dir.path())
+            .args(arguments)
+            .stderr(log.unwrap());
+        command.env("KEYWAY_ADDR", "unix:///nowhere");
+        self.agent = Some(command.spawn().unwrap());
+    }
+
     fn spawn(&mut self, mut command: Command, arguments: &[&str], env: &[(&str, &str)]) {
         let log = fs::File::options()
             .create(true)

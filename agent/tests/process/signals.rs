@@ -157,6 +157,111 @@ fn a_fault_ends_the_agent_and_the_program_runs_on() {
 }
 
 #[test]
+fn a_signal_may_become_another_or_none_and_the_reload_signal_another() {
+    let mut scene = Scene::new();
+    scene.write("a.hbs", "one");
+    let traps = ["HUP", "USR1", "USR2", "QUIT"].map(|name| format!("trap 'echo {name} >>got' {name}; "));
+    let program = format!("{} echo $$ >started; while :; do sleep 0.02; done", traps.concat());
+    let flags = [
+        "run",
+        "-t",
+        "a.hbs:a",
+        "--reload-signal",
+        "USR1",
+        "--kill-timeout",
+        "50ms",
+    ];
+    let map = [
+        "--map-signal",
+        "HUP=USR2",
+        "--map-signal",
+        "WINCH=QUIT",
+        "--map-signal",
+        "USR2=none",
+    ];
+    scene.start(&[&flags[..], &map, &["--", "sh", "-c", &program]].concat());
+    scene.eventually("the program runs", |scene| scene.read("started").ends_with('\n'));
+
+    scene.signal(Signal::SIGUSR2);
+    scene.signal(Signal::SIGHUP);
+    scene.eventually("HUP as USR2", |scene| got(scene) == ["USR2"]);
+    scene.signal(Signal::SIGUSR1);
+    scene.eventually("the new reading", |scene| scene.read("log").contains("were read again"));
+    scene.signal(Signal::SIGWINCH);
+    scene.eventually("WINCH as QUIT", |scene| got(scene) == ["USR2", "QUIT"]);
+
+    scene.signal(Signal::SIGTERM);
+    assert_eq!(scene.exit_code(), 143);
+}
+
+#[test]
+fn hup_with_a_configuration_that_cannot_be_used_leaves_the_program_and_what_was_read_before() {
+    let mut scene = Scene::new();
+    let config = |text: &str| format!("{text}\n[exec]\ncommand = [\"sh\", \"run.sh\"]\n");
+    let template = "[[template]]\nsource = \"a.hbs\"\ndestination = \"a\"";
+    scene.write("a.hbs", "one");
+    scene.write("run.sh", "echo $$ >>starts; while :; do sleep 0.02; done");
+    scene.write("agent.toml", &config(template));
+    scene.start(&["run", "-c", "agent.toml", "--on-change", "none"]);
+    scene.eventually("the program runs", |scene| scene.read("starts").ends_with('\n'));
+
+    for (number, (wrong, part)) in [
+        ("zzz = 1", "zzz"),
+        ("[[template]]\nsource = \"no.hbs\"\ndestination = \"a\"", "no.hbs"),
+        ("[[template]]\ncontents = \"{{#if\"\ndestination = \"a\"", "(contents)"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        scene.write("agent.toml", &config(wrong));
+        scene.signal(Signal::SIGHUP);
+        scene.eventually("word of it", |scene| {
+            let log = scene.read("log");
+            log.matches("what was read before stays in use").count() == number + 1 && log.contains(part)
+        });
+    }
+    scene.write("a.hbs", "two");
+    scene.write("agent.toml", &config(template));
+    scene.signal(Signal::SIGHUP);
+
+    scene.eventually("the new file", |scene| scene.read("a") == "two");
+    assert_eq!(scene.read("starts").lines().count(), 1);
+    assert!(!group(scene.read("starts").trim()).is_empty());
+}
+
+#[test]
+fn a_storm_of_signals_delays_nothing_for_good() {
+    let mut scene = Scene::new();
+    scene.write("a.hbs", "one");
+    let program =
+        "trap 'echo usr2 >got' USR2; trap : USR1; trap : WINCH; echo $$ >started; while :; do sleep 0.02; done";
+    let flags = ["run", "-t", "a.hbs:a", "--on-change", "none", "--settle", "1ms"];
+    scene.start(&[&flags[..], &["--", "sh", "-c", program]].concat());
+    scene.eventually("the program runs", |scene| scene.read("started").ends_with('\n'));
+
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let storm = [Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGWINCH, Signal::SIGCONT];
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                storm.iter().for_each(|signal| scene.signal(*signal));
+                std::thread::sleep(std::time::Duration::from_micros(100));
+            }
+        });
+        for n in 0..10 {
+            scene.write("a.hbs", &n.to_string());
+            scene.eventually("the change", |scene| scene.read("a") == n.to_string());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    scene.signal(Signal::SIGUSR2);
+    scene.eventually("the last signal", |scene| scene.read("got") == "usr2\n");
+
+    scene.signal(Signal::SIGTERM);
+    assert_eq!(scene.exit_code(), 143);
+}
+
+#[test]
 fn a_second_term_kills_at_once() {
     let mut scene = Scene::new();
     scene.write("a.hbs", "one");

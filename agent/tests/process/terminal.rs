@@ -1,0 +1,96 @@
+//! The program at a terminal, and with other input.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::scene::Scene;
+
+#[test]
+fn the_program_has_the_agents_input() {
+    let mut scene = Scene::new();
+    scene.write("a.hbs", "one");
+    let input = scene.input(&["run", "-t", "a.hbs:a", "--", "sh", "-c", "cat >got; exit 6"]);
+    let mut input = input.unwrap();
+    input.write_all(b"some words").unwrap();
+    drop(input);
+    assert_eq!((scene.exit_code(), scene.read("got").as_str()), (6, "some words"));
+}
+
+#[test]
+fn the_program_has_no_signal_blocked_or_ignored() {
+    let mut scene = Scene::new();
+    scene.write("a.hbs", "one");
+    let script = [
+        "-t",
+        "a.hbs:a",
+        "--",
+        "grep",
+        "-E",
+        "^Sig(Blk|Ign)",
+        "/proc/self/status",
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+    command.stdout(File::create(scene.path("got")).unwrap());
+    scene.spawn_at(command, &[&["run"], &script[..]].concat());
+    assert_eq!(scene.exit_code(), 0);
+    // Signals 32 and 33 are the C library's; whoever starts the agent may have ignored some itself.
+    let named: u64 = Signal::iterator().map(|signal| 1 << (signal as u32 - 1)).sum();
+    let of = |text: &str, field: &str| {
+        let mask = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() & named
+    };
+    let pipe = 1 << (Signal::SIGPIPE as u32 - 1);
+    let (own, got) = (fs::read_to_string("/proc/self/status").unwrap(), scene.read("got"));
+    assert_eq!(
+        (of(&got, "SigBlk:"), of(&got, "SigIgn:")),
+        (0, of(&own, "SigIgn:") & !pipe)
+    );
+}
+
+/// An agent that leads a session with a terminal of its own, and the other side of that terminal.
+fn at_terminal(scene: &mut Scene, script: &str) -> File {
+    scene.write("a.hbs", "one");
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait", env!("CARGO_BIN_EXE_keyway-agent")]);
+    let slave = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+    command.stdin(slave(&terminal.slave)).stdout(slave(&terminal.slave));
+    scene.spawn_at(
+        command,
+        &[
+            "run",
+            "-t",
+            "a.hbs:a",
+            "--restart",
+            "on-failure:1",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ],
+    );
+    File::from(terminal.master)
+}
+
+#[test]
+fn the_program_reads_from_the_terminal_gets_its_keys_and_so_does_the_one_after_it() {
+    let mut scene = Scene::new();
+    // In the background it would be stopped for reading.
+    let script = "echo start >>starts; trap 'echo int >>got; exit 3' INT; read line; echo $line >>got; \
+        echo yes >>ready; while :; do sleep 0.02; done";
+    let mut keys = at_terminal(&mut scene, script);
+    for round in 1..=2 {
+        scene.eventually("the start", |scene| scene.read("starts").lines().count() == round);
+        keys.write_all(b"words\n").unwrap();
+        scene.eventually("the line", |scene| scene.read("ready").lines().count() == round);
+        // Ctrl-C is the program's alone.
+        keys.write_all(b"\x03").unwrap();
+        scene.eventually("the key", |scene| scene.read("got").lines().count() == 2 * round);
+    }
+    assert_eq!(scene.exit_code(), 3);
+    assert_eq!(scene.read("got"), "words\nint\nwords\nint\n");
+}
