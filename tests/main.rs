@@ -48,12 +48,14 @@ mod waiters;
 mod watch;
 mod watchers;
 // The agent: one revision at a time, outages, the child.
+mod agent_page;
 mod containers;
 mod environment;
 mod lies;
 mod outage;
 mod preview;
 mod report;
+mod secrets;
 mod supervision;
 mod torn;
 mod validate;

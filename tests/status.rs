@@ -41,7 +41,11 @@ fn an_agent_tells_what_it_waits_for_and_then_that_all_is_in_place() {
         let flags = ["-t", &files, "--on-change", "signal=HUP", "--", "sh", "-c", script];
         let mut agent = Agent::run(home, &server.address.to_string(), &flags)?;
 
-        let (exit, waiting) = until(home, &files, "waiting").await?;
+        let (exit, waiting) = eventually("it waits for the key", async || {
+            let (exit, document) = status(home, &files).await.ok()?;
+            (!document["templates"][0]["keys"][0].is_null()).then_some((exit, document))
+        })
+        .await?;
         assert_eq!(exit, Exit::Code(1), "{waiting}");
         let told = waiting["waiting"]["for"].as_str().unwrap_or_default();
         assert!(told.contains("the key `app/a`"), "{waiting}");

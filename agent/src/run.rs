@@ -5,6 +5,7 @@
 //! files are being checked. At the end what can be cut short is, and what writes files is waited
 //! for: nothing half done is left, and no command runs on.
 
+mod behind;
 mod keeping;
 mod perform;
 mod tells;
@@ -24,6 +25,7 @@ use nix::unistd::Pid;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
+use self::behind::Behind;
 use self::keeping::Keeping;
 use self::tells::Tells;
 pub(crate) use self::words::hint;
@@ -89,6 +91,7 @@ pub struct Agent {
     staging: Option<FileSet>,
     promoted: Option<Arc<Promoted>>,
     announce: Announce,
+    behind: Behind,
     tells: Tells,
     keeping: Keeping,
     queue: VecDeque<Event>,
@@ -138,6 +141,7 @@ impl Agent {
             staging: None,
             promoted: None,
             announce,
+            behind: Behind::default(),
             tells,
             keeping: Keeping::default(),
             queue: VecDeque::new(),
@@ -257,7 +261,7 @@ impl Agent {
         let event = match done {
             Done::Event(Event::Applied { attempt, result }) => {
                 failpoint::reach("told");
-                let result = result.map_err(|told| self.core.redacted(&told));
+                let result = result.map_err(|told| self.redacted(&told));
                 Event::Applied { attempt, result }
             }
             Done::Event(event) => event,
@@ -271,7 +275,7 @@ impl Agent {
                 self.staged = self.staging.take().map(|set| (staged, set));
                 Event::Checked(Ok(changed))
             }
-            Done::Staged(Err(Unfit::Refused(told))) => Event::Checked(Err(Unfit::Refused(self.core.redacted(&told)))),
+            Done::Staged(Err(Unfit::Refused(told))) => Event::Checked(Err(Unfit::Refused(self.redacted(&told)))),
             Done::Staged(Err(reason)) => Event::Checked(Err(reason)),
             Done::Promoted(Ok(promoted)) => {
                 self.promoted = Some(Arc::new(promoted));

@@ -149,7 +149,7 @@ impl Core {
     /// The revision that what was just decided is about, for log lines.
     #[must_use]
     pub fn about(&self) -> Option<Revisions> {
-        self.tally.set.filter(|_| self.tally.about_set)
+        self.tally.about
     }
 
     /// Rises with everything that is worth a report.
@@ -163,10 +163,10 @@ impl Core {
         self.tally.fresh.take()
     }
 
-    /// What others have said, without values of the store.
+    /// What others have said, without values of the store and without others that are given.
     #[must_use]
-    pub fn redacted(&self, text: &str) -> String {
-        redact(text, self.view.values())
+    pub fn redacted<'a>(&'a self, text: &str, others: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+        redact(text, self.view.values().chain(others))
     }
 
     /// Everything that can be told.

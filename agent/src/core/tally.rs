@@ -58,8 +58,8 @@ pub(super) struct Tally {
     pub(super) applied: Option<Mark>,
     /// The set that was tried last.
     pub(super) set: Option<Revisions>,
-    /// Whether the event in hand is about that set.
-    pub(super) about_set: bool,
+    /// The revision that the event in hand is about, if it is about a set.
+    pub(super) about: Option<Revisions>,
     /// Its templates, until it is in place or they are due again.
     pub(super) trying: BTreeSet<TemplateId>,
     pub(super) holds: BTreeMap<TemplateId, Hold>,
@@ -134,28 +134,33 @@ impl Core {
         tally.before = (due, None);
         tally.reapplying = matches!(self.phase, Phase::Reapplying);
         tally.cause = None;
-        tally.about_set = true;
+        // What the program does, it does with the files that are in place.
+        let in_place = tally.reapplying || matches!(event, Event::Exited { .. });
+        tally.about = match in_place {
+            true => Some(self.revisions).filter(|_| !self.first),
+            false => tally.set,
+        };
         let mut told = true;
         match event {
             Event::Connected { .. } => {
                 tally.counts.reconnects += u64::from(tally.connections > 0);
                 tally.connections += 1;
                 tally.link(Link::Connected, None, now);
-                tally.about_set = false;
+                tally.about = None;
             }
             Event::Lost { reason, .. } => {
                 tally.link(Link::Away, Some(reason), now);
-                tally.about_set = false;
+                tally.about = None;
             }
             Event::Denied(problem) => {
                 tally.link(Link::Refused, Some(&problem.what), now);
-                tally.about_set = false;
+                tally.about = None;
             }
             Event::Stream(event) => {
                 if let WatchEvent::Change(change) = event {
                     tally.before.1 = Some(change.at);
                 }
-                (tally.about_set, told) = (false, false);
+                (tally.about, told) = (None, false);
             }
             Event::Rendered(rendered) => {
                 for one in rendered {
@@ -195,8 +200,8 @@ impl Core {
                 tally.cause = Some(format!("the process {told}"));
             }
             Event::Started | Event::Swept => {}
-            Event::Stop(_) | Event::Pass(_) | Event::Loaded(_) | Event::Recalled(_) => tally.about_set = false,
-            Event::Tick => (tally.about_set, told) = (false, false),
+            Event::Stop(_) | Event::Pass(_) | Event::Loaded(_) | Event::Recalled(_) => tally.about = None,
+            Event::Tick => (tally.about, told) = (None, false),
         }
         tally.version += u64::from(told);
     }

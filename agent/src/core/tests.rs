@@ -1,5 +1,7 @@
 //! What the core decides, told as examples; [`property`] has what always holds.
 
+use std::time::Duration;
+
 use kvapi::problem::exit;
 use kvapi::types::{Change, KeyChange, Progress, Revision};
 
@@ -10,6 +12,7 @@ mod begin;
 mod child;
 mod environment;
 mod property;
+mod told;
 mod world;
 
 const FIVE: &[&str] = &[

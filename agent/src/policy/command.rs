@@ -54,7 +54,7 @@ impl CommandLine {
     #[must_use]
     pub fn program(&self) -> (&str, Vec<&str>) {
         match self {
-            Self::Shell(line) => ("sh", vec!["-c", line]),
+            Self::Shell(line) => ("/bin/sh", vec!["-c", line]),
             Self::Words(words) => {
                 let mut words = words.iter().map(String::as_str);
                 (words.next().unwrap_or_default(), words.collect())
@@ -95,7 +95,7 @@ mod tests {
         assert!(shell.has_place() && words.has_place());
         assert_eq!(
             shell.filled("/a b").unwrap().program(),
-            ("sh", vec!["-c", "nginx -t -c '/a b'"])
+            ("/bin/sh", vec!["-c", "nginx -t -c '/a b'"])
         );
         assert_eq!(
             words.filled("/a b").unwrap().program(),

@@ -24,6 +24,7 @@ impl Agent {
             Action::Recall => self.recall(),
             Action::Keep(view) => self.keep(view),
             Action::Render { program, ids, view } => {
+                self.behind.add(&program, &view);
                 let around = program.around(self.env.clone());
                 self.work.look(move || {
                     let one =
@@ -138,7 +139,8 @@ impl Agent {
         let started = child::start(&self.reaper, &config.command, &config.environment, keyed.as_deref());
         let event = match started {
             Ok(started) => {
-                tracing::info!(pid = started.pid.as_raw(), "started {}", config.command.join(" "));
+                let rev = self.core.about().map(|revisions| revisions.settings.0);
+                tracing::info!(rev, pid = started.pid.as_raw(), "started {}", config.command.join(" "));
                 self.child = Some((started.pid, started.exit));
                 Event::Started
             }

@@ -16,6 +16,7 @@ const HINT: Duration = Duration::from_secs(2);
 impl Agent {
     pub(super) fn lacking(&self, lacks: Vec<Lack>, fatal: bool) {
         let client = self.client.clone();
+        let rev = self.core.about().map(|revisions| revisions.settings.0);
         self.work.start(async move {
             let mut near = Vec::new();
             for lack in &lacks {
@@ -29,7 +30,7 @@ impl Agent {
             let keys = if lacks.len() == 1 { "the key" } else { "the keys" };
             let hints = if near.is_empty() { Vec::new() } else { problem.help };
             let hints: String = hints.iter().map(|hint| format!("; {hint}")).collect();
-            tracing::warn!("waiting for {keys} {}{hints}", words::places(&lacks));
+            tracing::warn!(rev, "waiting for {keys} {}{hints}", words::places(&lacks));
             Done::Event(Event::Tick)
         });
     }

@@ -8,6 +8,7 @@
 
 mod child;
 mod files;
+mod forms;
 mod group;
 mod init;
 mod kills;
