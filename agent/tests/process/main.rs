@@ -17,4 +17,5 @@ mod reactions;
 mod render;
 mod scene;
 mod signals;
+mod sources;
 mod terminal;
