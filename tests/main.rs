@@ -52,6 +52,7 @@ mod agent_page;
 mod containers;
 mod environment;
 mod lies;
+mod load;
 mod outage;
 mod preview;
 mod report;

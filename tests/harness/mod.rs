@@ -35,4 +35,4 @@ pub(crate) use resources::open_files;
 pub(crate) use server::{Options, Server};
 pub(crate) use stream::{Stream, keys};
 pub(crate) use test::{alone, long, test};
-pub(crate) use web::{ask, backend_at};
+pub(crate) use web::{ask, backend, backend_at};

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -10,9 +11,21 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 
-/// Answers every request with the same text at a socket that everybody may use, as long as the test runs.
+/// Answers every request with the same text, on a port that was free, as long as the test runs.
+pub(crate) async fn backend(text: &'static str) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, text));
+        }
+    });
+    Ok(address)
+}
+
+/// [`backend`] at a socket that everybody may use.
 pub(crate) fn backend_at(socket: &Path, text: &'static str) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let listener = UnixListener::bind(socket)?;
