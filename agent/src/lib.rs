@@ -74,6 +74,7 @@ pub mod redact;
 pub mod render;
 pub mod report;
 pub mod run;
+pub mod seen;
 pub mod serve;
 pub mod signals;
 pub mod sources;

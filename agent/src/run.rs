@@ -36,6 +36,7 @@ use crate::journal::Journal;
 use crate::load::{Plan, Program};
 use crate::reap::{Exit, Reaper};
 use crate::render::Rendered;
+use crate::seen::Seen;
 use crate::signals::Signals;
 use crate::sources::Sources;
 use crate::transaction::{Promoted, Staged};
@@ -89,6 +90,7 @@ pub struct Agent {
     left: Option<Pid>,
     staged: Option<(Staged, FileSet)>,
     staging: Option<FileSet>,
+    seen: Arc<Seen>,
     promoted: Option<Arc<Promoted>>,
     announce: Announce,
     behind: Behind,
@@ -139,6 +141,7 @@ impl Agent {
             left: None,
             staged: None,
             staging: None,
+            seen: Arc::default(),
             promoted: None,
             announce,
             behind: Behind::default(),

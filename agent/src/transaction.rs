@@ -19,6 +19,7 @@ use crate::graph::TemplateId;
 use crate::journal::Journal;
 use crate::load::Program;
 use crate::reap::Reaper;
+use crate::seen::{Seen, Who};
 use crate::step::{self, Time};
 use crate::{failpoint, folder, write};
 
@@ -45,11 +46,12 @@ pub async fn stage(
     program: Arc<Program>,
     set: FileSet,
     state: &Path,
+    seen: Arc<Seen>,
     reaper: &Reaper,
     stop: &CancellationToken,
 ) -> Option<Result<Staged, Unfit>> {
     let (work, texts) = (Arc::clone(&program), set.texts.clone());
-    let prepared = tokio::task::spawn_blocking(move || prepare(&work.config, &texts)).await;
+    let prepared = tokio::task::spawn_blocking(move || prepare(&work.config, &texts, &seen)).await;
     let prepared = prepared.unwrap_or_else(|e| Err(format!("staging ended early: {e}")));
     let staged = match prepared {
         Ok(staged) => staged,
@@ -60,16 +62,22 @@ pub async fn stage(
     Some(checked.map(|()| staged))
 }
 
-fn prepare(config: &Config, texts: &[Arc<str>]) -> Result<Staged, String> {
+fn prepare(config: &Config, texts: &[Arc<str>], seen: &Seen) -> Result<Staged, String> {
     let mut staged = Staged::default();
     let told = |shown: &str, error: &io::Error| format!("cannot write {shown}: {error}");
     for (id, (template, text)) in config.templates.iter().zip(texts).enumerate() {
         if let Destination::File(path) = &template.destination {
+            let who = Who::at(path);
+            if who.is_some_and(|who| seen.holds(path, who, text, &template.looks)) {
+                continue;
+            }
             let pending = write::prepare(path, text.as_bytes(), &template.looks);
             if let Some(pending) = pending.map_err(|e| told(&template.shown, &e))? {
                 staged.pending.extend(pending);
                 staged.changed.insert(id);
                 failpoint::reach("staged");
+            } else if let Some(who) = who {
+                seen.note(path, who, text, &template.looks);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What the core decided is done, or started: what takes time comes back as an event.
 
+use std::sync::Arc;
+
 use kvapi::Problem;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -50,9 +52,10 @@ impl Agent {
             }
             Action::Check { program, set } => {
                 self.staging = Some(set.clone());
-                let (reaper, state) = (self.reaper.clone(), self.journal.folder().to_owned());
+                let (reaper, seen) = (self.reaper.clone(), Arc::clone(&self.seen));
+                let state = self.journal.folder().to_owned();
                 self.work.start_with(|stop| async move {
-                    let staged = transaction::stage(program, set, &state, &reaper, &stop).await;
+                    let staged = transaction::stage(program, set, &state, seen, &reaper, &stop).await;
                     staged.map(Done::Staged)
                 });
             }
