@@ -276,7 +276,7 @@ fn the_image_of_the_readme_is_nginx_that_follows_its_settings() {
 
 /// An image called `nginx` of this machine's own Debian: nginx, a shell, and what they need, nothing else.
 async fn import_nginx(home: &Home, docker: &Docker) -> anyhow::Result<()> {
-    let script = "for name in nginx sh sleep; do\n\
+    let script = "for name in nginx /bin/sh /usr/bin/sh sleep; do\n\
         file=$(command -v $name)\n\
         echo $file\n\
         ldd $file | grep -o '/[^ ]*'\n\
