@@ -10,6 +10,7 @@ mod child;
 mod files;
 mod forms;
 mod group;
+mod hostile;
 mod init;
 mod kills;
 mod points;
