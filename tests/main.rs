@@ -55,6 +55,7 @@ mod lies;
 mod load;
 mod outage;
 mod preview;
+mod reloads;
 mod report;
 mod secrets;
 mod supervision;
