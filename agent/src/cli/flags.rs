@@ -13,7 +13,7 @@ use crate::policy::{CommandLine, Missing, OnChange};
 /// See [`crate::config`].
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// Template and the file that it becomes (several); SRC:DST:CMD runs a command after a change.
+    /// Template and its file (several); SRC:DST:CMD runs CMD after a change.
     #[arg(
         short = 't',
         long = "template",
@@ -27,7 +27,7 @@ pub(super) struct Common {
     /// Folder of partials: NAME.hbs is included by {{> NAME}}.
     #[arg(long, value_name = "DIR", env = "KEYWAY_AGENT_PARTIALS", hide_short_help = true)]
     partials: Option<PathBuf>,
-    /// What a missing key means: wait for it, fail and name it, or read as empty.
+    /// A missing key: wait for it, fail and name it, or read as empty.
     #[arg(long, value_enum, value_name = "WHAT", env = "KEYWAY_AGENT_MISSING")]
     missing: Option<Missing>,
 }

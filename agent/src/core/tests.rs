@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use kvapi::Problem;
 use kvapi::problem::exit;
-use kvapi::types::{Change, KeyChange, Progress, Revision};
+use kvapi::types::{Change, KeyChange, Progress, Revision, WatchEvent};
+use nix::sys::signal::Signal;
 
 use self::world::{CHILD, World, program};
 use super::*;

@@ -128,7 +128,7 @@ impl Scene {
     }
 
     fn exit(&mut self) -> ExitStatus {
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(60);
         loop {
             let agent = self.agent.as_mut().unwrap();
             if let Some(status) = agent.try_wait().unwrap() {
@@ -141,7 +141,7 @@ impl Scene {
     }
 
     pub(crate) fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(60);
         while !holds(self) {
             assert!(Instant::now() < until, "{what} did not come:\n{}", self.read("log"));
             std::thread::yield_now();
