@@ -38,6 +38,7 @@ mod limits;
 mod lists;
 mod lost_log;
 mod million;
+mod mixture;
 mod openapi;
 mod overload;
 mod server;

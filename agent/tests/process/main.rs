@@ -7,12 +7,14 @@
 )]
 
 mod child;
+mod disks;
 mod files;
 mod forms;
 mod group;
 mod hostile;
 mod init;
 mod kills;
+mod places;
 mod points;
 mod reactions;
 mod render;
