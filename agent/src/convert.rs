@@ -10,14 +10,15 @@
 //! Nothing here touches a file: texts come in and go out. docs/decisions/0085 tells why it is made so.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
+use self::after::After;
 use self::hcl::Fault;
 use self::report::Finding;
-use self::settings::{Command, Settings, Template};
+use self::settings::{Settings, Template};
 use self::translate::Origin;
-use crate::helpers;
 
+mod after;
+mod agent_toml;
 pub mod emit;
 pub mod functions;
 pub mod go_lexer;
@@ -60,6 +61,7 @@ pub fn convert(
         ..Converted::default()
     };
     let mut tables = String::new();
+    let after = After::of(settings, &mut converted.findings);
     let mut known: BTreeMap<(String, Origin), String> = BTreeMap::new();
     for template in &settings.templates {
         let Some((destination, shown, text, origin)) = origin(template, settings, &file, &mut converted.findings)
@@ -94,21 +96,10 @@ pub fn convert(
                 "write the whole path",
             ));
         }
-        let _ = write!(
-            tables,
-            "\n[[template]]\nsource = {}\ndestination = {}\n",
-            toml_text(&format!("{name}.hbs")),
-            toml_text(&destination)
-        );
-        if let Some(perms) = &template.perms {
-            let _ = writeln!(tables, "perms = {}", toml_text(perms));
-        }
-        if let Some(sandbox) = &template.sandbox {
-            let _ = writeln!(tables, "sandbox = {}", toml_text(sandbox));
-        }
+        agent_toml::table(&mut tables, &format!("{name}.hbs"), &destination, template, &after);
     }
     let partials = converted.files.keys().any(|name| name.starts_with("partials/"));
-    let head = head(settings, from, partials, &mut converted.findings);
+    let head = agent_toml::head(settings, &after, from, partials, &mut converted.findings);
     converted.files.insert("agent.toml".into(), head + &tables);
     let mut order: Vec<String> = Vec::new();
     for finding in &converted.findings {
@@ -172,121 +163,6 @@ fn origin(
     }
 }
 
-/// All of agent.toml but the templates.
-fn head(settings: &Settings, from: &str, partials: bool, findings: &mut Vec<Finding>) -> String {
-    let mut text = format!("# Converted from {from} by `keyway agent convert`.\n");
-    let mut say = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name} = {}", toml_text(value));
-    };
-    if let Some(on_change) = on_change(settings, findings) {
-        say("on_change", &on_change);
-    }
-    if let Some(wait) = &settings.wait {
-        say("wait", wait);
-    }
-    if settings.fails {
-        say("missing", "fail");
-    }
-    if let Some(path) = &settings.pid_file {
-        say("pid_file", path);
-    }
-    if partials {
-        say("partials", "partials");
-    }
-    let denied = denied(settings, findings);
-    if !denied.is_empty() {
-        let names: Vec<String> = denied.iter().map(|name| toml_text(name)).collect();
-        let _ = writeln!(text, "deny_helpers = [{}]", names.join(", "));
-    }
-    if let Some(command) = &settings.exec.command {
-        let words: Vec<String> = command.words().iter().map(|word| toml_text(word)).collect();
-        let _ = write!(text, "\n[exec]\ncommand = [{}]\n", words.join(", "));
-        // What consul-template does where nothing is said.
-        let signal = settings.exec.kill_signal.as_deref().unwrap_or("INT");
-        let timeout = settings.exec.kill_timeout.as_deref().unwrap_or("30s");
-        let _ = writeln!(
-            text,
-            "kill_signal = {}\nkill_timeout = {}",
-            toml_text(signal),
-            toml_text(timeout)
-        );
-    }
-    text
-}
-
-/// What no template may call: there, each says it for itself.
-fn denied(settings: &Settings, findings: &mut Vec<Finding>) -> Vec<String> {
-    let mut denied = Vec::new();
-    for template in &settings.templates {
-        for (name, line) in &template.denied {
-            // What is not here cannot be called.
-            if !helpers::exists(name) || denied.contains(name) {
-                continue;
-            }
-            if settings.templates.len() > 1 {
-                let what = format!("`{name}` is denied to one template; here to all");
-                findings.push(Finding::note(&template.file, *line, what));
-            }
-            denied.push(name.clone());
-        }
-    }
-    denied
-}
-
-/// One thing follows a change: there, each template may have a command of its own.
-fn on_change(settings: &Settings, findings: &mut Vec<Finding>) -> Option<String> {
-    let commands: Vec<(&Template, &Command, usize)> = settings
-        .templates
-        .iter()
-        .filter_map(|template| {
-            template
-                .command
-                .as_ref()
-                .map(|(command, line)| (template, command, *line))
-        })
-        .collect();
-    let mut look = |template: &Template, line, command: &Command, why: &str, remedy: &str| {
-        let what = format!("`{}` is run after a change of this file {why}", command.shell());
-        findings.push(Finding::look(&template.file, line, what, remedy));
-    };
-    if settings.exec.command.is_some() {
-        for (template, command, line) in commands {
-            look(
-                template,
-                line,
-                command,
-                "and beside the program's reload; here one thing follows a change",
-                "use it as `check`, or run the program and this in a script",
-            );
-        }
-        return Some(match settings.exec.reload_signal.as_deref() {
-            None => "restart".into(),
-            Some("") => "none".into(),
-            Some(signal) => format!("signal={signal}"),
-        });
-    }
-    let (first, rest) = commands.split_first()?;
-    let mut texts = vec![first.1.shell()];
-    for (_, command, _) in rest {
-        let text = command.shell();
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
-    }
-    if texts.len() > 1 || commands.len() < settings.templates.len() {
-        for (template, command, line) in &commands {
-            look(
-                template,
-                *line,
-                command,
-                "alone; here after one of any file",
-                "see that running it more often does no harm, or make two configurations of it",
-            );
-        }
-    }
-    Some(format!("command={}", texts.join(" && ")))
-}
-
 /// `nginx.conf` of `nginx.conf.ctmpl`, and no name twice.
 fn free(shown: &str, files: &BTreeMap<String, String>) -> String {
     const ENDS: &[&str] = &[".ctmpl", ".tmpl", ".tpl", ".tmp", ".template"];
@@ -309,8 +185,4 @@ fn stem(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect()
-}
-
-fn toml_text(text: &str) -> String {
-    toml::Value::from(text).to_string()
 }

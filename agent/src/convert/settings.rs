@@ -1,11 +1,15 @@
 //! What a consul-template configuration asks for, read entry by entry: each is taken over, noted, or
 //! listed for somebody to look at.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use super::hcl::{Entry, Text, Value};
 use super::report::Finding;
-use crate::policy::Wait;
+use crate::policy::{self, Wait};
 
 mod exec;
 mod template;
@@ -23,6 +27,8 @@ pub struct Settings {
     pub fails: bool,
     /// Where the agent's process id is written.
     pub pid_file: Option<String>,
+    /// What makes it read its configuration again, where that is not HUP.
+    pub reload_signal: Option<String>,
     /// What opens and closes an action, where a template does not say.
     pub delimiters: Option<(String, String)>,
 }
@@ -42,8 +48,20 @@ pub struct Template {
     pub destination: Option<String>,
     /// In octal.
     pub perms: Option<String>,
+    /// Whom the file belongs to.
+    pub user: Option<String>,
+    /// The group that it belongs to.
+    pub group: Option<String>,
+    /// Whether the file before is kept.
+    pub backup: bool,
+    /// Whether it is an error that its folder is not there.
+    pub needs_dirs: bool,
     /// What is run after a change, and its line.
     pub command: Option<(Command, usize)>,
+    /// How long that may take, and the line.
+    pub timeout: Option<(Duration, usize)>,
+    /// What it has in place of the one for all, and its line.
+    pub wait: Option<(String, usize)>,
     /// The folder that no file which it shows may lie outside of.
     pub sandbox: Option<String>,
     /// Functions that it may not call, and the line that says so.
@@ -65,6 +83,21 @@ pub struct Exec {
     pub kill_signal: Option<String>,
     /// How long it may take.
     pub kill_timeout: Option<String>,
+    /// Its variables.
+    pub env: Env,
+}
+
+/// The program's variables.
+#[derive(Debug, Default)]
+pub struct Env {
+    /// Nothing is inherited.
+    pub pristine: bool,
+    /// Given as they are.
+    pub custom: BTreeMap<String, String>,
+    /// Patterns of what may be inherited.
+    pub allow: Vec<String>,
+    /// Patterns of what may not.
+    pub deny: Vec<String>,
 }
 
 /// A command.
@@ -198,16 +231,8 @@ impl Reading<'_> {
                 settings.delimiters = Some((left, right));
             }
             "consul" => self.consul(entry),
-            "kill_signal"
-            | "log_level"
-            | "max_stale"
-            | "block_query_wait"
-            | "deduplicate"
-            | "template_error_fatal"
-            | "once"
-            | "parse_only" => {
+            "log_level" | "block_query_wait" | "deduplicate" | "template_error_fatal" | "once" | "parse_only" => {
                 let why = match entry.key.as_str() {
-                    "kill_signal" => "the agent itself is stopped by TERM and by INT",
                     "log_level" => "what is logged is chosen by --log or KEYWAY_LOG",
                     "once" => "render once with `keyway agent once`",
                     "parse_only" => "check without rendering with `keyway agent validate`",
@@ -217,12 +242,22 @@ impl Reading<'_> {
                 };
                 self.note(line, format!("`{}` is left out: {why}", entry.key));
             }
-            "reload_signal" => match self.text(entry).as_deref() {
-                Some("SIGHUP" | "HUP") => {}
+            "max_stale" => self.look(
+                line,
+                "`max_stale` bounds there how far behind an answer of the store may be; here none is behind, and \
+                 `max_stale` is how old the cache may be that a start without the store reads",
+                "leave it out, or choose it for `cache_dir`",
+            ),
+            "reload_signal" => settings.reload_signal = self.reload_signal(entry),
+            "kill_signal" => match self.signal(entry).as_deref() {
+                Some("TERM" | "INT") => self.note(
+                    line,
+                    "`kill_signal` is left out: the agent itself is stopped by TERM and by INT",
+                ),
                 _ => self.look(
                     line,
-                    "`reload_signal`: the agent reads its configuration again at HUP",
-                    "send it HUP",
+                    "`kill_signal`: TERM and INT end the agent, and nothing else does",
+                    "have it stopped by TERM",
                 ),
             },
             "pid_file" => settings.pid_file = self.text(entry).filter(|path| !path.is_empty()),
@@ -254,12 +289,10 @@ impl Reading<'_> {
         for one in blocks(&entry.value).into_iter().flatten() {
             match one.key.as_str() {
                 "address" => self.note(one.line, format!("`consul.address` is left out: {ADDR}")),
-                "retry" | "transport" => self.note(
+                "retry" => self.retry(one),
+                "transport" => self.note(
                     one.line,
-                    format!(
-                        "`consul.{}` is left out: the store is asked again until it answers, and the program runs on",
-                        one.key
-                    ),
+                    "`consul.transport` is left out: the store is asked again until it answers, and the program runs on",
                 ),
                 "token" | "token_file" => self.look(
                     one.line,
@@ -271,6 +304,54 @@ impl Reading<'_> {
                     format!("`consul.{}` has no counterpart", one.key),
                     "reach the store by a unix socket or the loopback address",
                 ),
+            }
+        }
+    }
+
+    /// Ours has no end, unless a time is given for the start.
+    fn retry(&mut self, entry: &Entry) {
+        for one in blocks(&entry.value).into_iter().flatten() {
+            let endless = match one.key.as_str() {
+                "attempts" => matches!(&one.value, Value::Number(number) if number == "0"),
+                "enabled" => self.flag(one),
+                "backoff" | "max_backoff" => {
+                    let what = format!(
+                        "`consul.retry.{}` is left out: pauses grow, and differ by chance",
+                        one.key
+                    );
+                    self.note(one.line, what);
+                    true
+                }
+                _ => {
+                    self.unknown(one, "consul.retry.");
+                    true
+                }
+            };
+            if !endless {
+                self.look(
+                    one.line,
+                    format!(
+                        "`consul.retry.{}` ends consul-template after so many attempts, at any time; here the store is \
+                         asked again until it answers, and the program runs on",
+                        one.key
+                    ),
+                    "give `retry_for` a time if a start is to end without the store",
+                );
+            }
+        }
+    }
+
+    /// Ours, unless it is HUP as here.
+    fn reload_signal(&mut self, entry: &Entry) -> Option<String> {
+        let name = self.signal(entry)?;
+        match policy::signal(&name) {
+            _ if name.is_empty() => Some("none".to_owned()),
+            Ok(Signal::SIGHUP) => None,
+            Ok(signal) if crate::signals::passed_on(signal) => Some(name),
+            _ => {
+                let what = format!("`reload_signal`: {name} means something else to the agent");
+                self.look(entry.line, what, "choose another one such as USR1, or send it HUP");
+                None
             }
         }
     }

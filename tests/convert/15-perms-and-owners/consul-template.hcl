@@ -5,6 +5,7 @@ template {
   destination = "/etc/a3"
   perms = 600
   user = "app"
+  group = 1000
   backup = true
-  create_dest_dirs = true
+  create_dest_dirs = false
 }

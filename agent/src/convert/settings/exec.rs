@@ -1,7 +1,8 @@
 //! The `exec` block, and commands, signals and durations wherever they stand.
 
-use super::{Command, Exec, Reading, blocks};
+use super::{Command, Env, Exec, Reading, blocks};
 use crate::convert::hcl::{Entry, Value};
+use crate::document::is_name;
 use crate::policy;
 
 impl Reading<'_> {
@@ -41,21 +42,19 @@ impl Reading<'_> {
                     one.line,
                     "`exec.timeout` is left out: consul-template does not mind it either",
                 ),
-                "splay" => self.look(
-                    one.line,
-                    "`exec.splay`: a reload is not put off by chance",
-                    "use `wait` if many instances must not reload at once",
-                ),
+                "splay" => {
+                    let none = |text: String| kvapi::duration::parse(&text).is_ok_and(|time| time.is_zero());
+                    if !self.duration(one).is_some_and(none) {
+                        self.look(
+                            one.line,
+                            "`exec.splay`: a reload is not put off by chance",
+                            "use `wait` if many instances must not reload at once",
+                        );
+                    }
+                }
                 "env" => {
                     for inner in blocks(&one.value).into_iter().flatten() {
-                        self.look(
-                            inner.line,
-                            format!(
-                                "`exec.env.{}`: the program has the agent's environment, without its tokens",
-                                inner.key
-                            ),
-                            "set it where the agent is started, or begin the command with `env`",
-                        );
+                        self.env(inner, &mut exec.env);
                     }
                 }
                 _ => self.unknown(one, "exec."),
@@ -63,8 +62,61 @@ impl Reading<'_> {
         }
     }
 
+    fn env(&mut self, one: &Entry, env: &mut Env) {
+        match one.key.as_str() {
+            "pristine" => env.pristine = self.flag(one),
+            "custom" => {
+                for pair in self.texts(one) {
+                    match pair.split_once('=').filter(|(name, _)| is_name(name)) {
+                        Some((name, value)) => drop(env.custom.insert(name.to_owned(), value.to_owned())),
+                        None => self.look(
+                            one.line,
+                            "`exec.env.custom`: one is no NAME=value with a name of letters, digits and _",
+                            "rename it, or begin the command with `env`",
+                        ),
+                    }
+                }
+            }
+            "allowlist" | "whitelist" => env.allow.extend(self.patterns(one)),
+            "denylist" | "blacklist" => env.deny.extend(self.patterns(one)),
+            _ => self.unknown(one, "exec.env."),
+        }
+    }
+
+    /// Ours know `*` and `?`.
+    fn patterns(&mut self, entry: &Entry) -> Vec<String> {
+        let mut patterns = self.texts(entry);
+        for pattern in patterns.extract_if(.., |pattern| pattern.contains(['[', '\\'])) {
+            self.look(
+                entry.line,
+                format!("`exec.env.{}`: `{pattern}` has more than `*` and `?`", entry.key),
+                "write the names one by one",
+            );
+        }
+        patterns
+    }
+
+    fn texts(&mut self, entry: &Entry) -> Vec<String> {
+        let mut texts = Vec::new();
+        let values = match &entry.value {
+            Value::List(values) => values.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for value in values {
+            match value {
+                Value::Text(text) => texts.push(text.text.clone()),
+                _ => self.look(
+                    entry.line,
+                    format!("`{}` has something that is no text", entry.key),
+                    "write it by hand",
+                ),
+            }
+        }
+        texts
+    }
+
     /// Our name of a signal; empty for none.
-    fn signal(&mut self, entry: &Entry) -> Option<String> {
+    pub(super) fn signal(&mut self, entry: &Entry) -> Option<String> {
         let name = self.text(entry)?;
         if matches!(name.as_str(), "" | "SIGNULL" | "NULL") {
             return Some(String::new());

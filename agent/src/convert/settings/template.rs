@@ -1,6 +1,9 @@
 //! A `template` block.
 
+use std::time::Duration;
+
 use super::{Reading, Template, blocks};
+use crate::config::Owner;
 use crate::convert::hcl::{Entry, Value};
 
 impl Reading<'_> {
@@ -27,7 +30,7 @@ impl Reading<'_> {
                     for inner in blocks(&one.value).into_iter().flatten() {
                         match inner.key.as_str() {
                             "command" => template.command = self.command(inner).map(|command| (command, inner.line)),
-                            "timeout" => self.timeout(inner),
+                            "timeout" => template.timeout = self.timeout(inner).or(template.timeout),
                             _ => self.look(
                                 inner.line,
                                 format!("`template.exec.{}` has no counterpart", inner.key),
@@ -36,14 +39,11 @@ impl Reading<'_> {
                         }
                     }
                 }
-                "command_timeout" => self.timeout(one),
+                // The one of `exec` counts, wherever it stands.
+                "command_timeout" => template.timeout = template.timeout.or_else(|| self.timeout(one)),
                 "left_delimiter" => template.left = self.text(one),
                 "right_delimiter" => template.right = self.text(one),
-                "create_dest_dirs" => {
-                    if !self.flag(one) {
-                        self.look(line, "`create_dest_dirs`: folders are made", "see that this is wanted");
-                    }
-                }
+                "create_dest_dirs" => template.needs_dirs = !self.flag(one),
                 "error_on_missing_key" => {
                     if !self.flag(one) {
                         self.note(
@@ -56,25 +56,10 @@ impl Reading<'_> {
                     line,
                     "`error_fatal` is left out: an error leaves the files and the program as they are, and is told",
                 ),
-                "backup" => {
-                    if self.flag(one) {
-                        self.look(
-                            line,
-                            "`backup`: no copy of the old file is kept",
-                            "nothing, if it was kept for a failed reload: then the old file is put back",
-                        );
-                    }
-                }
-                "user" | "group" | "uid" | "gid" => self.look(
-                    line,
-                    format!("`{}`: a file keeps its owner, and a new one has the agent's", one.key),
-                    "run the agent as that user, or make the file once with that owner",
-                ),
-                "wait" => self.look(
-                    line,
-                    "`wait` of one template: all files are of one revision",
-                    "choose one `wait` for all of them",
-                ),
+                "backup" => template.backup = self.flag(one),
+                "user" | "uid" => template.user = self.owner(one),
+                "group" | "gid" => template.group = self.owner(one),
+                "wait" => template.wait = self.wait(one).map(|wait| (wait, line)),
                 "sandbox_path" => template.sandbox = self.text(one).filter(|path| !path.is_empty()),
                 "function_denylist" | "function_blacklist" => {
                     if let Value::List(names) = &one.value {
@@ -91,11 +76,34 @@ impl Reading<'_> {
         template
     }
 
-    fn timeout(&mut self, entry: &Entry) {
-        let limit = self.duration(entry);
-        if limit.is_some_and(|limit| kvapi::duration::parse(&limit) != kvapi::duration::parse("30s")) {
-            let what = format!("`{}`: a command may take 30s", entry.key);
-            self.look(entry.line, what, "have the command limit itself with timeout(1)");
+    fn timeout(&mut self, entry: &Entry) -> Option<(Duration, usize)> {
+        let limit = kvapi::duration::parse(&self.duration(entry)?).ok()?;
+        if limit.is_zero() {
+            self.look(
+                entry.line,
+                format!("`{}`: a command without an end holds back all changes", entry.key),
+                "choose how long it may take: `command_timeout`",
+            );
+            return None;
+        }
+        Some((limit, entry.line))
+    }
+
+    /// A name or a number; what is empty or negative asks for nothing.
+    fn owner(&mut self, entry: &Entry) -> Option<String> {
+        let text = match &entry.value {
+            Value::Number(number) => number.clone(),
+            _ => self.text(entry)?,
+        };
+        if text.is_empty() || text.parse::<i64>().is_ok_and(|number| number < 0) {
+            return None;
+        }
+        match text.parse::<Owner>() {
+            Ok(_) => Some(text),
+            Err(why) => {
+                self.look(entry.line, format!("`{}`: {why}", entry.key), "write it by hand");
+                None
+            }
         }
     }
 
