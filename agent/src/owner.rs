@@ -1,10 +1,13 @@
 //! Whom a file belongs to: names become numbers, and what differs is told.
+//!
+//! Names are looked up in `/etc/passwd` and `/etc/group` alone. The C library would load what
+//! `nsswitch.conf` names, and a static program that does so dies.
 
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use nix::unistd::{Gid, Group, Uid, User, fchown};
+use nix::unistd::{Gid, Uid, fchown};
 
 use crate::config::{Looks, Owner};
 
@@ -19,8 +22,8 @@ pub struct Wanted {
 impl Wanted {
     /// The numbers of the names; a name that this machine does not know is an error.
     pub fn of(looks: &Looks) -> io::Result<Self> {
-        let user = |name: &str| Ok(User::from_name(name)?.map(|user| user.uid.as_raw()));
-        let group = |name: &str| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()));
+        let user = |name: &str| listed("/etc/passwd", name);
+        let group = |name: &str| listed("/etc/group", name);
         Ok(Self {
             mode: looks.mode,
             user: number("user", looks.user.as_ref(), user)?,
@@ -61,10 +64,29 @@ impl Wanted {
     }
 }
 
+/// The number of a name in a file like passwd(5), where it is the third field; a file that is not there has none.
+fn listed(file: &str, name: &str) -> io::Result<Option<u32>> {
+    match fs::read(file) {
+        Ok(text) => Ok(number_of(&String::from_utf8_lossy(&text), name)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io::Error::new(e.kind(), format!("{file} cannot be read: {e}"))),
+    }
+}
+
+fn number_of(text: &str, name: &str) -> Option<u32> {
+    let mut lines = text.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        fields
+            .next()
+            .filter(|first| *first == name)
+            .and(fields.nth(1)?.parse().ok())
+    })
+}
+
 fn number(
     what: &str,
     owner: Option<&Owner>,
-    find: impl Fn(&str) -> nix::Result<Option<u32>>,
+    find: impl Fn(&str) -> io::Result<Option<u32>>,
 ) -> io::Result<Option<u32>> {
     match owner {
         None => Ok(None),
@@ -82,6 +104,23 @@ fn number(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_the_first_field_of_its_line_and_its_number_the_third() {
+        let text =
+            "root:x:0:0:root:/root:/bin/sh\n# a comment\n+::\nbad:x\nworse:x:many:\napp:x:1000:7::/:\napp:x:1:1\n";
+        for (name, number) in [
+            ("root", Some(0)),
+            ("app", Some(1000)),
+            ("roo", None),
+            ("x", None),
+            ("bad", None),
+            ("worse", None),
+        ] {
+            assert_eq!(number_of(text, name), number, "{name}");
+        }
+        assert_eq!(listed("/no/such/file", "root").unwrap(), None);
+    }
 
     #[test]
     fn names_become_numbers_and_drift_is_told() {
