@@ -6,6 +6,7 @@
 //! both. Nothing is read here but the text that is handed in.
 
 mod check;
+mod confirm;
 mod environment;
 mod looks;
 mod raw;
@@ -20,6 +21,7 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 use nix::sys::signal::Signal;
 
+pub use self::confirm::RawConfirm;
 pub use self::environment::{OnVariable, RawEnvironment, Secret};
 pub use self::looks::{Looks, Owner};
 pub use self::raw::{Raw, RawExec, RawSet, RawTemplate, template_flag};

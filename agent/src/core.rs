@@ -12,13 +12,14 @@
 //! - nothing is rendered from an older revision or another cluster.
 //!
 //! ```text
-//! Idle -> Rendering -> Checking -> Promoting -> Applying -> Confirming -> Idle
-//!                                                  |             |
-//!                                                  +-> PuttingBack -> Reapplying -> Confirming
+//! Idle -> Rendering -> Checking -> Promoting -> [Pausing] -> Applying -> [Probing] -> Confirming -> Idle
+//!                                                              |            |
+//!                                                              +-> PuttingBack -> Reapplying -> Confirming
 //! ```
 
 mod apply;
 mod begin;
+mod confirm;
 mod environment;
 mod events;
 mod set;
@@ -53,7 +54,11 @@ enum Phase {
     Checking(FileSet),
     /// A gradual release will hold a checked set before this phase, until it has leave.
     Promoting(FileSet),
+    /// In place; the program is told at that time.
+    Pausing(Instant),
     Applying,
+    /// The program was told; whether it does well is being asked.
+    Probing,
     PuttingBack {
         /// Why this is the end, if it is.
         end: Option<String>,
@@ -105,6 +110,8 @@ pub struct Core {
     /// the program was not told of; all of them if there are none.
     unapplied: Option<Vec<String>>,
     attempt: u64,
+    /// How much of `splay` the next pause is.
+    share: f64,
     /// The files that the program is to be told of.
     untold: BTreeSet<TemplateId>,
     /// How the program is being told, and what is left of that.
@@ -148,6 +155,7 @@ impl Core {
             begin: Begin::default(),
             unapplied,
             attempt: 0,
+            share: 0.0,
             end: None,
             untold: BTreeSet::new(),
             telling: Telling::default(),
@@ -170,7 +178,7 @@ impl Core {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let confirmed = match self.phase {
-            Phase::Confirming(until) => Some(until),
+            Phase::Confirming(until) | Phase::Pausing(until) => Some(until),
             Phase::PuttingBack { again, .. } => again,
             _ => None,
         };
@@ -220,6 +228,8 @@ impl Core {
             Event::Promoted(result) => self.promoted(result, now, out),
             Event::Applied { attempt, result } if attempt == self.attempt => self.told(result, now, out),
             Event::Applied { .. } => {}
+            Event::Probed { attempt, result } if attempt == self.attempt => self.probed(result, now, out),
+            Event::Probed { .. } => {}
             Event::PutBack(result) => self.put_back(result, now, out),
             Event::Started if self.telling.by_start => self.apply_ended(Ok(()), now, out),
             Event::Started => {}
@@ -242,6 +252,7 @@ impl Core {
         if self.stream.retry_due(now) {
             out.push(Action::Watch(self.stream.again()));
         }
+        self.pause_over(now, out);
         if matches!(self.phase, Phase::Confirming(until) if until <= now) {
             self.phase = Phase::Idle;
             self.before = None;

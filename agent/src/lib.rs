@@ -67,6 +67,7 @@ pub mod nearest;
 pub mod owner;
 pub mod policy;
 pub mod preview;
+pub mod probe;
 pub mod quiescence;
 pub mod reaction;
 pub mod reap;

@@ -4,6 +4,7 @@
 //! again. The words are consul-template's where it has them.
 
 mod command;
+mod confirm;
 mod forms;
 mod restart;
 
@@ -16,6 +17,7 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 pub use self::command::CommandLine;
+pub use self::confirm::{Confirm, Probe, http};
 pub use self::restart::Restart;
 
 /// What follows when files were replaced.
@@ -130,6 +132,10 @@ pub struct Policy {
     pub wait: Wait,
     /// How long after an apply the files stay as they are, so that the program can read them.
     pub settle: Duration,
+    /// The longest pause by chance between files in place and the program told of them.
+    pub splay: Duration,
+    /// Who says that the program does well with them.
+    pub confirm: Option<Confirm>,
     /// What asks the child to stop.
     pub kill_signal: Signal,
     /// How long it may take before SIGKILL.
@@ -151,6 +157,8 @@ impl Default for Policy {
             missing: Missing::Wait,
             wait: Wait::default(),
             settle: Duration::from_millis(100),
+            splay: Duration::ZERO,
+            confirm: None,
             kill_signal: Signal::SIGTERM,
             kill_timeout: Duration::from_secs(8),
             restart: Restart::Never,

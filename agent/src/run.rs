@@ -24,6 +24,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
+use tokio_util::sync::DropGuard;
 
 use self::behind::Behind;
 use self::keeping::Keeping;
@@ -92,6 +93,8 @@ pub struct Agent {
     staging: Option<FileSet>,
     seen: Arc<Seen>,
     promoted: Option<Arc<Promoted>>,
+    /// Dropped, it ends the probe that runs.
+    probing: Option<DropGuard>,
     announce: Announce,
     behind: Behind,
     tells: Tells,
@@ -143,6 +146,7 @@ impl Agent {
             staging: None,
             seen: Arc::default(),
             promoted: None,
+            probing: None,
             announce,
             behind: Behind::default(),
             tells,
@@ -267,6 +271,10 @@ impl Agent {
                 let result = result.map_err(|told| self.redacted(&told));
                 Event::Applied { attempt, result }
             }
+            Done::Event(Event::Probed { attempt, result }) => {
+                let result = result.map_err(|told| self.redacted(&told));
+                Event::Probed { attempt, result }
+            }
             Done::Event(event) => event,
             Done::Rendered { rendered, watch } => {
                 watch.iter().for_each(|program| self.sources.adopt(program));
@@ -281,6 +289,7 @@ impl Agent {
             Done::Staged(Err(Unfit::Refused(told))) => Event::Checked(Err(Unfit::Refused(self.redacted(&told)))),
             Done::Staged(Err(reason)) => Event::Checked(Err(reason)),
             Done::Promoted(Ok(promoted)) => {
+                self.core.draw(rand::random_range(0.0..=1.0));
                 self.promoted = Some(Arc::new(promoted));
                 Event::Promoted(Ok(()))
             }

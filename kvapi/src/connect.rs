@@ -1,4 +1,4 @@
-//! Opens connections for the client: TCP without delay, or a unix socket.
+//! Opens connections: TCP without delay, or a unix socket.
 
 use std::future::Future;
 use std::io;
@@ -62,16 +62,22 @@ impl tower_service::Service<Uri> for Connector {
             let stream = if let Some(hex) = host.strip_suffix(UNIX_SUFFIX) {
                 Stream::Unix(UnixStream::connect(unhex(hex)?).await?)
             } else {
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                let tcp = timeout(CONNECT, TcpStream::connect((host, uri.port_u16().unwrap_or(80))))
-                    .await
-                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection within 2s"))??;
-                tcp.set_nodelay(true)?;
-                Stream::Tcp(tcp)
+                Stream::Tcp(tcp(&uri).await?)
             };
             Ok(TokioIo::new(stream))
         })
     }
+}
+
+/// A connection to the host and port of an `http` URI, 80 if it names none.
+pub async fn tcp(uri: &Uri) -> io::Result<TcpStream> {
+    let host = uri.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let tcp = timeout(CONNECT, TcpStream::connect((host, uri.port_u16().unwrap_or(80))))
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection within 2s"))??;
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
 }
 
 fn unhex(hex: &str) -> io::Result<std::path::PathBuf> {

@@ -22,7 +22,7 @@
 pub mod address;
 pub mod client;
 pub mod codes;
-mod connect;
+pub mod connect;
 pub mod duration;
 mod error;
 pub mod golang;

@@ -30,6 +30,10 @@ pub struct Run {
     /// [default: 100ms].
     #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_SETTLE", hide_short_help = true)]
     settle: Option<Duration>,
+    /// Tell the program of new files after a pause by chance of at most so long, so that not all agents do it
+    /// at once [default: 0].
+    #[arg(long, value_name = "DUR", value_parser = kvapi::duration::parse, env = "KEYWAY_AGENT_SPLAY", hide_short_help = true)]
+    splay: Option<Duration>,
     /// What asks the program to stop [default: TERM].
     #[arg(long, value_name = "SIG", value_parser = policy::signal, env = "KEYWAY_AGENT_KILL_SIGNAL", hide_short_help = true)]
     kill_signal: Option<Signal>,
@@ -78,6 +82,7 @@ impl Run {
         let mut flags = self.writing.raw()?;
         flags.wait = self.wait;
         flags.settle = self.settle;
+        flags.splay = self.splay;
         self.telling.put(&mut flags);
         flags.pid_file = self.pid_file;
         flags.ready_file = self.ready_file;

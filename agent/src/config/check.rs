@@ -6,7 +6,9 @@ use std::time::Duration;
 use kvapi::Problem;
 use kvapi::problem::exit;
 
-use super::{Cache, Config, Destination, Looks, Raw, RawTemplate, Set, Source, Telling, Template, invalid, signals};
+use super::{
+    Cache, Config, Destination, Looks, Raw, RawConfirm, RawTemplate, Set, Source, Telling, Template, invalid, signals,
+};
 use crate::environment::Environment;
 use crate::helpers::encode::hex;
 use crate::helpers::file::Place;
@@ -89,6 +91,8 @@ impl Raw {
             missing: self.missing.unwrap_or(defaults.missing),
             wait: self.wait.unwrap_or(defaults.wait),
             settle: self.settle.unwrap_or(defaults.settle),
+            splay: self.splay.unwrap_or(defaults.splay),
+            confirm: self.confirm.map(RawConfirm::check).transpose()?,
             kill_signal: self.exec.kill_signal.unwrap_or(defaults.kill_signal),
             kill_timeout: self.exec.kill_timeout.unwrap_or(defaults.kill_timeout),
             restart: self.exec.restart.unwrap_or(defaults.restart),

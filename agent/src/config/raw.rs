@@ -10,7 +10,7 @@ use kvapi::problem::exit;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{MaybeSignal, Owner, RawEnvironment, telling, unknown};
+use super::{MaybeSignal, Owner, RawConfirm, RawEnvironment, telling, unknown};
 use crate::policy::{self, CommandLine, Missing, OnChange, Restart, Wait};
 
 /// What was written in files or given as flags; nothing is checked against the rest yet.
@@ -31,6 +31,11 @@ pub struct Raw {
     /// See [`crate::policy::Policy::settle`].
     #[serde(default, deserialize_with = "duration")]
     pub settle: Option<Duration>,
+    /// See [`crate::policy::Policy::splay`].
+    #[serde(default, deserialize_with = "duration")]
+    pub splay: Option<Duration>,
+    /// Who says that the program does well with new files.
+    pub confirm: Option<RawConfirm>,
     /// Folder of partials; `NAME.hbs` is included by `{{> NAME}}`.
     pub partials: Option<PathBuf>,
     /// Helpers that no template may call: names, with `*` for any part of one.
@@ -223,6 +228,8 @@ impl Raw {
         over(&mut self.missing, later.missing);
         over(&mut self.wait, later.wait);
         over(&mut self.settle, later.settle);
+        over(&mut self.splay, later.splay);
+        over(&mut self.confirm, later.confirm);
         over(&mut self.partials, later.partials);
         over(&mut self.sandbox, later.sandbox);
         over(&mut self.state_dir, later.state_dir);
@@ -280,7 +287,7 @@ pub fn template_flag(text: &str, output: bool) -> Result<RawTemplate, Problem> {
     })
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     kvapi::duration::parse(&text).map(Some).map_err(D::Error::custom)
 }

@@ -122,6 +122,18 @@ fn what_does_not_fit_together_is_refused() {
         ),
         ("[[template]]\ndestination = \"a\"", "either source or contents"),
         (
+            "[confirm]\n[[template]]\ncontents=\"\"\ndestination=\"b\"",
+            "asks nobody",
+        ),
+        (
+            "[confirm]\ncommand=\"x\"\nattempts=0\n[[template]]\ncontents=\"\"\ndestination=\"b\"",
+            "asks nobody",
+        ),
+        (
+            "[confirm]\ncommand=\"x\"\nhttp=\"http://a/\"\n[[template]]\ncontents=\"\"\ndestination=\"b\"",
+            "has a command and",
+        ),
+        (
             "on_change = \"restart\"\n[[template]]\nsource=\"a\"\ndestination=\"b\"",
             "needs a program",
         ),
@@ -183,6 +195,8 @@ const ENTRIES: &[[&str; 2]] = &[
     ["missing = \"fail\"", "missing = \"wait\""],
     ["wait = \"1s\"", "wait = \"2s:3s\""],
     ["settle = \"1s\"", "settle = \"2s\""],
+    ["splay = \"1s\"", "splay = \"2s\""],
+    ["confirm.command = \"a\"", "confirm.http = \"http://b/\""],
     ["partials = \"a\"", "partials = \"b\""],
     ["status = \"a\"", "status = \"b\""],
     ["listen = \"127.0.0.1:1\"", "listen = \"localhost:2\""],

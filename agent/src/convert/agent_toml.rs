@@ -28,6 +28,9 @@ pub(super) fn head(
     if let Some(wait) = wait(settings, findings) {
         say("wait", &text(&wait));
     }
+    if let Some(splay) = &settings.exec.splay {
+        say("splay", &text(splay));
+    }
     if settings.fails {
         say("missing", "\"fail\"");
     }

@@ -83,6 +83,8 @@ pub struct Exec {
     pub kill_signal: Option<String>,
     /// How long it may take.
     pub kill_timeout: Option<String>,
+    /// The longest pause before it is told of new files; none if there is none.
+    pub splay: Option<String>,
     /// Its variables.
     pub env: Env,
 }

@@ -1,7 +1,7 @@
 //! The second half of a set's way: applied and confirmed, or put back; and the child's end.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kvapi::codes;
 use kvapi::problem::{Problem, exit};
@@ -30,16 +30,7 @@ impl Core {
     pub(super) fn apply(&mut self, now: Instant, out: &mut Vec<Action>) {
         self.attempt += 1;
         self.phase = Phase::Applying;
-        let starts = self.policy().supervises && !self.supervise.alive();
-        let config = &self.program.config;
-        let wanted = self.untold.iter().filter_map(|id| {
-            let own = config.templates.get(*id)?.on_change.as_ref();
-            // What follows any change is about a program that runs.
-            own.or((!starts).then_some(&config.policy.on_change))
-        });
-        // A program that is to have other variables has to be started again.
-        let restart = self.environment_untold.then_some(&OnChange::Restart);
-        let reaction = Reaction::of(wanted.chain(restart));
+        let (reaction, starts) = self.reaction();
         self.telling = Telling {
             commands: reaction.commands.iter().cloned().collect(),
             signals: reaction.signals.iter().copied().collect(),
@@ -49,6 +40,20 @@ impl Core {
             reaction,
         };
         self.tell(now, out);
+    }
+
+    /// What tells the program of the files that it does not know, and whether it has to be started for that.
+    pub(super) fn reaction(&self) -> (Reaction, bool) {
+        let starts = self.policy().supervises && !self.supervise.alive();
+        let config = &self.program.config;
+        let wanted = self.untold.iter().filter_map(|id| {
+            let own = config.templates.get(*id)?.on_change.as_ref();
+            // What follows any change is about a program that runs.
+            own.or((!starts).then_some(&config.policy.on_change))
+        });
+        // A program that is to have other variables has to be started again.
+        let restart = self.environment_untold.then_some(&OnChange::Restart);
+        (Reaction::of(wanted.chain(restart)), starts)
     }
 
     /// A step of telling has ended.
@@ -83,7 +88,8 @@ impl Core {
             return;
         }
         if let Err(reason) = result {
-            return self.apply_failed(&reason, now, out);
+            let told = format!("{} could not be applied: {reason}", self.revisions);
+            return self.apply_failed(told, now, out);
         }
         let Telling { reaction, by_start, .. } = std::mem::take(&mut self.telling);
         let idle = reaction.is_nothing() && !by_start && !self.first;
@@ -95,29 +101,16 @@ impl Core {
             };
             out.push(Action::Say(Level::Info, format!("applied {} ({how})", self.revisions)));
         }
-        self.keep(out);
-        let cluster = self.view.cluster().to_owned();
-        out.push(Action::Remember {
-            cluster,
-            revisions: self.revisions,
-        });
-        if self.first {
-            out.push(Action::Ready);
-            // There is nothing older that this process has ever run with.
-            self.before = None;
-        }
-        (self.first, self.unapplied) = (false, None);
-        if self.policy().once {
-            out.push(Action::Exit(exit::OK));
-        }
-        let settle = if idle { Duration::ZERO } else { self.policy().settle };
-        self.phase = Phase::Confirming(now + settle);
+        self.applied(idle, now, out);
     }
 
-    pub(super) fn apply_failed(&mut self, reason: &str, now: Instant, out: &mut Vec<Action>) {
-        let told = format!("{} could not be applied: {reason}", self.revisions);
+    pub(super) fn apply_failed(&mut self, told: String, now: Instant, out: &mut Vec<Action>) {
         if self.before.is_none() {
-            out.push(Action::Say(Level::Error, told));
+            if self.first && self.policy().once {
+                out.push(Action::Fail(Problem::new(exit::LEFT, told)));
+            } else {
+                out.push(Action::Say(Level::Error, told));
+            }
             self.phase = Phase::Confirming(now + self.policy().settle);
         } else if self.first && self.policy().once {
             out.push(Action::PutBack);
@@ -187,7 +180,8 @@ impl Core {
             Exited::Again => out.extend(self.supervise.start(now).map(deed)),
             Exited::Unasked { ran } => {
                 // Died of what we gave it: go back. Anything else is its own business.
-                let ours = matches!(self.phase, Phase::Applying | Phase::Confirming(_)) && self.before.is_some();
+                let ours = matches!(self.phase, Phase::Applying | Phase::Probing | Phase::Confirming(_))
+                    && self.before.is_some();
                 if matches!(self.phase, Phase::PuttingBack { .. }) {
                     return;
                 }

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use super::Recalled;
 use crate::graph::TemplateId;
 use crate::load::Program;
-use crate::policy::CommandLine;
+use crate::policy::{CommandLine, Confirm};
 use crate::render::{Lack, Rendered};
 use crate::view::{Revisions, Scope, View};
 
@@ -35,6 +35,8 @@ pub enum Event {
     Promoted(Result<(), String>),
     /// What [`Action::Reload`] or [`Action::Run`] with this number brought.
     Applied { attempt: u64, result: Result<(), String> },
+    /// What [`Action::Probe`] with this number brought.
+    Probed { attempt: u64, result: Result<(), String> },
     /// What [`Action::PutBack`] brought.
     PutBack(Result<(), String>),
     /// The child runs.
@@ -86,6 +88,8 @@ pub enum Action {
     Reload { attempt: u64, signal: Signal },
     /// Run the reload command.
     Run { attempt: u64, command: CommandLine },
+    /// Ask whether the program does well.
+    Probe { attempt: u64, confirm: Confirm },
     /// The first set is in place, and the child runs.
     Ready,
     /// Nobody goes back any more to what was there before this set.

@@ -169,7 +169,7 @@ impl Core {
             environment,
             rendered: set.rendered,
         });
-        self.apply(now, out);
+        self.apply_soon(now, out);
     }
 
     /// The files cannot be written: the old ones stay, and it is tried again. Before anything runs

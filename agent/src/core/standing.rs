@@ -69,7 +69,9 @@ impl Core {
         let tally = &self.tally;
         match &self.phase {
             Phase::PuttingBack { .. } if tally.trying.contains(&id) => return Kind::PuttingBack,
-            Phase::Applying | Phase::Reapplying if tally.trying.contains(&id) => return Kind::NotApplied,
+            Phase::Pausing(_) | Phase::Applying | Phase::Probing | Phase::Reapplying if tally.trying.contains(&id) => {
+                return Kind::NotApplied;
+            }
             _ => {}
         }
         match (tally.holds.get(&id), &tally.blocked) {
@@ -137,7 +139,11 @@ impl Core {
             Wait::Set(Kind::Unwritable) => "the files to be writable".to_owned(),
             Wait::Set(Kind::PuttingBack) => "the old files to be put back".to_owned(),
             Wait::Set(Kind::Store) => format!("the store{}", reason()),
-            Wait::Set(Kind::NotApplied) => "the program to use the files".to_owned(),
+            Wait::Set(Kind::NotApplied) => match self.phase {
+                Phase::Pausing(_) => "the pause before the program is told (splay)".to_owned(),
+                Phase::Probing => "the program to be found well with the files ([confirm])".to_owned(),
+                _ => "the program to use the files".to_owned(),
+            },
             Wait::Set(Kind::OnItsWay | Kind::Held) => "the next set to be rendered and put in place".to_owned(),
             Wait::Link(Link::Refused) => format!("the store to allow a watch{}", reason()),
             Wait::Link(_) => format!("the store to come back{}", reason()),

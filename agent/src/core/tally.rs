@@ -186,7 +186,7 @@ impl Core {
                 tally.tries += 1;
                 tally.blocked = Some(Blocked::Unwritable(reason.clone()));
             }
-            Event::Applied { attempt, result } => {
+            Event::Applied { attempt, result } | Event::Probed { attempt, result } => {
                 if let (true, Err(reason)) = (*attempt == self.attempt, result) {
                     tally.cause = Some(reason.clone());
                 }

@@ -12,6 +12,7 @@ use super::*;
 
 mod begin;
 mod child;
+mod confirm;
 mod environment;
 mod property;
 mod told;

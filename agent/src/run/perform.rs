@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kvapi::Problem;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use tokio_util::sync::CancellationToken;
 
 use super::words::say;
 use super::{Agent, Done};
@@ -16,7 +17,7 @@ use crate::reap::Reaper;
 use crate::render::{Held, Rendered, Surroundings};
 use crate::trace::Trace;
 use crate::view::Revisions;
-use crate::{failpoint, transaction};
+use crate::{failpoint, probe, transaction};
 
 impl Agent {
     /// Starts one action; a code means the end.
@@ -61,6 +62,7 @@ impl Agent {
             }
             Action::Promote { owed } => self.promote(owed),
             Action::PutBack => {
+                self.probing = None;
                 // It is kept until the next promotion: if this fails, it is tried again.
                 let (promoted, journal) = (self.promoted.clone(), self.journal.clone());
                 self.work.in_order(move || {
@@ -95,6 +97,15 @@ impl Agent {
                     let result = child::run(&reaper, &command, &[].into(), limit).await;
                     let result = result.map_err(|reason| format!("`{command}`: {reason}"));
                     Done::Event(Event::Applied { attempt, result })
+                });
+            }
+            Action::Probe { attempt, confirm } => {
+                let (reaper, ended) = (self.reaper.clone(), CancellationToken::new());
+                self.probing = Some(ended.clone().drop_guard());
+                self.work.start_with(|stop| async move {
+                    let asked = ended.run_until_cancelled(probe::ask(&reaper, &confirm));
+                    let result = stop.run_until_cancelled(asked).await.flatten()?;
+                    Some(Done::Event(Event::Probed { attempt, result }))
                 });
             }
             Action::Ready => self.announce.ready(),

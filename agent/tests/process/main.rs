@@ -7,6 +7,7 @@
 )]
 
 mod child;
+mod confirm;
 mod disks;
 mod files;
 mod forms;

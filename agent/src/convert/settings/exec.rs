@@ -42,16 +42,7 @@ impl Reading<'_> {
                     one.line,
                     "`exec.timeout` is left out: consul-template does not mind it either",
                 ),
-                "splay" => {
-                    let none = |text: String| kvapi::duration::parse(&text).is_ok_and(|time| time.is_zero());
-                    if !self.duration(one).is_some_and(none) {
-                        self.look(
-                            one.line,
-                            "`exec.splay`: a reload is not put off by chance",
-                            "use `wait` if many instances must not reload at once",
-                        );
-                    }
-                }
+                "splay" => exec.splay = self.duration(one).filter(|splay| !is_zero(splay)),
                 "env" => {
                     for inner in blocks(&one.value).into_iter().flatten() {
                         self.env(inner, &mut exec.env);
@@ -140,4 +131,8 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+fn is_zero(duration: &str) -> bool {
+    kvapi::duration::parse(duration).is_ok_and(|time| time.is_zero())
 }

@@ -125,15 +125,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// The files are those of one revision at any moment, no reload comes without a changed file,
-    /// and once all is well they follow the store. A stop ends in an exit.
+    /// and once all is well they follow the store. A stop ends in an exit. A pause and a probe change
+    /// nothing of that.
     #[test]
     fn files_are_never_torn_and_follow_the_store(
         steps in prop::collection::vec(step(), 0..40),
         restart in any::<bool>(),
         end in any::<bool>(),
+        share in 0.0f64..1.0,
+        confirm in any::<bool>(),
     ) {
         let config = if restart { "[exec]\ncommand = [\"x\"]\n" } else { CHILD };
-        let mut run = Run { world: World::new(config, &TEMPLATES), states: vec![BTreeMap::new()] };
+        let asked = if confirm { "confirm.command = \"asked\"\n" } else { "" };
+        let config = format!("splay = \"200ms\"\n{asked}{config}");
+        let mut run = Run { world: World::new(&config, &TEMPLATES), states: vec![BTreeMap::new()] };
+        run.world.core.draw(share);
+        run.world.probe = |files| files[&0] != "2";
         run.world.check = |files| files[&0] != "4";
         run.world.reload = |files| files[&2] != "3";
         run.world.on(Event::Tick);
@@ -155,7 +162,7 @@ proptest! {
         if run.world.ended.is_none() {
             run.mend();
             run.put(&[(0, 1), (1, 1), (2, 1)]);
-            for _ in 0..8 {
+            for _ in 0..12 {
                 run.world.pass(100);
                 // Whatever was asked to stop, stops.
                 if run.world.child && run.world.stopping {

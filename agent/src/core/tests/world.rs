@@ -37,6 +37,7 @@ pub(super) struct World {
     pub(super) stuck: bool,
     pub(super) check: fn(&BTreeMap<TemplateId, String>) -> bool,
     pub(super) reload: fn(&BTreeMap<TemplateId, String>) -> bool,
+    pub(super) probe: fn(&BTreeMap<TemplateId, String>) -> bool,
     pub(super) log: Vec<String>,
     pub(super) ended: Option<u8>,
     /// What is in the cache.
@@ -80,6 +81,7 @@ impl World {
             stuck: false,
             check: |_| true,
             reload: |_| true,
+            probe: |_| true,
             log: Vec::new(),
             ended: None,
             cache: None,
@@ -193,6 +195,15 @@ impl World {
                     Err("reload".into())
                 };
                 vec![Event::Applied { attempt, result }]
+            }
+            Action::Probe { attempt, .. } => {
+                self.log.push("probe".into());
+                let result = if (self.probe)(&self.files) {
+                    Ok(())
+                } else {
+                    Err("probe".into())
+                };
+                vec![Event::Probed { attempt, result }]
             }
             Action::SignalGroup(signal) => {
                 self.log.push(signal.to_string());
