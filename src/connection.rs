@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use kvapi::connect::dial;
 use kvapi::problem::exit;
 use kvapi::{Address, Problem};
 use tokio::net::{TcpStream, UnixStream};
@@ -142,9 +143,8 @@ impl Connection {
 }
 
 async fn tcp(authority: &str) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(authority).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    let (host, port) = authority.rsplit_once(':').ok_or(io::ErrorKind::InvalidInput)?;
+    dial(host, port.parse().map_err(|_| io::ErrorKind::InvalidInput)?).await
 }
 
 async fn shake<S>(stream: S) -> hyper::Result<SendRequest<Full<Bytes>>>

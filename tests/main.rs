@@ -54,6 +54,7 @@ mod containers;
 mod environment;
 mod lies;
 mod load;
+mod names;
 mod outage;
 mod preview;
 mod reloads;

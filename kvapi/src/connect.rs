@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::address::Address;
+use crate::resolve;
 
 /// The host under which a unix socket's path travels through hyper's pool, which knows
 /// connections by host: the path in hexadecimal, and this ending.
@@ -21,6 +23,9 @@ const UNIX_SUFFIX: &str = ".unix-socket";
 
 /// How long a server may take to accept: one that is silent must not use up the time of the next.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// So many addresses of one host may be silent until the next one has no time left.
+const SILENT: u32 = 4;
 
 /// The URI of a path on a server.
 pub(crate) fn uri(address: &Address, path_and_query: &str) -> Result<Uri, http::Error> {
@@ -71,13 +76,35 @@ impl tower_service::Service<Uri> for Connector {
 
 /// A connection to the host and port of an `http` URI, 80 if it names none.
 pub async fn tcp(uri: &Uri) -> io::Result<TcpStream> {
-    let host = uri.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let tcp = timeout(CONNECT, TcpStream::connect((host, uri.port_u16().unwrap_or(80))))
-        .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection within 2s"))??;
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
+    dial(uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80)).await
+}
+
+/// The addresses of a host, which may be an address itself: at least one. Not by the C library, for that ends static
+/// programs.
+pub async fn addresses(host: &str) -> io::Result<Vec<IpAddr>> {
+    resolve::addresses(host.trim_start_matches('[').trim_end_matches(']')).await
+}
+
+/// A connection without delay to the first address of a host that takes one.
+pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = addresses(host).await?;
+    let share = CONNECT / u32::try_from(addresses.len()).unwrap_or(u32::MAX).min(SILENT);
+    let tries = async {
+        let mut last = None;
+        for address in addresses {
+            match timeout(share, TcpStream::connect((address, port))).await {
+                Ok(Ok(stream)) => return stream.set_nodelay(true).map(|()| stream),
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => {}
+            }
+        }
+        Err(last.unwrap_or_else(late))
+    };
+    timeout(CONNECT, tries).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no connection within 2s")
 }
 
 fn unhex(hex: &str) -> io::Result<std::path::PathBuf> {

@@ -13,7 +13,8 @@
 //! | [`client`] | requests over several addresses; says `Unknown` when a write may have happened |
 //! | [`limits`] | what a server takes at once |
 //! | [`past`] | what the client reads of the past, and lists page by page |
-//! | `transport`, `connect`, [`Error`] | tries, addresses, connections; why there is no answer |
+//! | `transport`, [`connect`], [`Error`] | tries, addresses, connections; why there is no answer |
+//! | `names`, `resolve` | host names: `/etc/hosts` and name servers, without the C library |
 //! | [`watch`] | one stream of changes, resumed by revision over cuts |
 //!
 //! Nothing of ours is imported here: the store, the agent and the command all build on this crate.
@@ -28,8 +29,10 @@ mod error;
 pub mod golang;
 pub mod key;
 pub mod limits;
+mod names;
 pub mod past;
 pub mod problem;
+mod resolve;
 pub mod sse;
 mod transport;
 pub mod types;

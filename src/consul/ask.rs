@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use kvapi::connect::addresses;
 use kvapi::types::header;
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::go::{errno, path, query};
@@ -115,7 +117,8 @@ async fn dial(host: &str, port: &str) -> Result<TcpStream, String> {
         .map_err(|_| format!("dial tcp: lookup tcp/{port}: unknown port"))?;
     let nobody = || format!("dial tcp: lookup {host}: no such host");
     let mut first = None;
-    for address in lookup_host((host, number)).await.map_err(|_| nobody())? {
+    for address in addresses(host).await.map_err(|_| nobody())? {
+        let address = SocketAddr::new(address, number);
         let why = match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);

@@ -207,7 +207,7 @@ fn has_loop_devices() -> bool {
 }
 
 /// Tells whoever runs the tests what was not tested here.
-pub(super) fn note_left_out(what: &str) {
+pub(crate) fn note_left_out(what: &str) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("left-out");
     eprintln!("LEFT OUT: {what}");
     if let Ok(mut file) = File::options().create(true).append(true).open(path) {

@@ -21,7 +21,7 @@ mod test;
 mod web;
 
 pub(crate) use agent::Agent;
-pub(crate) use disk::Disk;
+pub(crate) use disk::{Disk, note_left_out};
 pub(crate) use docker::Docker;
 pub(crate) use eventually::{eventually, holds};
 pub(crate) use home::{Home, write_file};
