@@ -1,6 +1,7 @@
 //! docs/json.md: what each command prints with `-o json` is what the page says, member by member.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -153,11 +154,37 @@ async fn statuses(home: &Home, server: &Server, page: &mut Page) -> anyhow::Resu
         .await?;
         page.is("status", &document)?;
     }
+    page.is("status", &without_its_store(home, server, &shows).await?)?;
     for (mut agent, _) in agents {
         agent.signal(nix::sys::signal::Signal::SIGTERM)?;
         agent.exit().await?;
     }
     Ok(())
+}
+
+/// The status of an agent that has begun from its cache, and whose program has variables from keys.
+async fn without_its_store(home: &Home, server: &Server, source: &Path) -> anyhow::Result<Value> {
+    server.put("vars/PORT", "80").await?;
+    server.put("app/shown", "good").await?;
+    let files = format!("{}:{}", source.display(), home.path("cached").display());
+    let ask = ["agent", "status", "-t", &files];
+    let document = [&ask[..], &["-o", "json"]].concat();
+    let run = ["agent", "run", "-t", &files, "--env", "vars", "--cache-dir", "cache"];
+    let mut told = Value::Null;
+    for (address, cached) in [(server.address.to_string().as_str(), false), ("unix:///nowhere", true)] {
+        let line = [&run[..], &["--addr", address, "--", "sleep", "1000"]].concat();
+        let mut agent = server.keyway(home).start(home, "agent-cached", &line)?;
+        told = eventually("all is in place", async || {
+            let told = Keyway::new(home).run(&document).await.ok()?.json().ok()?;
+            (told["state"] == "in_place" && told["cache"].is_null() != cached).then_some(told)
+        })
+        .await?;
+        let shown = Keyway::new(home).run(&ask).await?.expect(0)?.text();
+        anyhow::ensure!(shown.contains("\nvariables  PORT: in place, revision "), "{shown}");
+        agent.signal(nix::sys::signal::Signal::SIGTERM)?;
+        agent.exit().await?;
+    }
+    Ok(told)
 }
 
 #[test]
@@ -282,6 +309,7 @@ fn the_page_of_json_is_true_of_every_command() {
             "change omitted",
             "entry session",
             "status templates_omitted",
+            "status variables names_omitted",
             "progress done",
             "progress progress",
             "progress seconds",

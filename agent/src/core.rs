@@ -222,7 +222,7 @@ impl Core {
                 let effect = self.stream.event(Arc::make_mut(&mut self.view), event, now);
                 self.follow(effect, now, out);
             }
-            Event::Recalled(found) => self.recalled(found, out),
+            Event::Recalled(found) => self.recalled(found, now, out),
             Event::Rendered(rendered) => self.rendered(rendered, out),
             Event::Checked(result) => self.checked(result, now, out),
             Event::Promoted(result) => self.promoted(result, now, out),

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use crate::core::state::{ChildState, Link, Mark, Standing, State, TemplateState};
+use crate::core::state::{ChildState, Link, Mark, Standing, State, TemplateState, VariablesState};
 use crate::helpers::encode::hex;
 use crate::view::Revisions;
 
@@ -39,6 +39,10 @@ pub struct Status {
     /// How many are left out of a report, which has a length that every store takes.
     #[serde(default, skip_serializing_if = "is_none")]
     templates_omitted: usize,
+    #[serde(default)]
+    variables: Option<Variables>,
+    #[serde(default)]
+    cache: Option<Cache>,
     child: Option<Child>,
     last_refusal: Option<Refusal>,
     trouble: Option<Trouble>,
@@ -128,6 +132,23 @@ struct Template {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Variables {
+    names: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    names_omitted: usize,
+    state: String,
+    since: Option<String>,
+    revision: Option<u64>,
+    keys: Vec<Key>,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Cache {
+    current_at: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Key {
     key: String,
     place: String,
@@ -203,6 +224,8 @@ impl Status {
             },
             templates: state.templates.iter().map(|one| template(one, when)).collect(),
             templates_omitted: 0,
+            variables: state.variables.as_ref().map(|all| variables(all, when)),
+            cache: state.cached.map(|at| Cache { current_at: when(at) }),
             child,
             last_refusal: state.refusal.as_ref().map(|(mark, reason)| Refusal {
                 revision: mark.revisions.settings.0,
@@ -225,7 +248,7 @@ impl Status {
     }
 
     /// The document, no longer than a report may be: of many files those that are in place are left out
-    /// first.
+    /// first, and names of variables behind them.
     #[must_use]
     pub fn report(mut self) -> String {
         let all = self.templates.len();
@@ -233,10 +256,16 @@ impl Status {
         loop {
             self.templates_omitted = all - self.templates.len();
             let text = self.json();
-            if text.len() <= LONGEST_REPORT || self.templates.is_empty() {
-                return text;
+            let names = self.variables.as_mut().filter(|all| !all.names.is_empty());
+            match (text.len() <= LONGEST_REPORT, names) {
+                (false, _) if !self.templates.is_empty() => self.templates.truncate(self.templates.len() / 2),
+                (false, Some(all)) => {
+                    let kept = all.names.len() / 2;
+                    all.names_omitted += all.names.len() - kept;
+                    all.names.truncate(kept);
+                }
+                _ => return text,
             }
-            self.templates.truncate(self.templates.len() / 2);
         }
     }
 
@@ -256,8 +285,9 @@ fn at(mark: &Mark, when: &dyn Fn(Instant) -> String) -> At {
     }
 }
 
-fn template(one: &TemplateState, when: &dyn Fn(Instant) -> String) -> Template {
-    let (state, keys, reason) = match &one.standing {
+/// The word for how far it is, the keys that are missing, the reason.
+fn standing(standing: &Standing) -> (String, Vec<Key>, Option<String>) {
+    let (state, keys, reason) = match standing {
         Standing::InPlace => ("in_place", &[][..], None),
         Standing::OnItsWay => ("on_its_way", &[][..], None),
         Standing::WaitingForStore => ("waiting_for_store", &[][..], None),
@@ -269,29 +299,45 @@ fn template(one: &TemplateState, when: &dyn Fn(Instant) -> String) -> Template {
         Standing::NotApplied(told) => ("not_applied", &[][..], told.as_ref()),
         Standing::PuttingBack => ("being_put_back", &[][..], None),
     };
+    let keys = keys.iter().map(|lack| Key {
+        key: lack.key.clone(),
+        place: lack.place.clone(),
+    });
+    (state.to_owned(), keys.collect(), reason.cloned())
+}
+
+fn variables(all: &VariablesState, when: &dyn Fn(Instant) -> String) -> Variables {
+    let (state, keys, reason) = standing(&all.standing);
+    Variables {
+        names: all.names.clone(),
+        names_omitted: 0,
+        state,
+        since: all.since.map(when),
+        revision: all.revisions.map(|revisions| revisions.settings.0),
+        keys,
+        reason,
+    }
+}
+
+fn template(one: &TemplateState, when: &dyn Fn(Instant) -> String) -> Template {
+    let (state, keys, reason) = standing(&one.standing);
     Template {
         destination: one.destination.clone(),
-        state: state.to_owned(),
+        state,
         since: one.since.map(when),
         revision: one.revisions.map(|revisions| revisions.settings.0),
         sha256: one
             .text
             .as_ref()
             .map(|text| hex(&sha2::Sha256::digest(text.as_bytes()))),
-        keys: keys
-            .iter()
-            .map(|lack| Key {
-                key: lack.key.clone(),
-                place: lack.place.clone(),
-            })
-            .collect(),
-        reason: reason.cloned(),
+        keys,
+        reason,
     }
 }
 
-/// The worst of all templates, of the child, and of the end.
+/// The worst of all templates and variables, of the child, and of the end.
 fn overall(state: &State) -> Overall {
-    let of = |one: &TemplateState| match one.standing {
+    let of = |standing: &Standing| match standing {
         Standing::InPlace => 0,
         Standing::OnItsWay | Standing::NotApplied(None) => 1,
         Standing::WaitingForStore | Standing::WaitingForKeys(_) | Standing::Held => 2,
@@ -301,7 +347,9 @@ fn overall(state: &State) -> Overall {
         | Standing::NotApplied(Some(_))
         | Standing::PuttingBack => 3,
     };
-    let worst = state.templates.iter().map(of).max().unwrap_or(0);
+    let files = state.templates.iter().map(|one| &one.standing);
+    let all = files.chain(state.variables.as_ref().map(|all| &all.standing));
+    let worst = all.map(of).max().unwrap_or(0);
     match (state.ending, worst, state.child) {
         (true, _, _) => Overall::Ending,
         (false, 3, _) => Overall::Failed,

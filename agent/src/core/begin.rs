@@ -23,6 +23,8 @@ pub(super) struct Begin {
     /// It is plainly away: every address was tried, or none may be believed. The last reason.
     away: Option<String>,
     recall: Recall,
+    /// When what was recalled was known to be current, if it was.
+    current_at: Option<Instant>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl Core {
     }
 
     /// What [`Action::Recall`] brought.
-    pub(super) fn recalled(&mut self, found: Recalled, out: &mut Vec<Action>) {
+    pub(super) fn recalled(&mut self, found: Recalled, now: Instant, out: &mut Vec<Action>) {
         self.begin.recall = Recall::Over;
         if !self.first || self.stream.current() {
             return; // the store was faster
@@ -102,6 +104,7 @@ impl Core {
                     kvapi::duration::format(age)
                 );
                 out.push(Action::Say(Level::Warn, told));
+                self.begin.current_at = now.checked_sub(age);
                 self.graph = Graph::default();
                 self.due = (0..self.texts.len()).collect();
                 self.urgent = true;
@@ -117,6 +120,11 @@ impl Core {
                 format!("the cache is not used: it is of revision {offered}, and the files are of {seen}"),
             )),
         }
+    }
+
+    /// When what the files show was known to be current, if that is of the cache and the store has not told since.
+    pub(super) fn cached(&self) -> Option<Instant> {
+        self.begin.current_at.filter(|_| self.stream.kept())
     }
 
     /// What the files show is good, and worth to begin with another time.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::state::{ChildState, Link, Standing, State, TemplateState};
+use super::state::{ChildState, Link, Standing, State, TemplateState, VariablesState};
 use super::tally::{Blocked, Hold, Kind, Wait};
 use super::{Core, Phase};
+use crate::environment::variables;
 use crate::graph::TemplateId;
 use crate::redact::redact;
 use crate::render::Lack;
@@ -181,15 +182,23 @@ impl Core {
         let tally = &self.tally;
         let names = &self.program.config.templates;
         let templates = names.iter().zip(&self.texts).enumerate().map(|(id, (template, text))| {
-            let open = tally.unsettled.get(&id);
+            let (standing, since) = self.stands(id);
             TemplateState {
                 destination: template.shown.clone(),
-                standing: open.map_or(Standing::InPlace, |(kind, _)| self.standing(id, *kind)),
-                since: open
-                    .map(|(_, since)| *since)
-                    .or_else(|| tally.settled.get(&id).copied()),
+                standing,
+                since,
                 revisions: tally.of.get(&id).copied(),
                 text: text.clone(),
+            }
+        });
+        let variables = self.program.config.environment_id().map(|id| {
+            let (standing, since) = self.stands(id);
+            let text = self.environment.as_deref().unwrap_or_default();
+            VariablesState {
+                names: variables(text).map(|(name, _)| name.to_owned()).collect(),
+                standing,
+                since,
+                revisions: tally.of.get(&id).copied(),
             }
         });
         let child = self.child_state();
@@ -212,6 +221,8 @@ impl Core {
             link_since: tally.link_since,
             link_reason: tally.link_reason.clone(),
             templates: templates.collect(),
+            variables,
+            cached: self.cached(),
             waiting: tally.wait.map(|(wait, since)| (self.waiting(wait), Some(since))),
             child,
             child_since: tally.child.map(|(_, since)| since),
@@ -221,6 +232,14 @@ impl Core {
             ready: !self.first && !self.supervise.ending() && (child.is_none() || self.supervise.alive()),
             ending: self.supervise.ending(),
             counts: tally.counts.clone(),
+        }
+    }
+
+    /// How far one text of the set is, and since when.
+    fn stands(&self, id: TemplateId) -> (Standing, Option<Instant>) {
+        match self.tally.unsettled.get(&id) {
+            Some((kind, since)) => (self.standing(id, *kind), Some(*since)),
+            None => (Standing::InPlace, self.tally.settled.get(&id).copied()),
         }
     }
 

@@ -58,6 +58,19 @@ pub struct TemplateState {
     pub text: Option<Arc<str>>,
 }
 
+/// The program's variables that come from keys.
+#[derive(Debug, Clone)]
+pub struct VariablesState {
+    /// What they are called, before the first set nothing.
+    pub names: Vec<String>,
+    /// How far they are.
+    pub standing: Standing,
+    /// Since when.
+    pub since: Option<Instant>,
+    /// Of which revision they are; `None` before the first set.
+    pub revisions: Option<Revisions>,
+}
+
 /// How it stands with the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Link {
@@ -165,6 +178,10 @@ pub struct State {
     pub link_reason: Option<String>,
     /// Every template.
     pub templates: Vec<TemplateState>,
+    /// The program's variables, if any come from keys.
+    pub variables: Option<VariablesState>,
+    /// When what the files show was known to be current, if that is of the cache and the store has not told since.
+    pub cached: Option<Instant>,
     /// What is waited for, and since when.
     pub waiting: Option<(String, Option<Instant>)>,
     /// The program; `None` if there is none to look after.

@@ -13,6 +13,8 @@ fn state(templates: Vec<TemplateState>) -> State {
         link_since: None,
         link_reason: None,
         templates,
+        variables: None,
+        cached: None,
         waiting: None,
         child: None,
         child_since: None,
@@ -80,6 +82,39 @@ fn the_whole_is_as_good_as_its_worst_part() {
     }
 }
 
+fn variables(names: Vec<String>, standing: Standing) -> VariablesState {
+    VariablesState {
+        names,
+        standing,
+        since: None,
+        revisions: None,
+    }
+}
+
+#[test]
+fn variables_count_like_a_file_and_a_report_has_room_for_a_part_of_their_names() {
+    let mut state = state(vec![template(Standing::InPlace)]);
+    let names = (0..100_000).map(|n| format!("NAME_{n}")).collect();
+    state.variables = Some(variables(names, Standing::Broken("no name".to_owned())));
+    let status = of(&state);
+    assert_eq!(status.state, Overall::Failed);
+    let told = status.told();
+    assert!(told.contains("variables  NAME_0 NAME_1 "), "{told}");
+    assert!(
+        told.contains(" NAME_9 and 99990 more: broken\n           no name\n"),
+        "{told}"
+    );
+
+    let text = status.report();
+
+    assert!(text.len() <= LONGEST_REPORT, "{}", text.len());
+    let read: Status = serde_json::from_str(&text).unwrap();
+    let all = read.variables.unwrap();
+    assert!(all.names.len() > 1000);
+    assert_eq!(all.names.len() + all.names_omitted, 100_000);
+    assert_eq!((read.templates.len(), read.templates_omitted), (0, 1));
+}
+
 #[test]
 fn a_report_of_many_files_stays_short_and_begins_with_what_is_not_in_place() {
     let many = 20_000;
@@ -119,6 +154,8 @@ fn what_people_read_says_the_same_as_the_document() {
     state.last_exit = Some(("ended with 1".to_owned(), now));
     state.refusal = Some((mark(8), "port is no number".to_owned()));
     state.trouble = Some(("disk full".to_owned(), 4, Some(now + Duration::from_secs(2))));
+    state.variables = Some(variables(vec!["PORT".to_owned(), "HOST".to_owned()], Standing::InPlace));
+    state.cached = Some(now + Duration::from_secs(7));
     state.waiting = Some(("values that the check accepts".to_owned(), None));
     let told = of(&state).told();
     for part in [
@@ -131,6 +168,8 @@ fn what_people_read_says_the_same_as_the_document() {
         "started again 2 times",
         "the last one ended with 1",
         "file: refused",
+        "variables  PORT HOST: in place\n",
+        "the store has not told yet; it was current at ",
         "revision 8 at",
         "port is no number",
         "disk full (tried 4 times, again at ",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{At, Overall, Status};
+use super::{At, Key, Overall, Status};
 
 impl Status {
     /// For people.
@@ -49,6 +49,10 @@ impl Status {
             "store",
             format!("{}{address}{}{reason}", store.state, since(&store.since)),
         );
+        if let Some(cache) = &self.cache {
+            let told = "the files are of the cache, for the store has not told yet; it was current at";
+            line("cache", format!("{told} {}", cache.current_at));
+        }
         if let Some(child) = &self.child {
             let pid = child.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
             let restarts = match child.restarts {
@@ -62,19 +66,34 @@ impl Status {
                 line("", format!("the last one {} at {}", ended.how, ended.at));
             }
         }
-        for one in &self.templates {
-            let revision = one
+        let files = self.templates.iter().map(|one| Row {
+            name: "file",
+            of: one.destination.clone(),
+            state: &one.state,
+            revision: one.revision,
+            since: &one.since,
+            keys: &one.keys,
+            reason: &one.reason,
+        });
+        let variables = self.variables.iter().map(|all| Row {
+            name: "variables",
+            of: list(&all.names, all.names_omitted),
+            state: &all.state,
+            revision: all.revision,
+            since: &all.since,
+            keys: &all.keys,
+            reason: &all.reason,
+        });
+        for row in files.chain(variables) {
+            let revision = row
                 .revision
                 .map_or(String::new(), |revision| format!(", revision {revision}"));
-            let state = words(&one.state);
-            line(
-                "file",
-                format!("{}: {state}{revision}{}", one.destination, since(&one.since)),
-            );
-            for key in &one.keys {
+            let state = words(row.state);
+            line(row.name, format!("{}: {state}{revision}{}", row.of, since(row.since)));
+            for key in row.keys {
                 line("", format!("no key `{}` ({})", key.key, key.place));
             }
-            if let Some(reason) = &one.reason {
+            if let Some(reason) = row.reason {
                 line("", reason.clone());
             }
         }
@@ -95,6 +114,29 @@ impl Status {
             );
         }
         text
+    }
+}
+
+/// One text of the set.
+struct Row<'a> {
+    name: &'static str,
+    of: String,
+    state: &'a str,
+    revision: Option<u64>,
+    since: &'a Option<String>,
+    keys: &'a [Key],
+    reason: &'a Option<String>,
+}
+
+/// So many names of variables stand in a line.
+const NAMES: usize = 10;
+
+fn list(names: &[String], omitted: usize) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES).map(String::as_str).collect();
+    match (names.len() + omitted, shown.len()) {
+        (0, _) => "none yet".to_owned(),
+        (all, some) if all > some => format!("{} and {} more", shown.join(" "), all - some),
+        _ => shown.join(" "),
     }
 }
 
