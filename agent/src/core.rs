@@ -12,9 +12,9 @@
 //! - nothing is rendered from an older revision or another cluster.
 //!
 //! ```text
-//! Idle -> Rendering -> Checking -> Promoting -> [Pausing] -> Applying -> [Probing] -> Confirming -> Idle
+//! Idle -> Rendering -> Checking -> Promoting -> [Pausing] -> Applying -> [Probing] -> Settling -> Idle
 //!                                                              |            |
-//!                                                              +-> PuttingBack -> Reapplying -> Confirming
+//!                                                              +-> PuttingBack -> Reapplying -> Settling
 //! ```
 
 mod apply;
@@ -67,7 +67,7 @@ enum Phase {
         again: Option<Instant>,
     },
     Reapplying,
-    Confirming(Instant),
+    Settling(Instant),
 }
 
 /// What to go back to when an apply fails.
@@ -94,6 +94,8 @@ pub struct Core {
     urgent: bool,
     retry_at: Option<Instant>,
     trouble: Trouble,
+    /// Why the first set is not applied yet.
+    unstarted: Trouble,
     texts: Vec<Option<Arc<str>>>,
     revisions: Revisions,
     /// The variables that the program is to have, and whether it is to be started again for them.
@@ -117,6 +119,8 @@ pub struct Core {
     /// How the program is being told, and what is left of that.
     telling: Telling,
     supervise: Supervise,
+    /// It ends with the keys that are missing, once somebody has looked for the ones that were meant.
+    given_up: bool,
     /// The code to end with when nothing is left of the child's process group.
     end: Option<u8>,
     /// What was said last about keys that are missing, so that it is said once.
@@ -146,6 +150,7 @@ impl Core {
             urgent: true,
             retry_at: None,
             trouble: Trouble::default(),
+            unstarted: Trouble::default(),
             environment: None,
             environment_untold: false,
             phase: Phase::Idle,
@@ -156,6 +161,7 @@ impl Core {
             unapplied,
             attempt: 0,
             share: 0.0,
+            given_up: false,
             end: None,
             untold: BTreeSet::new(),
             telling: Telling::default(),
@@ -167,6 +173,9 @@ impl Core {
     /// Something happened; what to do about it, in order.
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
+        if self.given_up && !matches!(event, Event::Stop(_)) {
+            return actions;
+        }
         self.note(&event, now);
         self.take(event, now, &mut actions);
         self.advance(now, &mut actions);
@@ -178,7 +187,7 @@ impl Core {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let confirmed = match self.phase {
-            Phase::Confirming(until) | Phase::Pausing(until) => Some(until),
+            Phase::Settling(until) | Phase::Pausing(until) => Some(until),
             Phase::PuttingBack { again, .. } => again,
             _ => None,
         };
@@ -253,7 +262,7 @@ impl Core {
             out.push(Action::Watch(self.stream.again()));
         }
         self.pause_over(now, out);
-        if matches!(self.phase, Phase::Confirming(until) if until <= now) {
+        if matches!(self.phase, Phase::Settling(until) if until <= now) {
             self.phase = Phase::Idle;
             self.before = None;
             out.push(Action::Settled);

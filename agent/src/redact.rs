@@ -1,8 +1,10 @@
 //! Values of the store are taken out of a text that somebody else wrote, such as a check's output.
 //!
-//! A value of eight bytes and more, and each such line of a longer one, becomes `‹key›`. The cost is
+//! A value of eight bytes and more, and each such line of a longer one, becomes `‹key›`, also where it is
+//! written with escapes as in JSON. The cost is
 //! bounded by the text, which is short, and one look at each line of the values.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The shortest value that is taken out; shorter ones are words that stand everywhere.
@@ -22,7 +24,12 @@ pub fn redact<'a>(text: &str, values: impl Iterator<Item = (&'a str, &'a [u8])>)
     let mut found: Vec<(usize, usize, &str)> = Vec::new();
     let mut work = 0;
     for (key, value) in values {
-        for line in value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        for line in lines
+            .flat_map(|line| [Some(Cow::Borrowed(line)), escaped(line)])
+            .flatten()
+        {
+            let line = line.as_ref();
             let Some(at) = line.get(..SHORTEST).and_then(|start| places.get(start)) else {
                 continue;
             };
@@ -52,6 +59,16 @@ pub fn redact<'a>(text: &str, values: impl Iterator<Item = (&'a str, &'a [u8])>)
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// A line as it stands in a text of JSON, if it stands there in another form.
+fn escaped(line: &[u8]) -> Option<Cow<'static, [u8]>> {
+    let special = line.iter().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    let text = special
+        .then(|| serde_json::to_string(&String::from_utf8_lossy(line)).ok())
+        .flatten()?;
+    let within = text.get(1..text.len() - 1)?;
+    Some(Cow::Owned(within.as_bytes().to_vec()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +87,8 @@ mod tests {
         assert_eq!(of("bad `hunter2-hunter2` port", &values), "bad `‹app/pw›` port");
         assert_eq!(of("line abcdefghij!", &values), "line ‹app/pem›!");
         assert_eq!(of("cut: hunter2-hu", &values), "cut: ‹app/pw›");
+        let quoted = [("q", "long\"secret-1234")];
+        assert_eq!(of("{\"got\":\"long\\\"secret-1234\"}", &quoted), "{\"got\":\"‹q›\"}");
         let twice = [("a", "secret-one"), ("b", "secret-one-and-more")];
         assert_eq!(of("x secret-one-and-more y", &twice), "x ‹b› y");
     }

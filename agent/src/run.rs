@@ -7,6 +7,7 @@
 
 mod behind;
 mod keeping;
+mod loading;
 mod perform;
 mod tells;
 mod words;
@@ -28,6 +29,7 @@ use tokio_util::sync::DropGuard;
 
 use self::behind::Behind;
 use self::keeping::Keeping;
+use self::loading::Loading;
 use self::tells::Tells;
 pub(crate) use self::words::hint;
 use crate::announce::Announce;
@@ -83,8 +85,7 @@ pub struct Agent {
     sources: Sources,
     /// When the template files are to be read again.
     reread_at: Option<Instant>,
-    /// Why they could not be used the last time.
-    refused: Option<Problem>,
+    loading: Loading,
     watch: Option<Watch>,
     child: Option<(Pid, oneshot::Receiver<Exit>)>,
     /// The process group of the last child, if others are left in it.
@@ -138,7 +139,7 @@ impl Agent {
             reaper,
             journal,
             reread_at: None,
-            refused: None,
+            loading: Loading::default(),
             watch: None,
             child: None,
             left: None,
@@ -294,28 +295,8 @@ impl Agent {
                 Event::Promoted(Ok(()))
             }
             Done::Promoted(Err(reason)) => Event::Promoted(Err(reason)),
-            Done::Loaded {
-                result: Ok(program),
-                asked,
-            } => {
-                self.refused = None;
-                let same_files = program.files.known() == self.program.files.known();
-                if !asked && same_files && program.templates.same_texts(&self.program.templates) {
-                    return Ok(());
-                }
-                tracing::info!("templates and configuration were read again");
-                self.program = program;
-                self.sources.adopt(&self.program);
-                Event::Loaded(Arc::clone(&self.program))
-            }
-            Done::Loaded {
-                result: Err(problem),
-                asked,
-            } => {
-                if asked || self.refused.as_ref() != Some(&problem) {
-                    tracing::error!("what was read before stays in use: {}", problem.what);
-                }
-                self.refused = Some(problem);
+            Done::Loaded { result, asked } => {
+                self.loaded(result, asked);
                 return Ok(());
             }
             Done::Kept(result) => {
@@ -331,14 +312,6 @@ impl Agent {
         };
         self.queue.push_back(event);
         Ok(())
-    }
-
-    fn load(&self, asked: bool) {
-        let (plan, before) = (self.plan.clone(), Arc::clone(&self.program));
-        self.work.look(move || Done::Loaded {
-            result: plan.load(Some(&before)).map(Arc::new),
-            asked,
-        });
     }
 }
 

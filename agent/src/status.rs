@@ -297,6 +297,7 @@ fn standing(standing: &Standing) -> (String, Vec<Key>, Option<String>) {
         Standing::Refused(told) => ("refused", &[][..], Some(told)),
         Standing::Unwritable(told) => ("unwritable", &[][..], Some(told)),
         Standing::NotApplied(told) => ("not_applied", &[][..], told.as_ref()),
+        Standing::PutBack(told) => ("put_back", &[][..], Some(told)),
         Standing::PuttingBack => ("being_put_back", &[][..], None),
     };
     let keys = keys.iter().map(|lack| Key {
@@ -345,6 +346,7 @@ fn overall(state: &State) -> Overall {
         | Standing::Refused(_)
         | Standing::Unwritable(_)
         | Standing::NotApplied(Some(_))
+        | Standing::PutBack(_)
         | Standing::PuttingBack => 3,
     };
     let files = state.templates.iter().map(|one| &one.standing);

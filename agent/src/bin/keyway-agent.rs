@@ -84,7 +84,10 @@ fn run(cli: Cli) -> Result<u8, Problem> {
     // One thread waits; what takes long has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Problem::new(exit::AGENT, format!("cannot start: {e}")))?;
-    runtime.block_on(agent::cli::run(cli.command, connection))
+    let ended = runtime.block_on(agent::cli::run(cli.command, connection));
+    // A thread that still renders, or waits for a file, must not keep the program alive.
+    runtime.shutdown_background();
+    ended
 }
 
 fn log(filter: &str, format: LogFormat) -> Result<(), Problem> {

@@ -33,11 +33,17 @@ const THEIRS: &[(&str, &str)] = &[
     ("vault", "there are no secrets of Vault here"),
 ];
 
+/// Names that many tools have, and what they are here.
+const MEANT: &[(&str, &str)] = &[("cmd", "command"), ("mode", "perms")];
+
 /// What to do about a parser's message, if it is about an unknown entry.
 pub(super) fn help(message: &str) -> Option<String> {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let wrong = message.starts_with("unknown field").then(|| quoted.next()).flatten()?;
-    if let Some(near) = nearest::of(wrong, quoted) {
+    let known: Vec<&str> = quoted.collect();
+    let meant = MEANT.iter().find(|(name, ours)| *name == wrong && known.contains(ours));
+    let near = nearest::of(wrong, known.iter().copied());
+    if let Some(near) = meant.map(|(_, ours)| *ours).or(near) {
         return Some(format!("did you mean `{near}`?"));
     }
     let theirs = THEIRS.iter().find(|(name, _)| *name == wrong);
@@ -53,6 +59,11 @@ mod tests {
         let unknown = |name: &str| format!("unknown field `{name}`, expected one of `on_change`, `check`, `wait`");
         assert_eq!(help(&unknown("on_chnage")).unwrap(), "did you mean `on_change`?");
         assert!(help(&unknown("reload_signal")).unwrap().contains("signal=HUP"));
+        assert_eq!(help(&unknown("mode")), None, "where there is no such entry");
+        assert_eq!(
+            help("unknown field `mode`, expected `perms`").unwrap(),
+            "did you mean `perms`?"
+        );
         assert_eq!(help(&unknown("zebra")), None);
         assert_eq!(help("expected a string"), None);
     }

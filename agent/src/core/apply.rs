@@ -105,22 +105,35 @@ impl Core {
     }
 
     pub(super) fn apply_failed(&mut self, told: String, now: Instant, out: &mut Vec<Action>) {
-        if self.before.is_none() {
-            if self.first && self.policy().once {
-                out.push(Action::Fail(Problem::new(exit::LEFT, told)));
-            } else {
-                out.push(Action::Say(Level::Error, told));
+        let once = self.first && self.policy().once;
+        match self.before {
+            Some(_) if once => {
+                out.push(Action::PutBack);
+                self.phase = Phase::PuttingBack {
+                    end: Some(told),
+                    again: None,
+                };
             }
-            self.phase = Phase::Confirming(now + self.policy().settle);
-        } else if self.first && self.policy().once {
-            out.push(Action::PutBack);
-            self.phase = Phase::PuttingBack {
-                end: Some(told),
-                again: None,
-            };
-        } else {
-            out.push(Action::Say(Level::Error, format!("{told}; the old files are put back")));
-            self.undo(out);
+            None if once => out.push(Action::Fail(Problem::new(exit::LEFT, told))),
+            // Nothing runs yet that could go on with the old files: it is tried again.
+            _ if self.first => {
+                let (at, news) = self.unstarted.again(&told, now);
+                self.retry_at = Some(at);
+                if news {
+                    out.push(Action::Say(Level::Error, format!("{told}; it is tried again")));
+                }
+                self.due.extend(&self.untold);
+                self.phase = Phase::Idle;
+                self.undo(out);
+            }
+            Some(_) => {
+                out.push(Action::Say(Level::Error, format!("{told}; the old files are put back")));
+                self.undo(out);
+            }
+            None => {
+                out.push(Action::Say(Level::Error, told));
+                self.phase = Phase::Settling(now + self.policy().settle);
+            }
         }
     }
 
@@ -180,7 +193,7 @@ impl Core {
             Exited::Again => out.extend(self.supervise.start(now).map(deed)),
             Exited::Unasked { ran } => {
                 // Died of what we gave it: go back. Anything else is its own business.
-                let ours = matches!(self.phase, Phase::Applying | Phase::Probing | Phase::Confirming(_))
+                let ours = matches!(self.phase, Phase::Applying | Phase::Probing | Phase::Settling(_))
                     && self.before.is_some();
                 if matches!(self.phase, Phase::PuttingBack { .. }) {
                     return;

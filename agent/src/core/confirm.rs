@@ -27,6 +27,8 @@ impl Core {
         if self.first || pause.is_zero() || starts || reaction.is_nothing() {
             return self.apply(now, out);
         }
+        let told = format!("the program is told in {} (splay)", kvapi::duration::format(pause));
+        out.push(Action::Say(Level::Info, told));
         // A program that dies meanwhile has not died of what it was not told.
         self.phase = Phase::Pausing(now + pause);
     }
@@ -90,10 +92,11 @@ impl Core {
             self.before = None;
         }
         (self.first, self.unapplied) = (false, None);
+        self.unstarted.over();
         if self.policy().once {
             out.push(Action::Exit(exit::OK));
         }
-        self.phase = Phase::Confirming(now + settle);
+        self.phase = Phase::Settling(now + settle);
     }
 }
 

@@ -60,6 +60,7 @@ impl Core {
         if lacks != self.lacking {
             self.lacking.clone_from(&lacks);
             if !lacks.is_empty() {
+                self.given_up = fail;
                 out.push(Action::Lacking { lacks, fatal: fail });
             }
         }

@@ -16,7 +16,7 @@ impl Core {
     /// Where each template that is not in place stands, and since when.
     pub(super) fn settle_kinds(&mut self, now: Instant) {
         let not_applied = matches!(self.tally.blocked, Some(Blocked::NotApplied(_)));
-        if matches!(self.phase, Phase::Idle | Phase::Confirming(_)) && !not_applied {
+        if matches!(self.phase, Phase::Idle | Phase::Settling(_)) && !not_applied {
             let done = std::mem::take(&mut self.tally.trying);
             for id in done.iter().filter(|id| !self.due.contains(id)) {
                 self.tally.of.insert(*id, self.revisions);
@@ -81,6 +81,7 @@ impl Core {
             (None, Some(Blocked::Refused(_))) => Kind::Refused,
             (None, Some(Blocked::Unwritable(_))) => Kind::Unwritable,
             (None, Some(Blocked::NotApplied(_))) => Kind::NotApplied,
+            (None, Some(Blocked::PutBack(_))) => Kind::PutBack,
             (None, None) if !self.stream.current() => Kind::Store,
             (None, None) if !tally.holds.is_empty() => Kind::Held,
             (None, None) => Kind::OnItsWay,
@@ -94,6 +95,7 @@ impl Core {
             Kind::Broken,
             Kind::Unwritable,
             Kind::Refused,
+            Kind::PutBack,
             Kind::Store,
             Kind::NotApplied,
             Kind::OnItsWay,
@@ -137,6 +139,7 @@ impl Core {
             }
             Wait::Set(Kind::Broken) => "a template that cannot be rendered to be mended".to_owned(),
             Wait::Set(Kind::Refused) => "values that the check accepts".to_owned(),
+            Wait::Set(Kind::PutBack) => "values that the program takes".to_owned(),
             Wait::Set(Kind::Unwritable) => "the files to be writable".to_owned(),
             Wait::Set(Kind::PuttingBack) => "the old files to be put back".to_owned(),
             Wait::Set(Kind::Store) => format!("the store{}", reason()),
@@ -210,7 +213,10 @@ impl Core {
                 };
                 Some((reason.clone(), tally.tries, next))
             }
-            Some(Blocked::Refused(_) | Blocked::NotApplied(_)) | None => None,
+            Some(Blocked::NotApplied(reason) | Blocked::PutBack(reason)) if self.first => {
+                Some((reason.clone(), self.unstarted.tries(), self.retry_at))
+            }
+            Some(Blocked::Refused(_) | Blocked::NotApplied(_) | Blocked::PutBack(_)) | None => None,
         };
         State {
             cluster: self.view.cluster().to_owned(),
@@ -246,7 +252,9 @@ impl Core {
     fn standing(&self, id: TemplateId, kind: Kind) -> Standing {
         let tally = &self.tally;
         let reason = match &tally.blocked {
-            Some(Blocked::Refused(told) | Blocked::Unwritable(told) | Blocked::NotApplied(told)) => Some(told.clone()),
+            Some(
+                Blocked::Refused(told) | Blocked::Unwritable(told) | Blocked::NotApplied(told) | Blocked::PutBack(told),
+            ) => Some(told.clone()),
             None => None,
         };
         match (kind, tally.holds.get(&id)) {
@@ -257,6 +265,7 @@ impl Core {
             (Kind::Refused, _) => Standing::Refused(reason.unwrap_or_default()),
             (Kind::Unwritable, _) => Standing::Unwritable(reason.unwrap_or_default()),
             (Kind::NotApplied, _) => Standing::NotApplied(reason),
+            (Kind::PutBack, _) => Standing::PutBack(reason.unwrap_or_default()),
             (Kind::PuttingBack, _) => Standing::PuttingBack,
             (Kind::OnItsWay | Kind::Keys | Kind::Broken, _) => Standing::OnItsWay,
         }

@@ -39,6 +39,8 @@ pub enum Standing {
     Unwritable(String),
     /// The file is in place, and the program does not use it yet.
     NotApplied(Option<String>),
+    /// The program did not take it: the file before it is back.
+    PutBack(String),
     /// The file before it is being put back.
     PuttingBack,
 }

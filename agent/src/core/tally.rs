@@ -25,6 +25,7 @@ pub(super) enum Kind {
     Refused,
     Unwritable,
     NotApplied,
+    PutBack,
     PuttingBack,
 }
 
@@ -47,6 +48,7 @@ pub(super) enum Blocked {
     Refused(String),
     Unwritable(String),
     NotApplied(String),
+    PutBack(String),
 }
 
 /// See the module.
@@ -69,6 +71,8 @@ pub(super) struct Tally {
     /// Why something is not applied, told by the event in hand.
     pub(super) cause: Option<String>,
     pub(super) of: BTreeMap<TemplateId, Revisions>,
+    /// What the last promotion replaced of that.
+    pub(super) of_before: Vec<(TemplateId, Option<Revisions>)>,
     pub(super) unsettled: BTreeMap<TemplateId, (Kind, Instant)>,
     pub(super) settled: BTreeMap<TemplateId, Instant>,
     pub(super) wait: Option<(Wait, Instant)>,
@@ -95,6 +99,7 @@ impl Tally {
         self.trying.clear();
         self.holds.clear();
         self.of.clear();
+        self.of_before.clear();
         self.unsettled.clear();
         self.settled.clear();
         self.blocked = None;
@@ -180,7 +185,26 @@ impl Core {
             Event::Checked(Err(unfit)) => tally.unfit(unfit, now),
             Event::Promoted(Err(reason)) => tally.unfit(&Unfit::Unwritable(reason.clone()), now),
             Event::Checked(Ok(_)) => tally.blocked = None,
-            Event::Promoted(Ok(())) | Event::PutBack(Ok(())) => (tally.blocked, tally.tries) = (None, 0),
+            Event::Promoted(Ok(())) => {
+                (tally.blocked, tally.tries) = (None, 0);
+                if let Phase::Promoting(set) = &self.phase {
+                    let placed = |id: &TemplateId| (*id, tally.of.insert(*id, set.revisions));
+                    tally.of_before = tally.trying.iter().map(placed).collect();
+                }
+            }
+            Event::PutBack(Ok(())) => {
+                let reason = tally
+                    .refusal
+                    .as_ref()
+                    .map(|(_, reason)| Blocked::PutBack(reason.clone()));
+                (tally.blocked, tally.tries) = (reason, 0);
+                for (id, before) in std::mem::take(&mut tally.of_before) {
+                    match before {
+                        Some(before) => drop(tally.of.insert(id, before)),
+                        None => drop(tally.of.remove(&id)),
+                    }
+                }
+            }
             Event::PutBack(Err(reason)) => {
                 tally.counts.unwritable += 1;
                 tally.tries += 1;
@@ -265,7 +289,8 @@ impl Core {
                 _ => {}
             }
         }
-        if matches!(self.phase, Phase::Confirming(_))
+        let tried_again = self.first && self.retry_at.is_some();
+        if (matches!(self.phase, Phase::Settling(_)) || tried_again)
             && tally.applied.is_none_or(|mark| mark.at != now)
             && let Some(cause) = tally.cause.take()
         {

@@ -226,7 +226,12 @@ fn a_stop_ends_with_the_childs_code_and_a_second_one_kills() {
 fn a_missing_key_may_be_fatal_before_the_start_and_never_after() {
     let mut world = World::new(&format!("missing = \"fail\"\n{CHILD}"), FIVE);
     world.on(Event::Tick);
-    assert_eq!(world.ended, Some(exit::INVALID));
+    assert_eq!(world.ended.take(), Some(exit::INVALID));
+    world.put(&[("a", Some("1")), ("b", Some("1"))]);
+    assert!(
+        !world.child,
+        "while the names that were meant are looked for, nothing is started any more"
+    );
 
     let mut world = World::new(&format!("missing = \"fail\"\n{CHILD}"), FIVE);
     world.put(&[("a", Some("1")), ("b", Some("1"))]);

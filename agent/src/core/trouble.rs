@@ -13,17 +13,24 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(super) struct Trouble {
     told: Option<String>,
     pause: Duration,
+    tries: u64,
 }
 
 impl Trouble {
     /// When to try again, and whether this reason has not been told yet.
     pub(super) fn again(&mut self, reason: &str, now: Instant) -> (Instant, bool) {
+        self.tries += 1;
         self.pause = (self.pause * 2).clamp(FIRST, LONGEST);
         let news = self.told.as_deref() != Some(reason);
         if news {
             self.told = Some(reason.to_owned());
         }
         (now + self.pause, news)
+    }
+
+    /// How often it was tried.
+    pub(super) fn tries(&self) -> u64 {
+        self.tries
     }
 
     /// It is over.

@@ -38,10 +38,18 @@ impl fmt::Display for Probe {
     }
 }
 
-/// A URL of plain HTTP with a host.
+/// A URL of plain HTTP with a host, and without a name and password: they would stand in the log.
 pub fn http(text: &str) -> Result<Uri, String> {
-    let uri = text.parse::<Uri>().ok();
-    let fits = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty());
-    uri.filter(fits)
-        .ok_or_else(|| format!("`{text}` is no URL to ask; give one such as http://127.0.0.1:8080/health"))
+    let refused = |why: &str| Err(format!("{why}; give a URL such as http://127.0.0.1:8080/health"));
+    match text.parse::<Uri>() {
+        Ok(uri)
+            if uri
+                .authority()
+                .is_some_and(|authority| authority.as_str().contains('@')) =>
+        {
+            refused("a probe takes no name and password; ask with a command, or without them")
+        }
+        Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
+        _ => refused(&format!("`{text}` is no URL of plain HTTP")),
+    }
 }

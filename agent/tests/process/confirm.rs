@@ -48,7 +48,7 @@ fn what_a_command_does_not_confirm_is_put_back_and_told_again() {
     );
     scene.write("t", "two ");
     scene.eventually("the next", |scene| scene.read("seen") == "one bad one two ");
-    scene.eventually("its confirmation", |scene| scene.read("log").contains("confirmed"));
+    scene.eventually("its confirmation", |scene| scene.read("log").contains("INFO confirmed"));
     assert_eq!(scene.read("out"), "two ");
 }
 
@@ -153,7 +153,7 @@ fn a_program_that_dies_while_it_is_asked_about_gets_the_old_files_and_nobody_ask
     scene.write(
         "agent.toml",
         "on_change = \"signal=HUP\"\n\
-         [exec]\ncommand = [\"sh\", \"-c\", \"trap 'cat out >>seen; [ -e fatal ] && exit 9' HUP; echo >>starts; while :; do sleep 0.01; done\"]\n\
+         [exec]\ncommand = [\"sh\", \"-c\", \"trap 'cat out >>seen; if [ -e fatal ]; then until [ -s asking ]; do sleep 0.01; done; exit 9; fi' HUP; echo >>starts; while :; do sleep 0.01; done\"]\n\
          [confirm]\ncommand = \"echo $$ >asking; exec sleep 1000\"\ninterval = \"1ms\"\ntimeout = \"1000s\"\n\
          [[template]]\nsource = \"t\"\ndestination = \"out\"\n",
     );
@@ -165,11 +165,11 @@ fn a_program_that_dies_while_it_is_asked_about_gets_the_old_files_and_nobody_ask
 
     scene.eventually("the second start", |scene| scene.read("starts").lines().count() == 2);
     assert_eq!((scene.read("out"), scene.read("seen")), ("one".into(), "two".into()));
-    let asking = scene.read("asking");
-    if !asking.is_empty() {
-        let proc = format!("/proc/{}", asking.trim());
-        scene.eventually("the end of the one who asked", |_| !fs::exists(&proc).unwrap());
-    }
+    let asking = scene.path("asking");
+    scene.eventually("the end of the one who asked", |_| {
+        let pid = fs::read_to_string(&asking).unwrap();
+        !fs::exists(format!("/proc/{}", pid.trim())).unwrap()
+    });
 }
 
 #[test]

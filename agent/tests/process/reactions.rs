@@ -192,3 +192,26 @@ fn a_file_that_asks_for_a_reload_of_no_program_is_refused() {
     scene.start(&["once", "-c", "agent.toml"]);
     assert_eq!((scene.exit_code(), scene.read("a").as_str()), (0, "1"));
 }
+
+#[test]
+fn a_command_that_fails_before_the_first_start_is_tried_again_until_it_does_not() {
+    let mut scene = Scene::new();
+    scene.write("t", "1");
+    scene.write(
+        "agent.toml",
+        "[exec]\ncommand = [\"sh\", \"-c\", \"echo >started; exec sleep 1000\"]\n\
+         [[template]]\nsource = \"t\"\ndestination = \"out\"\non_change = \"command=echo >>tried; [ -e there ]\"\n",
+    );
+    scene.start(&["run", "-c", "agent.toml"]);
+    scene.eventually("the failure", |scene| scene.read("log").contains("it is tried again"));
+    assert!(!scene.path("out").exists(), "there was no file before");
+    assert_eq!(
+        (scene.read("tried"), scene.read("started")),
+        ("\n".into(), String::new())
+    );
+
+    scene.write("there", "");
+
+    scene.eventually("the start", |scene| scene.read("started") == "\n");
+    assert_eq!(scene.read("out"), "1");
+}

@@ -1,8 +1,11 @@
 //! Template files that are replaced, in every way that there is, and a system that watches none.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
 
 use crate::scene::Scene;
 
@@ -105,4 +108,50 @@ fn where_the_system_watches_nothing_files_are_looked_at() {
 
     scene.write("t", "2");
     scene.eventually("the second", |scene| scene.read("out") == "2");
+}
+
+/// A pipe in place of a file: whoever reads it waits until somebody writes.
+fn pipe(scene: &Scene, name: &str) {
+    let made = Command::new("mkfifo").arg(scene.path("made")).status().unwrap();
+    assert!(made.success());
+    fs::rename(scene.path("made"), scene.path(name)).unwrap();
+}
+
+#[test]
+fn of_two_readings_the_later_one_counts_however_long_the_first_one_takes() {
+    let mut scene = Scene::new();
+    scene.write("t", "1");
+    scene.start(&["run", "-t", "t:out"]);
+    scene.eventually("the first", |scene| scene.read("out") == "1");
+
+    pipe(&scene, "t");
+    fs::hard_link(scene.path("t"), scene.path("pipe")).unwrap();
+    // Opened as soon as somebody reads.
+    let mut old = fs::File::options().write(true).open(scene.path("pipe")).unwrap();
+    scene.write("new", "new");
+    fs::rename(scene.path("new"), scene.path("t")).unwrap();
+    old.write_all(b"old").unwrap();
+    drop(old);
+
+    scene.eventually("both", |scene| {
+        scene.read("log").matches("were read again").count() == 2
+    });
+    scene.eventually("the later one", |scene| scene.read("out") == "new");
+    scene.signal(Signal::SIGTERM);
+    scene.exit_code();
+    assert_eq!(scene.read("out"), "new");
+}
+
+#[test]
+fn an_end_waits_for_no_file_that_is_being_read() {
+    let mut scene = Scene::new();
+    scene.write("t", "1");
+    scene.start(&["run", "-t", "t:out", "--", "sleep", "1000"]);
+    scene.eventually("the first", |scene| scene.read("out") == "1");
+
+    pipe(&scene, "t");
+    let _opened = fs::File::options().write(true).open(scene.path("t")).unwrap();
+    scene.signal(Signal::SIGTERM);
+
+    assert_eq!(scene.exit_code(), 143);
 }

@@ -1,6 +1,7 @@
 //! The pause by chance, and the probe.
 
 use super::*;
+use crate::core::state::Standing;
 
 fn ready(config: &str) -> World {
     let mut world = World::new(&format!("{config}\n{CHILD}"), &["{{key \"a\"}}"]);
@@ -61,4 +62,21 @@ fn what_is_not_confirmed_is_put_back_and_the_old_files_are_applied_again() {
     world.put(&[("a", Some("4"))]);
     world.on(Event::Tick);
     assert_eq!(world.files[&0], "4");
+}
+
+#[test]
+fn a_file_in_place_tells_its_own_revision_while_the_program_is_not_told_of_it() {
+    let mut world = ready("splay = \"10s\"");
+    world.core.draw(1.0);
+    world.put(&[("a", Some("2"))]);
+
+    let state = world.core.state();
+    let file = &state.templates[0];
+    assert_eq!(file.revisions.map(|of| of.settings.0), Some(world.revision));
+    assert_eq!(
+        (file.text.as_deref(), &file.standing),
+        (Some("2"), &Standing::NotApplied(None))
+    );
+    let (waits_for, _) = state.waiting.unwrap();
+    assert!(waits_for.contains("splay"), "{waits_for}");
 }

@@ -131,6 +131,15 @@ fn a_reload_that_fails_is_told_as_put_back_and_files_that_cannot_be_as_trouble()
     assert_eq!((state.counts.put_back, state.counts.applied), (1, 1));
     assert_eq!(state.refusal.unwrap().1, "reload");
     world.pass(100);
+    let state = world.core.state();
+    let file = &state.templates[0];
+    assert_eq!(file.standing, Standing::PutBack("reload".into()));
+    assert_eq!(file.revisions, state.applied.map(|mark| mark.revisions), "the old one");
+    assert!(
+        state
+            .waiting
+            .is_some_and(|(what, _)| what == "values that the program takes")
+    );
 
     world.stuck = true;
     world.put(&[("b", Some("2"))]);
