@@ -36,6 +36,10 @@ pub(crate) fn start(settings: &Settings, calm: bool) -> Result<(), Problem> {
         })?,
         None => EnvFilter::new(default),
     };
+    let filter = match agent::sources::LOGGED.parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

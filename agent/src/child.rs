@@ -5,20 +5,21 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kvapi::problem::exit;
-use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::announce::NOTIFY_SOCKET;
 use crate::environment::{Environment, variables};
 use crate::policy::CommandLine;
 use crate::reap::{Exit, Reaper, Started};
+use crate::terminal;
 
 /// How long a program may take to install its handler.
 const HANDLER: Duration = Duration::from_secs(10);
@@ -55,7 +56,7 @@ pub fn start(
         };
         (code, format!("cannot start `{program}`: {error}"))
     })?;
-    give_terminal(reaper, started.pid);
+    terminal::give(reaper, started.pid);
     Ok(started)
 }
 
@@ -64,37 +65,6 @@ fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     // Word of readiness is the agent's to give.
     name == NOTIFY_SOCKET || name == "KEYWAY_TOKEN" || name == "KEYWAY_TOKEN_FILE" || name.starts_with("KEYWAY_AGENT_")
-}
-
-/// Lets the child read from the terminal, if it is ours to give.
-fn give_terminal(reaper: &Reaper, group: Pid) {
-    let stdin = io::stdin();
-    if !stdin.is_terminal() || tcgetpgrp(&stdin) != Ok(getpgrp()) {
-        return;
-    }
-    foreground(group);
-    // It may have tried to read before it was allowed to, and was stopped for it.
-    let _ = reaper.signal_group(group, Signal::SIGCONT);
-}
-
-/// Takes the terminal back from a child that is gone.
-pub fn take_terminal() {
-    if io::stdin().is_terminal() {
-        foreground(getpgrp());
-    }
-}
-
-fn foreground(group: Pid) {
-    // From the background this raises SIGTTOU, which would stop us.
-    let mut blocked = SigSet::empty();
-    blocked.add(Signal::SIGTTOU);
-    let before = blocked.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK);
-    if let Err(error) = tcsetpgrp(io::stdin(), group) {
-        tracing::debug!(%error, "cannot hand over the terminal");
-    }
-    if let Ok(before) = before {
-        let _ = before.thread_set_mask();
-    }
 }
 
 /// Returns when nobody is left in the process group of a child that has ended.

@@ -86,6 +86,7 @@ pub mod stream;
 pub mod supervise;
 pub mod syntax;
 pub mod templates;
+pub mod terminal;
 pub mod trace;
 pub mod transaction;
 pub mod view;

@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpid};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::signals::without_terminal;
@@ -67,6 +67,7 @@ struct Running {
     exit: oneshot::Sender<Exit>,
     /// Whether its group is looked after when it has ended.
     keeps_group: bool,
+    stops: mpsc::UnboundedSender<Signal>,
 }
 
 impl Table {
@@ -90,6 +91,8 @@ pub struct Started {
     pub pid: Pid,
     /// Comes when it has ended.
     pub exit: oneshot::Receiver<Exit>,
+    /// The signals that stop it, if its group is looked after.
+    pub stops: mpsc::UnboundedReceiver<Signal>,
     /// The pipes, if any were asked for. Not to be waited for.
     pub child: Child,
 }
@@ -141,12 +144,19 @@ impl Reaper {
         let child = without_terminal(|| command.spawn())?;
         let pid = Pid::from_raw(child.id().cast_signed());
         let (sender, exit) = oneshot::channel();
+        let (stopping, stops) = mpsc::unbounded_channel();
         let running = Running {
             exit: sender,
             keeps_group,
+            stops: stopping,
         };
         table.running.insert(pid, running);
-        Ok(Started { pid, exit, child })
+        Ok(Started {
+            pid,
+            exit,
+            stops,
+            child,
+        })
     }
 
     /// Signals a process, if it has not ended.
@@ -191,9 +201,16 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Collects every exit there is.
+/// Collects every exit there is, and tells what was stopped.
 fn collect(table: &Mutex<Table>, adopting: bool) {
     let mut table = lock(table);
+    for (pid, running) in table.running.iter().filter(|(_, running)| running.keeps_group) {
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+        while let Ok(WaitStatus::Stopped(_, signal)) = waitid(Id::Pid(*pid), flags) {
+            // Whoever does not wait any more does not want to know.
+            let _ = running.stops.send(signal);
+        }
+    }
     if adopting {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while let Ok(Some(pid)) = waitid(Id::All, flags).map(|status| status.pid()) {

@@ -23,7 +23,7 @@ use kvapi::types::WatchEvent;
 use kvapi::watch::{News, Watch};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::DropGuard;
 
@@ -37,6 +37,8 @@ use crate::config::{Config, Destination};
 use crate::core::{Core, Event, FileSet, Unfit};
 use crate::journal::Journal;
 use crate::load::{Plan, Program};
+use crate::policy::Wait;
+use crate::quiescence::Quiescence;
 use crate::reap::{Exit, Reaper};
 use crate::render::Rendered;
 use crate::seen::Seen;
@@ -45,10 +47,14 @@ use crate::sources::Sources;
 use crate::transaction::{Promoted, Staged};
 use crate::view::{Revisions, View};
 use crate::work::Work;
-use crate::{child, failpoint, leftovers, write};
+use crate::{child, failpoint, leftovers, terminal, write};
 
-/// How long a template file has to be quiet before it is read again.
-const EDITED: Duration = Duration::from_millis(100);
+/// How long template files have to be quiet before they are read again, and how long that is waited for: a
+/// folder may never rest.
+const EDITED: Wait = Wait {
+    min: Duration::from_millis(100),
+    max: Duration::from_secs(2),
+};
 
 /// What a task started by the loop brings back.
 #[derive(Debug)]
@@ -84,10 +90,14 @@ pub struct Agent {
     signals: Signals,
     sources: Sources,
     /// When the template files are to be read again.
-    reread_at: Option<Instant>,
+    edited: Quiescence,
     loading: Loading,
     watch: Option<Watch>,
     child: Option<(Pid, oneshot::Receiver<Exit>)>,
+    /// What stops it.
+    stops: Option<mpsc::UnboundedReceiver<Signal>>,
+    /// The agent was stopped with it, and is to go on with it.
+    suspended: bool,
     /// The process group of the last child, if others are left in it.
     left: Option<Pid>,
     staged: Option<(Staged, FileSet)>,
@@ -138,10 +148,12 @@ impl Agent {
             client,
             reaper,
             journal,
-            reread_at: None,
+            edited: Quiescence::new(EDITED),
             loading: Loading::default(),
             watch: None,
             child: None,
+            stops: None,
+            suspended: false,
             left: None,
             staged: None,
             staging: None,
@@ -184,17 +196,18 @@ impl Agent {
 
     /// Waits for the next thing to happen. Each branch is cancel-safe.
     async fn wait(&mut self) -> Result<(), Problem> {
-        let deadlines = [self.core.deadline(), self.reread_at, self.keeping.at];
+        let deadlines = [self.core.deadline(), self.edited.deadline(), self.keeping.at];
         let deadline = deadlines.into_iter().flatten().min();
         tokio::select! {
             biased; // a flood of changes must not delay a stop, an exit or a deadline
             signal = self.signals.next() => self.signal(signal),
             exit = exited(&mut self.child) => self.exited(exit),
+            signal = stopped(&mut self.stops) => self.stopped(signal),
             Some(done) = self.work.next() => self.take(done)?,
             () = until(deadline) => self.tick(),
             ask = self.tells.next() => self.answer(ask),
             news = news(&mut self.watch) => self.news(news),
-            () = self.sources.next() => self.reread_at = Some(Instant::now() + EDITED),
+            () = self.sources.next() => self.edited.touch(Instant::now()),
         }
         Ok(())
     }
@@ -205,6 +218,12 @@ impl Agent {
                 self.announce.stopping();
                 self.queue.push_back(Event::Stop(signal));
             }
+            Signal::SIGCONT if self.suspended => {
+                self.suspended = false;
+                self.child
+                    .iter()
+                    .for_each(|(pid, _)| terminal::continued(&self.reaper, *pid));
+            }
             other if self.program.config.reload_signal == Some(other) => self.load(true),
             other => {
                 let mapped = self.program.config.map_signal.get(&other);
@@ -214,9 +233,16 @@ impl Agent {
         }
     }
 
+    fn stopped(&mut self, signal: Signal) {
+        if let Some((pid, _)) = &self.child {
+            self.suspended |= terminal::stopped(&self.reaper, *pid, signal);
+        }
+    }
+
     fn exited(&mut self, exit: Exit) {
         let group = self.child.take().map(|(pid, _)| pid);
-        child::take_terminal();
+        self.stops = None;
+        terminal::take();
         self.left = group.filter(|group| self.reaper.group_left(*group));
         if let Some(group) = self.left {
             let reaper = self.reaper.clone();
@@ -233,8 +259,7 @@ impl Agent {
     }
 
     fn tick(&mut self) {
-        if self.reread_at.is_some_and(|at| at <= Instant::now()) {
-            self.reread_at = None;
+        if self.edited.take_due(Instant::now()) {
             self.load(false);
         }
         if self.keeping.at.is_some_and(|at| at <= Instant::now()) {
@@ -344,6 +369,17 @@ async fn exited(child: &mut Option<(Pid, oneshot::Receiver<Exit>)>) -> Exit {
     match child {
         // The reaper lives as long as we do; an exit that it lost is told as a failure.
         Some((_, exit)) => exit.await.unwrap_or(Exit::Code(i32::from(exit::AGENT))),
+        None => pending().await,
+    }
+}
+
+async fn stopped(stops: &mut Option<mpsc::UnboundedReceiver<Signal>>) -> Signal {
+    let signal = match stops {
+        Some(stops) => stops.recv().await,
+        None => None,
+    };
+    match signal {
+        Some(signal) => signal,
         None => pending().await,
     }
 }

@@ -19,6 +19,10 @@ use tokio::task::JoinHandle;
 
 use crate::load::Program;
 
+/// What the watcher may log. Of each event it would log something, which is an event again where the log is a file
+/// in a watched folder.
+pub const LOGGED: &str = "notify=info";
+
 /// How often files are looked at that the system does not watch.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -28,14 +32,22 @@ const LINKS: usize = 40;
 /// What identifies a folder, whatever is its name.
 type Id = (u64, u64);
 
+/// What leads to files.
+#[derive(Debug, Default)]
+struct Ways {
+    /// The names that lead there, each in a folder without symlinks; and folders of which every name counts.
+    names: BTreeSet<PathBuf>,
+    /// Folders further up. What is in them counts for nothing, but each may get another name.
+    above: BTreeSet<PathBuf>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Sources {
     watcher: Option<RecommendedWatcher>,
     /// What is to be noticed.
     wanted: BTreeSet<PathBuf>,
-    /// The names that lead there, each in a folder without symlinks; and folders of which every name counts.
-    names: Arc<Mutex<BTreeSet<PathBuf>>>,
+    ways: Arc<Mutex<Ways>>,
     watched: BTreeMap<PathBuf, Id>,
     /// Looks in intervals, if the system does not watch.
     looking: Option<JoinHandle<()>>,
@@ -52,7 +64,7 @@ impl Sources {
         let mut sources = Self {
             watcher: None,
             wanted: BTreeSet::new(),
-            names: Arc::default(),
+            ways: Arc::default(),
             watched: BTreeMap::new(),
             looking: None,
             sender,
@@ -93,18 +105,23 @@ impl Sources {
         if self.wanted.is_empty() || self.looking.is_some() {
             return;
         }
-        let ways: BTreeSet<PathBuf> = self.wanted.iter().flat_map(|path| way(path)).collect();
+        let mut ways = Ways::default();
+        for path in &self.wanted {
+            way(path, &mut ways);
+        }
         let mut folders = BTreeMap::new();
-        for name in &ways {
+        let mut add = |folder: &Path| {
+            if let Ok(meta) = fs::metadata(folder) {
+                folders.insert(folder.to_owned(), (meta.dev(), meta.ino()));
+            }
+        };
+        for name in &ways.names {
             let whole = fs::symlink_metadata(name).is_ok_and(|meta| meta.is_dir());
             let folder = whole.then_some(name.as_path());
-            for folder in folder.into_iter().chain(name.parent()) {
-                if let Ok(meta) = fs::metadata(folder) {
-                    folders.insert(folder.to_owned(), (meta.dev(), meta.ino()));
-                }
-            }
+            folder.into_iter().chain(name.parent()).for_each(&mut add);
         }
-        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = ways;
+        ways.above.iter().for_each(|folder| add(folder));
+        *self.ways.lock().unwrap_or_else(PoisonError::into_inner) = ways;
         if let Err(error) = self.point(&folders) {
             tracing::warn!(%error, "the system watches no more files; templates are looked at every {}", kvapi::duration::format(LOOK));
             self.watcher = None;
@@ -119,10 +136,10 @@ impl Sources {
 
     fn point(&mut self, folders: &BTreeMap<PathBuf, Id>) -> notify::Result<()> {
         if self.watcher.is_none() {
-            let (names, sender) = (Arc::clone(&self.names), self.sender.clone());
+            let (ways, sender) = (Arc::clone(&self.ways), self.sender.clone());
             self.watcher = Some(notify::recommended_watcher(move |event: notify::Result<Event>| {
-                let names = names.lock().unwrap_or_else(PoisonError::into_inner);
-                let ours = |path: &PathBuf| concerns(path, &names);
+                let ways = ways.lock().unwrap_or_else(PoisonError::into_inner);
+                let ours = |path: &PathBuf| concerns(path, &ways);
                 if event.map_or(true, |event| !event.kind.is_access() && event.paths.iter().any(ours)) {
                     let _ = sender.try_send(());
                 }
@@ -164,17 +181,18 @@ impl Drop for Sources {
     }
 }
 
-/// Whether a change of this path is one of a name on the way, of the folder that it is in, or inside of a
-/// folder that counts as a whole.
-fn concerns(path: &Path, names: &BTreeSet<PathBuf>) -> bool {
+/// Whether a change of this path is one of a name on the way, of the folder that it is in or one further up, or
+/// inside of a folder that counts as a whole.
+fn concerns(path: &Path, ways: &Ways) -> bool {
+    let names = &ways.names;
     let inside = path.parent().is_some_and(|folder| names.contains(folder));
-    inside || names.contains(path) || names.iter().any(|name| name.parent() == Some(path))
+    inside || names.contains(path) || ways.above.contains(path) || names.iter().any(|name| name.parent() == Some(path))
 }
 
 /// Every name that decides where a path leads: the symlinks on the way and the end; or the first that is
-/// not there. Each is in a folder without symlinks.
-fn way(path: &Path) -> Vec<PathBuf> {
-    let mut names = Vec::new();
+/// not there. Each is in a folder without symlinks. And the folders above: not those that lie in the root, which
+/// have much going on in them and keep their names.
+fn way(path: &Path, ways: &mut Ways) {
     let mut here = PathBuf::from("/");
     let mut rest: Vec<std::ffi::OsString> = parts(path);
     let mut links = 0;
@@ -188,20 +206,24 @@ fn way(path: &Path) -> Vec<PathBuf> {
             Ok(meta) if meta.is_symlink() && links < LINKS => {
                 links += 1;
                 let Ok(target) = fs::read_link(&next) else { break };
-                names.push(next);
+                ways.names.insert(next);
                 if target.is_absolute() {
                     here = PathBuf::from("/");
                 }
                 rest.extend(parts(&target));
             }
-            Ok(_) if !rest.is_empty() => here = next,
+            Ok(_) if !rest.is_empty() => {
+                if here.parent().is_some() {
+                    ways.above.insert(next.clone());
+                }
+                here = next;
+            }
             Ok(_) | Err(_) => {
-                names.push(next);
+                ways.names.insert(next);
                 break;
             }
         }
     }
-    names
 }
 
 /// The parts of a path, last first.
@@ -261,10 +283,19 @@ mod tests {
         symlink("..data/sub/t", at("t")).unwrap();
         symlink(at("circle"), at("circle")).unwrap();
 
-        assert_eq!(way(&at("t")), [at("t"), at("..data"), at("v1/sub/t")]);
-        assert_eq!(way(&at("v1/../..data/sub/./t")), [at("..data"), at("v1/sub/t")]);
-        assert_eq!(way(&at("none/sub/t")), [at("none")]);
-        assert!(!way(&at("circle")).is_empty());
+        let of = |name: &str| {
+            let mut ways = Ways::default();
+            way(&at(name), &mut ways);
+            ways
+        };
+        let all = |names: &[&str]| names.iter().map(|name| at(name)).collect::<BTreeSet<_>>();
+        assert_eq!(of("t").names, all(&["t", "..data", "v1/sub/t"]));
+        assert_eq!(of("v1/../..data/sub/./t").names, all(&["..data", "v1/sub/t"]));
+        assert_eq!(of("none/sub/t").names, all(&["none"]));
+        assert!(!of("circle").names.is_empty());
+        let above = of("t").above;
+        assert!(all(&["v1", "v1/sub"]).is_subset(&above), "{above:?}");
+        assert!(above.iter().all(|folder| folder.components().count() > 2), "{above:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::cli::{AgentCommand, Connection};
+use agent::sources::LOGGED;
 use clap::{Parser, ValueEnum};
 use kvapi::problem::exit;
 use kvapi::{Address, Problem};
@@ -90,12 +91,20 @@ fn run(cli: Cli) -> Result<u8, Problem> {
     ended
 }
 
+/// See [`LOGGED`].
+fn without_watcher(filter: EnvFilter) -> EnvFilter {
+    match LOGGED.parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    }
+}
+
 fn log(filter: &str, format: LogFormat) -> Result<(), Problem> {
     let filter = EnvFilter::try_new(filter).map_err(|e| {
         Problem::new(exit::USAGE, format!("`{filter}` is no log filter: {e}")).help("give one such as info")
     })?;
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(without_watcher(filter))
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match format {

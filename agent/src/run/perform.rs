@@ -156,6 +156,7 @@ impl Agent {
                 let rev = self.core.about().map(|revisions| revisions.settings.0);
                 tracing::info!(rev, pid = started.pid.as_raw(), "started {}", config.command.join(" "));
                 self.child = Some((started.pid, started.exit));
+                self.stops = Some(started.stops);
                 Event::Started
             }
             Err((code, reason)) => Event::NotStarted { code, reason },

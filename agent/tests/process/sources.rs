@@ -4,10 +4,13 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, note_left_out};
 
 /// How many inotify instances a process has.
 fn instances(pid: u32) -> usize {
@@ -70,6 +73,62 @@ fn a_folder_that_vanishes_leaves_the_last_text_and_is_followed_when_it_is_back()
 }
 
 #[test]
+fn a_folder_further_up_that_gets_another_name_is_noticed_and_what_takes_its_place_is_followed() {
+    let mut scene = Scene::new();
+    let make = |scene: &Scene, text: &str| {
+        fs::create_dir_all(scene.path("new/of/app")).unwrap();
+        scene.write("new/of/app/t", text);
+        fs::rename(scene.path("new"), scene.path("current")).unwrap();
+    };
+    make(&scene, "1");
+    scene.start(&["run", "-t", "current/of/app/t:out"]);
+    scene.eventually("the first", |scene| scene.read("out") == "1");
+    for text in ["2", "3"] {
+        fs::rename(scene.path("current"), scene.path(&format!("before-{text}"))).unwrap();
+        make(&scene, text);
+        scene.eventually("the next", |scene| scene.read("out") == text);
+    }
+    scene.write("current/of/app/t", "4");
+    scene.eventually("the last", |scene| scene.read("out") == "4");
+}
+
+#[test]
+fn a_folder_that_never_rests_puts_nothing_off_for_ever() {
+    let mut scene = Scene::new();
+    fs::create_dir(scene.path("partials")).unwrap();
+    scene.write("t", "1");
+    scene.start(&["run", "-t", "t:out", "--partials", "partials"]);
+    scene.eventually("the first", |scene| scene.read("out") == "1");
+    let (noise, (stop, stopped)) = (scene.path("partials/noise"), mpsc::channel());
+    let busy = thread::spawn(move || {
+        // Ever again, well within the quiet that is waited for.
+        while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+            fs::File::create(&noise).unwrap();
+        }
+    });
+    scene.write("t", "2");
+    scene.eventually("the second", |scene| scene.read("out") == "2");
+    stop.send(()).unwrap();
+    busy.join().unwrap();
+}
+
+#[test]
+fn a_log_in_a_watched_folder_does_not_feed_itself() {
+    let mut scene = Scene::new();
+    scene.write("t", "1");
+    // The log is beside the template.
+    scene.start(&["--log", "trace", "run", "-t", "t:out", "--ready-file", "ready"]);
+    scene.eventually("ready", |scene| scene.path("ready").exists());
+    scene.eventually("the log comes to rest", |scene| {
+        let before = scene.read("log");
+        thread::sleep(Duration::from_millis(500));
+        scene.read("log") == before
+    });
+    scene.write("t", "2");
+    scene.eventually("the second", |scene| scene.read("out") == "2");
+}
+
+#[test]
 fn where_nothing_is_to_watch_there_is_no_inotify_instance() {
     let mut scene = Scene::new();
     for (config, wanted) in [("contents = \"x\"", 0), ("source = \"t\"", 1)] {
@@ -88,10 +147,16 @@ fn where_nothing_is_to_watch_there_is_no_inotify_instance() {
 
 #[test]
 fn where_the_system_watches_nothing_files_are_looked_at() {
+    // A user namespace has a limit of its own.
+    let limit = "echo 0 > /proc/sys/user/max_inotify_instances";
+    let tried = Command::new("unshare").args(["-Ur", "sh", "-c", limit]).status();
+    if !tried.is_ok_and(|status| status.success()) {
+        note_left_out("no user namespaces, so no system that watches no files was tried");
+        return;
+    }
     let mut scene = Scene::new();
     scene.write("t", "1");
-    // A user namespace has a limit of its own.
-    let script = "echo 0 > /proc/sys/user/max_inotify_instances; exec \"$0\" run -t t:out";
+    let script = &format!("{limit}; exec \"$0\" run -t t:out");
     let log = fs::File::create(scene.path("log")).unwrap();
     let mut command = Command::new("unshare");
     command.args(["-Ur", "sh", "-c", script, env!("CARGO_BIN_EXE_keyway-agent")]);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, stats};
 
 #[test]
 fn the_program_has_the_agents_input() {
@@ -91,4 +91,78 @@ fn the_program_reads_from_the_terminal_gets_its_keys_and_so_does_the_one_after_i
     }
     assert_eq!(scene.exit_code(), 3);
     assert_eq!(scene.read("got"), "words\nint\nwords\nint\n");
+}
+
+#[test]
+fn where_nobody_could_continue_it_the_program_goes_on_behind_ctrl_z() {
+    let mut scene = Scene::new();
+    // The agent leads the session, as the first process of a container does.
+    let script = "echo start >>starts; while read line; do echo $line >>got; done; exit 0";
+    let mut keys = at_terminal(&mut scene, script);
+    scene.eventually("the start", |scene| scene.read("starts") == "start\n");
+    for count in 1..=3 {
+        keys.write_all(b"\x1awords\n").unwrap();
+        scene.eventually("the line", |scene| scene.read("got").lines().count() == count);
+    }
+    keys.write_all(b"\x04").unwrap();
+    assert_eq!(scene.exit_code(), 0);
+}
+
+/// The state of a process and its parent, as the kernel has them.
+fn process(pid: &str) -> Option<(String, String)> {
+    let stats = stats();
+    let stat = stats.iter().find(|stat| stat.starts_with(&format!("{pid} (")))?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned);
+    Some((fields.next()?, fields.next()?))
+}
+
+#[test]
+fn ctrl_z_stops_the_agent_with_the_program_and_fg_goes_on_with_both() {
+    let mut scene = Scene::new();
+    scene.write("a.hbs", "one");
+    scene.write(
+        "program",
+        "trap 'exit 3' INT; echo $$ >pid; while read line; do echo $line >>got; done",
+    );
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait", "bash", "--norc", "--noprofile", "--noediting", "-i"]);
+    command.env("AGENT", env!("CARGO_BIN_EXE_keyway-agent"));
+    let slave = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+    command.stdin(slave(&terminal.slave)).stdout(slave(&terminal.slave));
+    scene.spawn_at(command, &[]);
+    let mut keys = File::from(terminal.master);
+    let mut key = |keys_: &str| keys.write_all(keys_.as_bytes()).unwrap();
+    key("\"$AGENT\" run -t a.hbs:a -- sh program\n");
+    scene.eventually("the start", |scene| scene.read("pid").ends_with('\n'));
+    let program = scene.read("pid").trim().to_owned();
+    let agent = process(&program).unwrap().1;
+    let all = |holds: &dyn Fn(&str) -> bool| {
+        let states = [&program, &agent].map(|pid| process(pid).unwrap().0);
+        states.iter().all(|state| holds(state))
+    };
+    key("1\n");
+    scene.eventually("the first line", |scene| scene.read("got") == "1\n");
+
+    for round in ["2", "3", "4"] {
+        key("\x1a");
+        scene.eventually("both are stopped", |_| all(&|state| state == "T"));
+        // The shell has the terminal.
+        key(&format!("echo {round} >shell\n"));
+        scene.eventually("the shell", |scene| scene.read("shell") == format!("{round}\n"));
+        key("fg\n");
+        scene.eventually("both go on", |_| all(&|state| state != "T"));
+        key(&format!("{round}\n"));
+        scene.eventually("the next line", |scene| {
+            scene.read("got").ends_with(&format!("{round}\n"))
+        });
+    }
+    assert_eq!(scene.read("got"), "1\n2\n3\n4\n");
+    // The program's own code, and then the shell's.
+    key("\x03");
+    scene.eventually("the end", |_| process(&agent).is_none());
+    key("echo $? >code\n");
+    scene.eventually("the code", |scene| scene.read("code") == "3\n");
+    key("exit 5\n");
+    assert_eq!(scene.exit_code(), 5);
 }
