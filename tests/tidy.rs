@@ -331,7 +331,7 @@ const PROMISES: &[(&str, &str)] = &[
     ("kvstore/src/folder.rs", "the data folder"),
     ("kvstore/src/http", "Consul's answers, on their way out"),
     ("kvstore/src/watch/frame.rs", "the wire, on its way out"),
-    ("agent/src/journal.rs", "the agent's state folder"),
+    ("agent/src/journal", "the agent's state folder"),
     ("agent/src/step.rs", "the steps in the journal"),
     ("agent/src/cache.rs", "the agent's cache folder"),
     ("agent/src/status.rs", "agent status -o json, GET /status, a report"),

@@ -4,12 +4,13 @@
 //! folder for a set. One without is run once, however many ask for it. All of them find the copies,
 //! named as the files are, in `KEYWAY_STAGED_DIR`.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::child;
-use crate::config::{Config, Destination};
+use crate::config::Config;
 use crate::core::{FileSet, Unfit};
 use crate::graph::TemplateId;
 use crate::policy::CommandLine;
@@ -61,7 +62,8 @@ pub async fn run(
 
 /// What is to be run, in order: what the files ask for, then what the sets do, then what all together do.
 fn plan<'a>(config: &'a Config, changed: &BTreeSet<TemplateId>) -> Vec<Check<'a>> {
-    let (names, root) = names(config);
+    // Most have no check at all, and then nobody asks.
+    let named = LazyCell::new(|| names(config));
     let mut all: Vec<Check<'a>> = Vec::new();
     let mut add = |one: Check<'a>| {
         // What is about no copy in particular says the same again.
@@ -77,16 +79,16 @@ fn plan<'a>(config: &'a Config, changed: &BTreeSet<TemplateId>) -> Vec<Check<'a>
             add(Check {
                 line,
                 shown: Some(template.shown.clone()),
-                copy: about.then(|| names[id].clone()),
+                copy: about.then(|| named.0[id].clone()),
             });
         }
     }
     for (number, set) in config.sets.iter().enumerate() {
-        let within = |id: &TemplateId| matches!(&config.templates[*id].destination, Destination::InSet { set, .. } if *set == number);
+        let within = |id: &TemplateId| config.templates[*id].is_in(number);
         if let Some(line) = &set.check
             && changed.iter().any(within)
         {
-            let folder = set.dir.strip_prefix(&root).unwrap_or(Path::new(""));
+            let folder = set.dir.strip_prefix(&named.1).unwrap_or(Path::new(""));
             add(Check {
                 line,
                 shown: Some(set.dir.display().to_string()),

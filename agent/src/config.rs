@@ -125,6 +125,14 @@ pub struct Template {
     pub on_change: Option<OnChange>,
 }
 
+impl Template {
+    /// Whether its text goes into this folder, one of [`Config::sets`].
+    #[must_use]
+    pub fn is_in(&self, number: usize) -> bool {
+        matches!(&self.destination, Destination::InSet { set, .. } if *set == number)
+    }
+}
+
 /// A folder that is replaced as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {

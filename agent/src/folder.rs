@@ -143,7 +143,7 @@ pub(crate) fn listing(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// Makes a symlink lead to `target`, by one rename.
+/// Makes a symlink lead to `target`, by one rename; durable with its folder.
 pub(crate) fn point(link: &Path, target: &Path) -> io::Result<()> {
     let (parent, name) = split(link)?;
     let temp = parent.join(format!(".{name}.keyway-link"));
@@ -152,8 +152,7 @@ pub(crate) fn point(link: &Path, target: &Path) -> io::Result<()> {
         Ok(()) | Err(_) => {}
     }
     symlink(target, &temp)?;
-    fs::rename(&temp, link)?;
-    write::sync_folder(parent)
+    fs::rename(&temp, link)
 }
 
 fn split(link: &Path) -> io::Result<(&Path, String)> {

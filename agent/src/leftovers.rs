@@ -5,57 +5,72 @@
 //! the state folder, so no other agent is at work on them. What cannot be removed is told and
 //! left.
 
-use std::fs;
-use std::path::Path;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, DirEntry};
+use std::path::{Path, PathBuf};
 
 use crate::checks::COPIES;
 use crate::config::{Config, Destination};
 use crate::write;
 
-/// Removes what is left beside the destinations, and in the folder of the journal (its file).
-pub fn clear(config: &Config, journal: &Path) {
+/// Removes what is left beside the destinations, and in the state folder.
+pub fn clear(config: &Config, state: &Path) {
+    let mut made = Made::default();
     for template in &config.templates {
         if let Destination::File(path) = &template.destination
             && let Ok(path) = write::follow(path)
         {
-            clear_beside(&path);
-            clear_beside(&write::backup(&path));
+            made.beside(&path);
+            made.beside(&write::backup(&path));
         }
     }
     for set in &config.sets {
-        clear_beside(&set.dir);
+        made.beside(&set.dir);
     }
-    clear_beside(journal);
     if let Some(cache) = &config.cache {
-        clear_beside(&cache.file);
+        made.beside(&cache.file);
     }
-    if let Some(state) = journal.parent() {
-        clear_named(state, COPIES);
+    made.within(state, COPIES.to_owned());
+    made.clear();
+}
+
+/// What made-up names begin with, by their folder: each folder is looked through once.
+#[derive(Debug, Default)]
+struct Made(BTreeMap<PathBuf, HashSet<String>>);
+
+impl Made {
+    fn beside(&mut self, path: &Path) {
+        if let Some(folder) = path.parent() {
+            self.within(folder, write::unfinished(path));
+            self.within(folder, write::kept(path));
+        }
+    }
+
+    fn within(&mut self, folder: &Path, prefix: String) {
+        self.0.entry(folder.to_owned()).or_default().insert(prefix);
+    }
+
+    fn clear(&self) {
+        for (folder, prefixes) in &self.0 {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if write::made_from(&entry.file_name()).is_some_and(|prefix| prefixes.contains(prefix)) {
+                    remove(&entry);
+                }
+            }
+        }
     }
 }
 
-fn clear_beside(path: &Path) {
-    if let Some(folder) = path.parent() {
-        clear_named(folder, &write::unfinished(path));
-        clear_named(folder, &write::kept(path));
-    }
-}
-
-fn clear_named(folder: &Path, prefix: &str) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if !write::is_made(&entry.file_name(), prefix) {
-            continue;
-        }
-        let path = entry.path();
-        let removed = match entry.file_type() {
-            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
-            Ok(kind) if kind.is_file() => fs::remove_file(&path),
-            Ok(_) | Err(_) => continue,
-        };
-        match removed {
-            Ok(()) => tracing::info!(path = %path.display(), "removed what a killed run had not finished"),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove what a killed run left"),
-        }
+fn remove(entry: &DirEntry) {
+    let path = entry.path();
+    let removed = match entry.file_type() {
+        Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+        Ok(kind) if kind.is_file() => fs::remove_file(&path),
+        Ok(_) | Err(_) => return,
+    };
+    match removed {
+        Ok(()) => tracing::info!(path = %path.display(), "removed what a killed run had not finished"),
+        Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove what a killed run left"),
     }
 }
 
@@ -77,7 +92,6 @@ mod tests {
             place("live").display(),
         );
         let config = Raw::parse(&text, &place("agent.toml")).unwrap().check(false).unwrap();
-        let journal = place("state/journal.json");
         for folder in [
             "state/keyway-staged-abc123",
             ".live.keyway-new-abc123",
@@ -89,17 +103,16 @@ mod tests {
             ".app.keyway-new-abc123",
             ".app.keyway-old-abc123",
             ".app.bak.keyway-new-abc123",
-            "state/.journal.json.keyway-new-abc123",
             "app",
             ".app.swp",
             ".app.keyway-new-by-hand",
             ".other.keyway-new-abc123",
-            "state/journal.json",
+            "state/journal-0",
         ] {
             File::create(place(name)).unwrap();
         }
 
-        clear(&config, &journal);
+        clear(&config, &place("state"));
 
         let names = |folder: &str| {
             let mut names: Vec<_> = fs::read_dir(place(folder))
@@ -119,6 +132,6 @@ mod tests {
             "state",
         ];
         assert_eq!(names(""), kept);
-        assert_eq!(names("state"), ["journal.json"]);
+        assert_eq!(names("state"), ["journal-0"]);
     }
 }

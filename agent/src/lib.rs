@@ -38,6 +38,7 @@
 //! | [`files`] | files that templates show |
 //! | [`document`] P | settings as JSON, YAML, TOML, an environment file or Consul's export |
 //! | [`status`] P, [`metrics`] P, [`redact`] P, [`serve`] | what the agent tells of itself, and the socket where it does |
+//! | [`parallel`] | many things side by side |
 //! | [`nearest`] P, [`yaml`] P | "did you mean"; YAML out of JSON's types |
 
 pub mod announce;
@@ -65,6 +66,7 @@ pub mod load;
 pub mod metrics;
 pub mod nearest;
 pub mod owner;
+pub mod parallel;
 pub mod policy;
 pub mod preview;
 pub mod probe;

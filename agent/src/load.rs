@@ -4,9 +4,10 @@
 //! runs as it is. The same [`Plan`] is read again after SIGHUP and when a template changes.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::sync::{Arc, mpsc};
+use std::{fs, io, thread};
 
 use kvapi::Problem;
 use kvapi::problem::exit;
@@ -14,8 +15,10 @@ use kvapi::problem::exit;
 use crate::config::{Config, Raw, Source};
 use crate::files::Files;
 use crate::graph::TemplateId;
+use crate::helpers::file::Place;
+use crate::parallel::{self, Kind};
 use crate::render::{Rendered, STACK, Surroundings, render};
-use crate::templates::{Choices, Templates};
+use crate::templates::{Choices, Templates, Text};
 use crate::view::View;
 
 /// What a run was started with.
@@ -40,6 +43,8 @@ pub struct Program {
     pub templates: Templates,
     /// The files that they show.
     pub files: Files,
+    /// Where each template's files are.
+    places: Arc<[Place]>,
 }
 
 impl Plan {
@@ -77,28 +82,36 @@ impl Plan {
             denied: config.deny_helpers.clone(),
             traced: self.traced,
         };
-        let templates = on_big_stack(|| Templates::compile_with(&mains, &partials, before, choices))??;
+        let each = |texts: &[Text<'_>]| parallel::each(texts, Kind::Template, Text::parse);
+        let templates = on_big_stack(|| Templates::compile_with(&mains, &partials, before, choices, each))??;
         for name in templates.slow() {
             tracing::warn!(template = name, "more than 1000 tags compile slowly; use {{#each}}");
         }
-        Ok(Program {
-            config,
-            templates,
-            files,
-        })
+        Ok(Program::new(config, templates, files))
     }
 }
 
 impl Program {
+    /// All of it together.
+    #[must_use]
+    pub fn new(config: Config, templates: Templates, files: Files) -> Self {
+        let places = config.templates.iter().map(|template| template.place.clone());
+        Self {
+            places: places.collect(),
+            config,
+            templates,
+            files,
+        }
+    }
+
     /// What its templates are rendered with, beside a view.
     #[must_use]
-    pub fn around(&self, env: BTreeMap<String, String>) -> Surroundings {
-        let places = self.config.templates.iter().map(|template| template.place.clone());
+    pub fn around(&self, env: Arc<BTreeMap<String, String>>) -> Surroundings {
         Surroundings {
             env,
             missing: self.config.policy.missing,
             files: self.files.known(),
-            places: places.collect(),
+            places: Arc::clone(&self.places),
             ..Surroundings::default()
         }
     }
@@ -126,18 +139,60 @@ impl Program {
     }
 }
 
+/// The agent's own variables, as far as they are text.
+pub fn variables() -> BTreeMap<String, String> {
+    let all = std::env::vars_os();
+    all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 /// Runs something on a thread whose stack is known to suffice.
 pub fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Problem> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .name("render".into())
-            .stack_size(STACK)
-            .spawn_scoped(scope, work);
-        let thread = thread.map_err(|e| Problem::new(exit::AGENT, format!("cannot start a thread: {e}")))?;
-        thread
-            .join()
-            .map_err(|_| Problem::new(exit::BUG, "a template made the renderer panic"))
+        let thread = big_stack().spawn_scoped(scope, work).map_err(no_thread)?;
+        thread.join().map_err(|_| panicked())
     })
+}
+
+/// A thread with such a stack, kept for what is rendered again and again: to make one takes longer than a small
+/// template.
+#[derive(Debug)]
+pub struct BigStack(mpsc::Sender<Job>);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl BigStack {
+    /// Starts the thread, which ends when this is dropped and what it was given is done.
+    pub fn start() -> Result<Self, Problem> {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let run = move || jobs.into_iter().for_each(|job| job());
+        big_stack().spawn(run).map_err(no_thread)?;
+        Ok(Self(sender))
+    }
+
+    /// Does this work there, behind what was given before, and hands on what came of it.
+    pub fn run<T>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: impl FnOnce(Result<T, Problem>) + Send + 'static,
+    ) {
+        let job = move || done(catch_unwind(AssertUnwindSafe(work)).map_err(|_| panicked()));
+        // It listens as long as we live.
+        let _ = self.0.send(Box::new(job));
+    }
+}
+
+fn big_stack() -> thread::Builder {
+    thread::Builder::new().name("render".into()).stack_size(STACK)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn no_thread(error: io::Error) -> Problem {
+    Problem::new(exit::AGENT, format!("cannot start a thread: {error}"))
+}
+
+fn panicked() -> Problem {
+    Problem::new(exit::BUG, "a template made the renderer panic")
 }
 
 /// The file itself, or every `*.toml` of a folder in the order of their names.

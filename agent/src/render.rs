@@ -60,7 +60,7 @@ pub struct Lack {
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
     /// The agent's environment.
-    pub env: BTreeMap<String, String>,
+    pub env: Arc<BTreeMap<String, String>>,
     /// What a missing key means.
     pub missing: Missing,
     /// What is known of files.

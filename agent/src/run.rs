@@ -12,7 +12,7 @@ mod perform;
 mod tells;
 mod words;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ use crate::announce::Announce;
 use crate::config::{Config, Destination};
 use crate::core::{Core, Event, FileSet, Unfit};
 use crate::journal::Journal;
-use crate::load::{Plan, Program};
+use crate::load::{BigStack, Plan, Program};
 use crate::policy::Wait;
 use crate::quiescence::Quiescence;
 use crate::reap::{Exit, Reaper};
@@ -47,7 +47,7 @@ use crate::sources::Sources;
 use crate::transaction::{Promoted, Staged};
 use crate::view::{Revisions, View};
 use crate::work::Work;
-use crate::{child, failpoint, leftovers, terminal, write};
+use crate::{child, failpoint, leftovers, load, terminal, write};
 
 /// How long template files have to be quiet before they are read again, and how long that is waited for: a
 /// folder may never rest.
@@ -86,7 +86,7 @@ pub struct Agent {
     client: Client,
     reaper: Reaper,
     journal: Journal,
-    env: std::collections::BTreeMap<String, String>,
+    env: Arc<BTreeMap<String, String>>,
     signals: Signals,
     sources: Sources,
     /// When the template files are to be read again.
@@ -111,6 +111,7 @@ pub struct Agent {
     tells: Tells,
     keeping: Keeping,
     queue: VecDeque<Event>,
+    renderer: BigStack,
     work: Work<Done>,
 }
 
@@ -121,7 +122,7 @@ impl Agent {
         make_folders(&program.config)?;
         let journal = Journal::claim(&program.config.state_dir)?;
         let left = journal.recover()?;
-        leftovers::clear(&program.config, journal.path());
+        leftovers::clear(&program.config, journal.folder());
         let tells = Tells::begin(&program.config, &client)?;
         let announce = Announce::begin(&program.config)?;
         let (cluster, floor, unapplied) = match left {
@@ -140,9 +141,8 @@ impl Agent {
             core: Core::new(Arc::clone(&program), View::above(cluster, floor), unapplied),
             sources: Sources::watch(&program),
             signals: Signals::listen().map_err(|e| Problem::new(exit::AGENT, format!("{e:#}")))?,
-            env: std::env::vars_os()
-                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-                .collect(),
+            env: Arc::new(load::variables()),
+            renderer: BigStack::start()?,
             plan,
             program,
             client,

@@ -1,15 +1,16 @@
 //! What was found in place, so that a file which nobody has touched since is not read again.
 //!
-//! Every set looks at every file, so that what somebody else has changed is put right with the next one.
-//! With hundreds of files of which one changes, reading them would be most of the work: who a file was when
-//! it was read is kept, and one that is still the same is believed to hold the same.
+//! A set looks at the files of others as well, so that what somebody else has changed is put right with the
+//! next one. With hundreds of files of which one changes, that would be most of the work: so they are looked
+//! at again only when that takes a small part of the time, and who a file was when it was read is kept: one
+//! that is still the same is believed to hold the same.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Looks;
 
@@ -17,9 +18,19 @@ use crate::config::Looks;
 /// the same.
 const TICK: Duration = Duration::from_secs(2);
 
+/// How long for each of them all files are not looked at again. To look at one takes some 2 us.
+const PAUSE: Duration = Duration::from_micros(100);
+
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Seen(Mutex<BTreeMap<PathBuf, Known>>);
+pub struct Seen(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    files: HashMap<PathBuf, Known>,
+    /// When all files may be looked at again.
+    all_at: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -66,11 +77,28 @@ impl Who {
 }
 
 impl Seen {
+    /// Whether a set with so many files is to look at all of them now, and not only at those that it has rendered.
+    #[must_use]
+    pub fn looks_at_all(&self, files: usize, now: Instant) -> bool {
+        let mut seen = self.state();
+        let due = seen.all_at.is_none_or(|at| at <= now);
+        if due {
+            let pause = PAUSE.saturating_mul(u32::try_from(files).unwrap_or(u32::MAX));
+            seen.all_at = now.checked_add(pause);
+        }
+        due
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the file is still who it was when it held this text and looked so.
     #[must_use]
     pub fn holds(&self, path: &Path, who: Who, text: &Arc<str>, looks: &Looks) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(path)
+        let seen = self.state();
+        seen.files
+            .get(path)
             .is_some_and(|known| known.who == who && known.looks == *looks && known.text == *text)
     }
 
@@ -84,8 +112,7 @@ impl Seen {
             text: Arc::clone(text),
             looks: looks.clone(),
         };
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert(path.to_owned(), known);
+        self.state().files.insert(path.to_owned(), known);
     }
 }
 
@@ -103,6 +130,16 @@ mod tests {
         let mut who = Who::at(path).unwrap();
         who.changed.0 -= 10;
         who
+    }
+
+    #[test]
+    fn all_files_are_looked_at_as_often_as_that_takes_little_of_the_time() {
+        let (few, many, start) = (Seen::default(), Seen::default(), Instant::now());
+        let after = |millis: u64| start + Duration::from_millis(millis);
+        assert!(few.looks_at_all(3, start) && few.looks_at_all(3, after(1)));
+        assert!(many.looks_at_all(500, start) && !many.looks_at_all(500, after(1)));
+        assert!(!many.looks_at_all(500, after(49)) && many.looks_at_all(500, after(50)));
+        assert!(!many.looks_at_all(500, after(99)) && many.looks_at_all(500, after(101)));
     }
 
     #[test]

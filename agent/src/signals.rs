@@ -2,12 +2,14 @@
 //!
 //! What each of them does is a table in docs/agent.md, which a test goes through.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::future::{pending, poll_fn};
+use std::task::{Context, Poll};
 
 use anyhow::Context as _;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 /// All that are listened to. SIGCHLD is [`crate::reap`]'s, SIGPIPE may be of our own making, SIGURG
 /// says nothing to anybody; the rest are faults of ours, or of a terminal.
@@ -74,7 +76,8 @@ enum Heard {
 /// See the module.
 #[derive(Debug)]
 pub struct Signals {
-    streams: Vec<(Heard, unix::Signal)>,
+    heard: mpsc::UnboundedReceiver<Signal>,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Signals {
@@ -89,25 +92,43 @@ impl Signals {
         let named = HEARD.iter().map(|signal| listen(*signal as i32, Heard::Named(*signal)));
         let terminal = TERMINAL.iter().map(|signal| listen(*signal as i32, Heard::Terminal));
         let nameless = NAMELESS.map(|number| listen(number, Heard::Nameless));
+        let mut streams: Vec<_> = named.chain(terminal).chain(nameless).collect::<Result<_, _>>()?;
+        let (sender, heard) = mpsc::unbounded_channel();
+        // A task of its own: whoever waits for the next one as well as for much else does not look at fifty
+        // streams each time that something else has come.
+        let task = tokio::spawn(async move {
+            loop {
+                let signal = poll_fn(|context| next(&mut streams, context)).await;
+                if sender.send(signal).is_err() {
+                    return;
+                }
+            }
+        });
         Ok(Self {
-            streams: named.chain(terminal).chain(nameless).collect::<Result<_, _>>()?,
+            heard,
+            _task: AbortOnDropHandle::new(task),
         })
     }
 
     /// The next one. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
-        poll_fn(|context| {
-            for (heard, stream) in &mut self.streams {
-                while stream.poll_recv(context).is_ready() {
-                    match heard {
-                        Heard::Named(signal) => return Poll::Ready(*signal),
-                        Heard::Terminal => {}
-                        Heard::Nameless => tracing::warn!("a real-time signal came; it is not passed on"),
-                    }
-                }
-            }
-            Poll::Pending
-        })
-        .await
+        match self.heard.recv().await {
+            Some(signal) => signal,
+            // The task lives as long as we do.
+            None => pending().await,
+        }
     }
+}
+
+fn next(streams: &mut [(Heard, unix::Signal)], context: &mut Context<'_>) -> Poll<Signal> {
+    for (heard, stream) in streams {
+        while stream.poll_recv(context).is_ready() {
+            match heard {
+                Heard::Named(signal) => return Poll::Ready(*signal),
+                Heard::Terminal => {}
+                Heard::Nameless => tracing::warn!("a real-time signal came; it is not passed on"),
+            }
+        }
+    }
+    Poll::Pending
 }

@@ -2,7 +2,8 @@
 //!
 //! Each is one rename, so a reader sees the old or the new and never a part. They are written down
 //! before the first is taken, and whoever finds them after a kill takes those that are left: taken
-//! twice they do what they do once.
+//! twice they do what they do once. So nobody has to wait until they are on disk, but for who wants to write
+//! down something else in their place: [`sync`].
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -51,14 +52,14 @@ pub enum Time {
     Again,
 }
 
-/// Takes all steps in order, and returns when that is durable.
+/// Takes all steps in order.
 pub fn take(steps: &[Step], time: Time) -> io::Result<()> {
     for step in steps {
         failpoint::reach("step");
         step.take(time)?;
     }
     failpoint::reach("steps");
-    sync(steps)
+    Ok(())
 }
 
 /// Takes all steps, whatever becomes of each; the first error.
@@ -69,12 +70,16 @@ pub fn take_each(steps: &[Step]) -> io::Result<()> {
         let taken = step.take(Time::Again);
         first = first.and(taken);
     }
-    first.and(sync(steps))
+    first
 }
 
-fn sync(steps: &[Step]) -> io::Result<()> {
+/// Returns when what was taken of these steps is durable.
+pub fn sync(steps: &[Step]) -> io::Result<()> {
     let folders: BTreeSet<&Path> = steps.iter().filter_map(|step| step.path().parent()).collect();
-    folders.into_iter().try_for_each(write::sync_folder)
+    // In a folder that somebody has removed there is nothing to keep.
+    folders
+        .into_iter()
+        .try_for_each(|folder| gone(write::sync_folder(folder)))
 }
 
 impl Step {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use handlebars::template::Template;
 use handlebars::{Handlebars, TemplateErrorReason, no_escape};
 use kvapi::Problem;
 use kvapi::codes;
@@ -40,32 +41,44 @@ impl Templates {
         partials: &BTreeMap<String, String>,
         before: Option<&Self>,
     ) -> Result<Self, Problem> {
-        Self::compile_with(mains, partials, before, Choices::default())
+        Self::compile_with(mains, partials, before, Choices::default(), one_by_one)
     }
 
-    /// The same, with choices.
+    /// The same, with choices. `each` is to [`Text::parse`] all that it is given: most of the work, and no
+    /// text needs another.
     pub fn compile_with(
         mains: &[(String, String)],
         partials: &BTreeMap<String, String>,
         before: Option<&Self>,
         choices: Choices,
+        each: impl FnOnce(&[Text<'_>]) -> Vec<Result<Template, Problem>>,
     ) -> Result<Self, Problem> {
         let before = before.filter(|old| old.choices.traced == choices.traced);
         let mut registry = Handlebars::new();
         registry.set_strict_mode(true);
         registry.register_escape_fn(no_escape);
         helpers::register(&mut registry);
-        let mut texts = BTreeMap::new();
+        let (mut texts, mut fresh) = (BTreeMap::new(), Vec::new());
         for (name, text) in mains.iter().map(|(name, text)| (name, text)).chain(partials) {
-            if texts.get(name).is_some_and(|known| known != text) {
-                return Err(Problem::new(exit::INVALID, format!("two templates are named `{name}`")));
-            }
-            texts.insert(name.clone(), text.clone());
+            match texts.get(name) {
+                Some(known) if known == text => continue,
+                Some(_) => {
+                    return Err(Problem::new(exit::INVALID, format!("two templates are named `{name}`")));
+                }
+                None => texts.insert(name.clone(), text.clone()),
+            };
             let old = before.filter(|old| old.texts.get(name) == Some(text));
             match old.and_then(|old| old.registry.get_template(name)) {
                 Some(compiled) => registry.register_template(name, compiled.clone()),
-                None => parse(&mut registry, name, text, choices.traced)?,
+                None => fresh.push(Text {
+                    name,
+                    text,
+                    traced: choices.traced,
+                }),
             }
+        }
+        for (text, compiled) in fresh.iter().zip(each(&fresh)) {
+            registry.register_template(text.name, compiled?);
         }
         let names: Vec<String> = mains.iter().map(|(name, _)| name.clone()).collect();
         lint::check(&registry, &names, &choices.denied).map_err(|(name, fault)| problem(&name, &texts, &fault))?;
@@ -104,25 +117,33 @@ impl Templates {
     }
 }
 
-fn parse(registry: &mut Handlebars<'static>, name: &str, text: &str, traced: bool) -> Result<(), Problem> {
-    let texts = BTreeMap::from([(name.to_owned(), text.to_owned())]);
-    syntax::scan(text).map_err(|fault| problem(name, &texts, &fault))?;
-    let compiled = steps::compile(name, text, traced).map_err(|error| {
-        let reason = match error.reason() {
-            TemplateErrorReason::InvalidSyntax(_) => "this is not Handlebars syntax".to_owned(),
-            other => other.to_string(),
-        };
-        problem(
-            name,
-            &texts,
-            &Fault {
-                line: error.pos().map_or(1, |at| at.0),
-                reason,
-            },
-        )
-    })?;
-    registry.register_template(name, compiled);
-    Ok(())
+/// Compiles them, one after another.
+pub fn one_by_one(texts: &[Text<'_>]) -> Vec<Result<Template, Problem>> {
+    texts.iter().map(Text::parse).collect()
+}
+
+/// One that is to be compiled.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a> {
+    name: &'a str,
+    text: &'a str,
+    traced: bool,
+}
+
+impl Text<'_> {
+    /// Compiles it, or tells its fault.
+    pub fn parse(&self) -> Result<Template, Problem> {
+        let texts = || BTreeMap::from([(self.name.to_owned(), self.text.to_owned())]);
+        syntax::scan(self.text).map_err(|fault| problem(self.name, &texts(), &fault))?;
+        steps::compile(self.name, self.text, self.traced).map_err(|error| {
+            let reason = match error.reason() {
+                TemplateErrorReason::InvalidSyntax(_) => "this is not Handlebars syntax".to_owned(),
+                other => other.to_string(),
+            };
+            let line = error.pos().map_or(1, |at| at.0);
+            problem(self.name, &texts(), &Fault { line, reason })
+        })
+    }
 }
 
 /// A fault with the line that it is in.
@@ -227,7 +248,13 @@ mod tests {
                 denied: denied.iter().map(|name| (*name).to_owned()).collect(),
                 ..Choices::default()
             };
-            let compiled = Templates::compile_with(&[("main".into(), text.into())], &BTreeMap::new(), None, choices);
+            let compiled = Templates::compile_with(
+                &[("main".into(), text.into())],
+                &BTreeMap::new(),
+                None,
+                choices,
+                one_by_one,
+            );
             compiled.err().map(|problem| problem.what).unwrap_or_default()
         };
         let told = refused("a\n{{upper (env \"HOME\")}}", &["env"]);

@@ -9,24 +9,27 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::checks;
-use crate::config::{Config, Destination};
+use crate::config::{Config, Destination, Set};
 use crate::core::{FileSet, Unfit};
 use crate::graph::TemplateId;
 use crate::journal::Journal;
 use crate::load::Program;
+use crate::parallel::{self, Kind};
 use crate::reap::Reaper;
 use crate::seen::{Seen, Who};
 use crate::step::{self, Time};
+use crate::write::Pending;
 use crate::{failpoint, folder, write};
 
 /// A set that is complete on disk and in nobody's way.
 #[derive(Debug, Default)]
 pub struct Staged {
-    pending: write::Pending,
+    pending: Pending,
     swaps: Vec<folder::Swap>,
     /// The templates whose files differ from what is in place.
     pub changed: BTreeSet<TemplateId>,
@@ -35,7 +38,7 @@ pub struct Staged {
 /// A set that is in place, and the way back to what was there before.
 #[derive(Debug, Default)]
 pub struct Promoted {
-    pending: write::Pending,
+    pending: Pending,
 }
 
 /// Stages a set and checks copies of it in the folder `state`; `None` if `stop` came first. The
@@ -50,8 +53,8 @@ pub async fn stage(
     reaper: &Reaper,
     stop: &CancellationToken,
 ) -> Option<Result<Staged, Unfit>> {
-    let (work, texts) = (Arc::clone(&program), set.texts.clone());
-    let prepared = tokio::task::spawn_blocking(move || prepare(&work.config, &texts, &seen)).await;
+    let (work, wanted) = (Arc::clone(&program), set.clone());
+    let prepared = tokio::task::spawn_blocking(move || prepare(&work.config, &wanted, &seen)).await;
     let prepared = prepared.unwrap_or_else(|e| Err(format!("staging ended early: {e}")));
     let staged = match prepared {
         Ok(staged) => staged,
@@ -62,45 +65,76 @@ pub async fn stage(
     Some(checked.map(|()| staged))
 }
 
-fn prepare(config: &Config, texts: &[Arc<str>], seen: &Seen) -> Result<Staged, String> {
+/// Writes what differs. Texts that were not rendered for this set are in place, unless somebody else has been there.
+fn prepare(config: &Config, set: &FileSet, seen: &Seen) -> Result<Staged, String> {
+    let all = seen.looks_at_all(config.templates.len(), Instant::now());
+    let looked_at: Vec<TemplateId> = match all {
+        true => (0..config.templates.len()).collect(),
+        false => set.rendered.iter().copied().collect(),
+    };
     let mut staged = Staged::default();
-    let told = |shown: &str, error: &io::Error| format!("cannot write {shown}: {error}");
-    for (id, (template, text)) in config.templates.iter().zip(texts).enumerate() {
-        if let Destination::File(path) = &template.destination {
-            let who = Who::at(path);
-            if who.is_some_and(|who| seen.holds(path, who, text, &template.looks)) {
-                continue;
-            }
-            let pending = write::prepare(path, text.as_bytes(), &template.looks);
-            if let Some(pending) = pending.map_err(|e| told(&template.shown, &e))? {
-                staged.pending.extend(pending);
-                staged.changed.insert(id);
-                failpoint::reach("staged");
-            } else if let Some(who) = who {
-                seen.note(path, who, text, &template.looks);
-            }
+    let each = parallel::each(&looked_at, Kind::Disk, |id| file(config, set, seen, *id));
+    for (id, pending) in looked_at.iter().zip(each) {
+        if let Some(pending) = pending? {
+            staged.pending.extend(pending);
+            staged.changed.insert(*id);
         }
     }
-    for (number, set) in config.sets.iter().enumerate() {
-        let (mut ids, mut members) = (BTreeSet::new(), Vec::new());
-        for (id, (template, text)) in config.templates.iter().zip(texts).enumerate() {
-            if let Destination::InSet { set, name } = &template.destination
-                && *set == number
-            {
-                ids.insert(id);
-                members.push((name.as_path(), &**text, &template.looks));
-            }
-        }
-        if !folder::shows(&set.dir, &members) {
-            let prepared = folder::prepare(&set.dir, &members, set.dir_mode);
-            let (pending, swap) = prepared.map_err(|e| told(&set.dir.display().to_string(), &e))?;
-            staged.pending.extend(pending);
-            staged.swaps.push(swap);
-            staged.changed.extend(ids);
-            failpoint::reach("staged");
+    for (number, folder) in config.sets.iter().enumerate() {
+        let within = |id: &TemplateId| config.templates.get(*id).is_some_and(|template| template.is_in(number));
+        if looked_at.iter().any(within) {
+            swap(config, set, (number, folder), &mut staged)?;
         }
     }
     Ok(staged)
+}
+
+/// Writes one file beside its destination, if it has one of its own and that is otherwise.
+fn file(config: &Config, set: &FileSet, seen: &Seen, id: TemplateId) -> Result<Option<Pending>, String> {
+    let (Some(template), Some(text)) = (config.templates.get(id), set.texts.get(id)) else {
+        return Ok(None);
+    };
+    let Destination::File(path) = &template.destination else {
+        return Ok(None);
+    };
+    let who = Who::at(path);
+    if who.is_some_and(|who| seen.holds(path, who, text, &template.looks)) {
+        return Ok(None);
+    }
+    let pending = write::prepare(path, text.as_bytes(), &template.looks);
+    let pending = pending.map_err(|error| unwritable(&template.shown, &error))?;
+    match (&pending, who) {
+        (Some(_), _) => failpoint::reach("staged"),
+        (None, Some(who)) => seen.note(path, who, text, &template.looks),
+        (None, None) => {}
+    }
+    Ok(pending)
+}
+
+/// Writes a folder that is replaced as a whole, if it is otherwise.
+fn swap(config: &Config, set: &FileSet, (number, folder): (usize, &Set), staged: &mut Staged) -> Result<(), String> {
+    let (mut ids, mut members) = (BTreeSet::new(), Vec::new());
+    for (id, (template, text)) in config.templates.iter().zip(&set.texts).enumerate() {
+        if let Destination::InSet { set, name } = &template.destination
+            && *set == number
+        {
+            ids.insert(id);
+            members.push((name.as_path(), &**text, &template.looks));
+        }
+    }
+    if !folder::shows(&folder.dir, &members) {
+        let prepared = folder::prepare(&folder.dir, &members, folder.dir_mode);
+        let (pending, swap) = prepared.map_err(|error| unwritable(&folder.dir.display().to_string(), &error))?;
+        staged.pending.extend(pending);
+        staged.swaps.push(swap);
+        staged.changed.extend(ids);
+        failpoint::reach("staged");
+    }
+    Ok(())
+}
+
+fn unwritable(shown: &str, error: &io::Error) -> String {
+    format!("cannot write {shown}: {error}")
 }
 
 impl Staged {
@@ -115,7 +149,7 @@ impl Staged {
             return Err(match done.put_back(journal) {
                 Ok(()) => {
                     // Nothing has changed, so nothing has to be applied.
-                    let _ = journal.write(before);
+                    let _ = journal.again(before);
                     error.to_string()
                 }
                 Err(worse) => format!("{error}; and not all was put back: {worse}"),

@@ -72,6 +72,12 @@ impl<T: Send + 'static> Work<T> {
         spawn_blocking(move || send(&sender, Some(work())));
     }
 
+    /// How a thread that is not ours brings something.
+    pub fn bring(&self) -> impl FnOnce(T) + Send + use<T> {
+        let sender = self.sender.clone();
+        move |done| send(&sender, Some(done))
+    }
+
     /// Cuts short what may be, and returns when all that has to be is over.
     pub async fn finish(&self) {
         self.stop.cancel();

@@ -192,12 +192,22 @@ pub fn backup(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Whether a name is one that was made up from this prefix: nothing follows it but the six letters
-/// and digits of chance.
+/// Whether a name is one that was made up from this prefix.
 #[must_use]
 pub fn is_made(name: &OsStr, prefix: &str) -> bool {
-    let chance = name.to_str().and_then(|name| name.strip_prefix(prefix));
-    chance.is_some_and(|chance| chance.len() == 6 && chance.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    made_from(name) == Some(prefix)
+}
+
+/// What a name was made up from, if it was: nothing follows that but the six letters and digits of chance.
+#[must_use]
+pub fn made_from(name: &OsStr) -> Option<&str> {
+    let (prefix, chance) = name
+        .to_str()
+        .and_then(|name| name.split_at_checked(name.len().checked_sub(6)?))?;
+    chance
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric())
+        .then_some(prefix)
 }
 
 /// Replaces one file and returns when that is durable; whether anything changed.

@@ -1,8 +1,8 @@
 //! `agent render`.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use kvapi::Problem;
@@ -11,7 +11,7 @@ use kvapi::types::Revision;
 
 use super::Connection;
 use super::flags::Common;
-use crate::load::{Plan, Program};
+use crate::load::{self, Plan, Program};
 use crate::preview::from::From;
 use crate::preview::values::{self, Form};
 use crate::preview::{self, Preview, change, explain};
@@ -115,8 +115,5 @@ impl Render {
 
 /// What a render needs beside values.
 pub(super) fn surroundings(program: &Program) -> Surroundings {
-    let env: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        .collect();
-    program.around(env)
+    program.around(Arc::new(load::variables()))
 }

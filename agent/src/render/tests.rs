@@ -21,7 +21,7 @@ fn view(values: &[(&str, &str)]) -> View {
 
 fn rendered(text: &str, values: &[(&str, &str)]) -> Rendered {
     let around = Surroundings {
-        env: [("HOME".to_owned(), "/root".to_owned())].into(),
+        env: Arc::new([("HOME".to_owned(), "/root".to_owned())].into()),
         ..Surroundings::default()
     };
     render(&templates(text), 0, &view(values), &around)

@@ -1,5 +1,6 @@
 //! What the core decided is done, or started: what takes time comes back as an event.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kvapi::Problem;
@@ -11,12 +12,13 @@ use super::words::say;
 use super::{Agent, Done};
 use crate::child;
 use crate::core::{Action, Event};
-use crate::graph::Reads;
-use crate::load::on_big_stack;
+use crate::graph::{Reads, TemplateId};
+use crate::load::Program;
+use crate::parallel::{self, Kind};
 use crate::reap::Reaper;
-use crate::render::{Held, Rendered, Surroundings};
+use crate::render::{Held, Rendered};
 use crate::trace::Trace;
-use crate::view::Revisions;
+use crate::view::{Revisions, View};
 use crate::{failpoint, probe, transaction};
 
 impl Agent {
@@ -28,28 +30,7 @@ impl Agent {
             Action::Keep(view) => self.keep(view),
             Action::Render { program, ids, view } => {
                 self.behind.add(&program, &view);
-                let around = program.around(self.env.clone());
-                self.work.look(move || {
-                    let one =
-                        |id: &usize, around: &Surroundings| (program.render(*id, &view, around), Trace::default());
-                    let render = |around: &Surroundings| ids.iter().map(|id| one(id, around)).collect();
-                    let all = on_big_stack(|| program.files.complete(around, render));
-                    let (rendered, read_files) = match all {
-                        Ok((rendered, read_files)) => (rendered.into_iter().map(|(one, _)| one).collect(), read_files),
-                        Err(problem) => {
-                            let broken = |id| Rendered {
-                                id,
-                                reads: Reads::default(),
-                                outcome: Err(Held::Broken(problem.what.clone())),
-                            };
-                            (ids.iter().copied().map(broken).collect(), false)
-                        }
-                    };
-                    Done::Rendered {
-                        rendered,
-                        watch: read_files.then_some(program),
-                    }
-                });
+                self.render(program, ids, view);
             }
             Action::Check { program, set } => {
                 self.staging = Some(set.clone());
@@ -123,6 +104,34 @@ impl Agent {
             Action::Fail(problem) => return Err(problem),
         }
         Ok(None)
+    }
+
+    fn render(&self, program: Arc<Program>, ids: BTreeSet<TemplateId>, view: Arc<View>) {
+        let (around, bring) = (program.around(Arc::clone(&self.env)), self.work.bring());
+        let within = Arc::clone(&program);
+        let all: Vec<TemplateId> = ids.iter().copied().collect();
+        let render = move || {
+            let one = |id: &TemplateId, around: &_| (within.render(*id, &view, around), Trace::default());
+            let each = |around: &_| parallel::each(&all, Kind::Template, |id| one(id, around));
+            let (rendered, read_files) = within.files.complete(around, each);
+            (rendered.into_iter().map(|(one, _)| one).collect(), read_files)
+        };
+        self.renderer
+            .run(render, move |result: Result<(Vec<Rendered>, bool), Problem>| {
+                let broken = |what: &str, id| Rendered {
+                    id,
+                    reads: Reads::default(),
+                    outcome: Err(Held::Broken(what.to_owned())),
+                };
+                let (rendered, read_files) = result.unwrap_or_else(|problem| {
+                    let all = ids.into_iter().map(|id| broken(&problem.what, id));
+                    (all.collect(), false)
+                });
+                bring(Done::Rendered {
+                    rendered,
+                    watch: read_files.then_some(program),
+                });
+            });
     }
 
     fn promote(&mut self, owed: Vec<String>) {

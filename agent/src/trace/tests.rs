@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::render::{Surroundings, render, traced};
-use crate::templates::{Choices, Templates};
+use crate::templates::{Choices, Templates, one_by_one};
 use crate::view::{Revisions, Scope, View};
 
 /// Keys whose revisions count from 11, at revision 20.
@@ -39,7 +39,14 @@ fn compiled(text: &str, traced: bool) -> Templates {
         traced,
         ..Choices::default()
     };
-    Templates::compile_with(&[("t".into(), text.into())], &partials.into(), None, choices).unwrap()
+    Templates::compile_with(
+        &[("t".into(), text.into())],
+        &partials.into(),
+        None,
+        choices,
+        one_by_one,
+    )
+    .unwrap()
 }
 
 /// Each line, and behind it what it comes from.
@@ -147,7 +154,7 @@ proptest! {
         let both = [false, true].map(|traced| {
             let choices = Choices { traced, ..Choices::default() };
             let partials = [("p".to_owned(), "p {{x}}\nq\n".to_owned()), ("frame".to_owned(), "<\n{{> @partial-block}}>\n".to_owned())];
-            Templates::compile_with(&[("t".into(), text.clone())], &partials.into(), None, choices)
+            Templates::compile_with(&[("t".into(), text.clone())], &partials.into(), None, choices, one_by_one)
         });
         if let [Ok(plain), Ok(marked)] = both {
             let (view, around) = (view(KEYS), Surroundings::default());

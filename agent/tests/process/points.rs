@@ -95,8 +95,15 @@ fn state(scene: &Scene, name: &str) -> String {
     folders.next().map(read).unwrap_or_default()
 }
 
+/// Whether the last note says so.
 fn applied(scene: &Scene) -> bool {
-    state(scene, "journal.json").contains("\"applied\": true")
+    let notes = ["journal-0", "journal-1"].map(|name| state(scene, name));
+    let number = |note: &String| -> Option<u64> {
+        let (_, rest) = note.split_once("\"number\":")?;
+        rest.split(',').next()?.parse().ok()
+    };
+    let last = notes.iter().max_by_key(|note| number(note));
+    last.is_some_and(|note| note.contains("\"applied\":true"))
 }
 
 /// Starts an agent that cannot render anything, and ends it when it has looked around.

@@ -204,7 +204,7 @@ fn a_command_that_fails_before_the_first_start_is_tried_again_until_it_does_not(
     );
     scene.start(&["run", "-c", "agent.toml"]);
     scene.eventually("the failure", |scene| scene.read("log").contains("it is tried again"));
-    assert!(!scene.path("out").exists(), "there was no file before");
+    scene.eventually("what was before: no file", |scene| !scene.path("out").exists());
     assert_eq!(
         (scene.read("tried"), scene.read("started")),
         ("\n".into(), String::new())

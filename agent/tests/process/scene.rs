@@ -103,7 +103,7 @@ impl Scene {
         let (states, others): (Vec<_>, Vec<_>) = names(self.path(".")).filter(hidden).partition(state);
         let all = others.into_iter().chain(states.into_iter().flat_map(names));
         let told = all.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
-        told.filter(|name| !["journal.json", "lock"].contains(&name.as_str()))
+        told.filter(|name| !["journal-0", "journal-1", "lock"].contains(&name.as_str()))
             .collect()
     }
 
@@ -136,7 +136,7 @@ impl Scene {
                 return status;
             }
             assert!(Instant::now() < until, "the agent does not end:\n{}", self.read("log"));
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -144,7 +144,7 @@ impl Scene {
         let until = Instant::now() + Duration::from_secs(60);
         while !holds(self) {
             assert!(Instant::now() < until, "{what} did not come:\n{}", self.read("log"));
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -156,7 +156,7 @@ impl Drop for Scene {
             let _ = kill(Pid::from_raw(agent.id().cast_signed()), Signal::SIGTERM);
             let until = Instant::now() + Duration::from_secs(5);
             while agent.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < until {
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_millis(1));
             }
             let _ = agent.kill();
             let _ = agent.wait();

@@ -55,11 +55,11 @@ pub(super) fn program(config: &str, texts: &[&str]) -> Arc<Program> {
         .enumerate()
         .map(|(n, text)| (format!("t{n}"), (*text).to_owned()))
         .collect();
-    Arc::new(Program {
-        config: config.check(once).unwrap(),
-        templates: Templates::compile(&named, &BTreeMap::new(), None).unwrap(),
-        files: Default::default(),
-    })
+    Arc::new(Program::new(
+        config.check(once).unwrap(),
+        Templates::compile(&named, &BTreeMap::new(), None).unwrap(),
+        Default::default(),
+    ))
 }
 
 pub(super) const CHILD: &str = "on_change = \"signal=HUP\"\n[exec]\ncommand = [\"x\"]\n";
