@@ -29,12 +29,18 @@ async fn connect(to: SocketAddr) -> anyhow::Result<Requests> {
     Ok(requests)
 }
 
-async fn ask(requests: &mut Requests) -> anyhow::Result<String> {
+/// The text of an answer that has begun, or why it was none; the outer error is a connection without one.
+async fn ask(requests: &mut Requests) -> hyper::Result<anyhow::Result<String>> {
     requests.ready().await?;
-    let request = hyper::Request::get("/")
-        .header("host", "localhost")
-        .body(Empty::new())?;
+    let mut request = hyper::Request::new(Empty::new());
+    request
+        .headers_mut()
+        .insert("host", hyper::header::HeaderValue::from_static("localhost"));
     let answer = requests.send_request(request).await?;
+    Ok(whole(answer).await)
+}
+
+async fn whole(answer: hyper::Response<hyper::body::Incoming>) -> anyhow::Result<String> {
     let status = answer.status();
     let text = answer.into_body().collect().await?.to_bytes();
     anyhow::ensure!(status == 200, "status {status}");
@@ -42,16 +48,16 @@ async fn ask(requests: &mut Requests) -> anyhow::Result<String> {
 }
 
 /// One request as real clients make it: a connection that was used before may have been closed in the meantime, and
-/// then the request is made on a new one. On a new one nothing may fail.
+/// then the request is made on a new one. An answer that has begun is whole, and on a new connection nothing may fail.
 async fn request(to: SocketAddr, kept: &mut Option<Requests>) -> anyhow::Result<String> {
     if let Some(mut used) = kept.take()
-        && let Ok(text) = ask(&mut used).await
+        && let Ok(answer) = ask(&mut used).await
     {
         *kept = Some(used);
-        return Ok(text);
+        return answer;
     }
     let mut new = connect(to).await?;
-    let text = ask(&mut new).await?;
+    let text = ask(&mut new).await??;
     *kept = Some(new);
     Ok(text)
 }

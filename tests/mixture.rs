@@ -57,22 +57,27 @@ fn read_single(dir: &Path, stop: &AtomicBool) -> Result<u64, String> {
 
 /// Reads the folder of the set at any moment until it is told to stop; how often, or what was mixed.
 fn read_folder(dir: &Path, stop: &AtomicBool) -> Result<u64, String> {
-    let mut reads = 0;
+    let (mut reads, mut late) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let folder = fs::canonicalize(dir.join("live")).map_err(|error| error.to_string())?;
         let texts = (0..KEYS).map(|number| fs::read_to_string(folder.join(format!("shared{number}"))));
-        // Whoever was held up for longer than two swaps looks again.
-        if let Ok(texts) = texts.collect::<Result<Vec<_>, _>>() {
-            texts.iter().find_map(|text| torn(text)).map_or(Ok(()), Err)?;
-            if texts.iter().any(|text| *text != texts[0]) {
-                return Err(format!(
-                    "{:?}",
-                    texts.iter().map(|text| text.split(' ').nth(1)).collect::<Vec<_>>()
-                ));
-            }
-            reads += 1;
+        let Ok(texts) = texts.collect::<Result<Vec<_>, _>>() else {
+            // Whoever was held up for longer than two swaps looks again; that is rare.
+            late += 1;
+            continue;
+        };
+        texts.iter().find_map(|text| torn(text)).map_or(Ok(()), Err)?;
+        if texts.iter().any(|text| *text != texts[0]) {
+            return Err(format!(
+                "{:?}",
+                texts.iter().map(|text| text.split(' ').nth(1)).collect::<Vec<_>>()
+            ));
         }
+        reads += 1;
         thread::sleep(Duration::from_micros(200));
+    }
+    if late * 10 > reads {
+        return Err(format!("{late} readings found a folder that was gone, {reads} did not"));
     }
     Ok(reads)
 }
@@ -123,7 +128,7 @@ fn no_reader_sees_two_revisions_mixed_or_a_part_of_a_file() {
 
         for reader in readers {
             let reads = reader.join().expect("it does not panic").map_err(anyhow::Error::msg)?;
-            assert!(reads > 0);
+            assert!(reads > u64::from(turns) / 10, "{reads}");
         }
         let seen: Vec<u32> = seen().lines().map(str::parse).collect::<Result<_, _>>()?;
         assert!(seen.is_sorted() && seen.len() > 10, "{seen:?}");
