@@ -14,6 +14,7 @@ mod signals;
 mod telling;
 mod unknown;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,7 +79,23 @@ pub struct Cache {
     pub max_stale: Option<Duration>,
 }
 
+/// What the names of state folders begin with.
+pub const STATE: &str = ".keyway-agent-";
+
 impl Config {
+    /// What is written: files, and symlinks of sets.
+    #[must_use]
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        let files = self
+            .templates
+            .iter()
+            .filter_map(|template| match &template.destination {
+                Destination::File(path) => Some(path.clone()),
+                Destination::InSet { .. } | Destination::Stdout => None,
+            });
+        files.chain(self.sets.iter().map(|set| set.dir.clone())).collect()
+    }
+
     /// The socket that tells how the agent is.
     #[must_use]
     pub fn status_socket(&self) -> PathBuf {

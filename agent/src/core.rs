@@ -235,6 +235,7 @@ impl Core {
             Event::Rendered(rendered) => self.rendered(rendered, out),
             Event::Checked(result) => self.checked(result, now, out),
             Event::Promoted(result) => self.promoted(result, now, out),
+            Event::HalfWay(reason) => self.half_way(&reason, now, out),
             Event::Applied { attempt, result } if attempt == self.attempt => self.told(result, now, out),
             Event::Applied { .. } => {}
             Event::Probed { attempt, result } if attempt == self.attempt => self.probed(result, now, out),

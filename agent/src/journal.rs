@@ -1,7 +1,7 @@
 //! What a run leaves for the next one: what was put in place last, and whether it was applied.
 //!
-//! Its folder belongs to one agent at a time: two that write the same files would undo each other's
-//! work. A note is written before a promotion, with its steps, and after the apply. A kill in between is
+//! Its folder belongs to one agent at a time, and so does each file: two that write the same files would undo
+//! each other's work. What a run with another list of files has left of ours is taken over. A note is written before a promotion, with its steps, and after the apply. A kill in between is
 //! seen at the next start: [`Journal::recover`] takes the steps that are left, so that the files are one
 //! whole set whatever else is there, and no reload is ever lost; and the revision and the cluster in it
 //! keep an older state of the store from being rendered by a new process.
@@ -13,6 +13,7 @@
 //! - notes go to two files in turn, over what is there, and never over the last durable one: one that was
 //!   cut off, or never came to the disk, leaves that one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ use crate::failpoint;
 use crate::step::{self, Step, Time};
 use crate::view::Revisions;
 
+mod neighbours;
 mod page;
 
 /// The names of the two files.
@@ -112,12 +114,15 @@ impl Journal {
         let Some((place, Page { number, record })) = self.read()? else {
             return Ok(None);
         };
+        let unfinished = record.steps.iter().any(Step::is_left);
         if !record.steps.is_empty() {
             step::take(&record.steps, Time::Again).map_err(|error| {
                 let what =
                     format!("the last run was ended between two files of a set, and it cannot be completed: {error}");
                 Problem::new(exit::AGENT, what).help("make the files writable and start again")
             })?;
+        }
+        if unfinished {
             tracing::info!("the last run was ended while a set was put in place; it is complete now");
         }
         // The next note goes over the other one, which may be all that is on disk.
@@ -129,6 +134,41 @@ impl Journal {
             durable: place,
         };
         Ok(Some(record))
+    }
+
+    /// What the last run left, and what runs that wrote one of these files with others have.
+    ///
+    /// # Errors
+    /// Another agent writes one of them, or what was left cannot be completed.
+    pub fn inherit(&self, files: &BTreeSet<PathBuf>) -> Result<Option<Record>, Problem> {
+        let mut record = self.recover()?;
+        let unwritable = |error| Problem::new(exit::AGENT, format!("cannot write the journal: {error}"));
+        neighbours::tell(&self.folder, files).map_err(unwritable)?;
+        for neighbour in neighbours::of(&self.folder, files) {
+            let shown = neighbour.folder.display();
+            let other = Self::claim(&neighbour.folder).map_err(|problem| {
+                let what = format!(
+                    "{} is written by another agent: {}",
+                    neighbour.shared.display(),
+                    problem.what
+                );
+                Problem::new(exit::AGENT, what).help("stop it, or let only one of them write that file")
+            })?;
+            if let Some(left) = other.recover()? {
+                step::sync(&left.steps).map_err(unwritable)?;
+                let all = match record {
+                    Some(own) => own.and(left),
+                    None => left,
+                };
+                record = Some(all.clone());
+                self.write(all, Kept::Durable).map_err(unwritable)?;
+            }
+            tracing::info!("took over what an agent of other files left in {shown}");
+            if let Err(error) = fs::remove_dir_all(&neighbour.folder) {
+                tracing::warn!(%error, "cannot remove {shown}");
+            }
+        }
+        Ok(record)
     }
 
     /// The last note that is whole, and which file has it.

@@ -13,6 +13,7 @@ mod tells;
 mod words;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ use crate::render::Rendered;
 use crate::seen::Seen;
 use crate::signals::Signals;
 use crate::sources::Sources;
-use crate::transaction::{Promoted, Staged};
+use crate::transaction::{Promoted, Staged, Unplaced};
 use crate::view::{Revisions, View};
 use crate::work::Work;
 use crate::{child, failpoint, leftovers, load, terminal, write};
@@ -66,7 +67,7 @@ enum Done {
         watch: Option<Arc<Program>>,
     },
     Staged(Result<Staged, Unfit>),
-    Promoted(Result<Promoted, String>),
+    Promoted(Result<Promoted, Unplaced>),
     Loaded {
         result: Result<Arc<Program>, Problem>,
         asked: bool,
@@ -121,7 +122,7 @@ impl Agent {
     pub fn new(plan: Plan, program: Program, client: Client, reaper: Reaper) -> Result<Self, Problem> {
         make_folders(&program.config)?;
         let journal = Journal::claim(&program.config.state_dir)?;
-        let left = journal.recover()?;
+        let left = journal.inherit(&program.config.files())?;
         leftovers::clear(&program.config, journal.folder());
         let tells = Tells::begin(&program.config, &client)?;
         let announce = Announce::begin(&program.config)?;
@@ -319,7 +320,11 @@ impl Agent {
                 self.promoted = Some(Arc::new(promoted));
                 Event::Promoted(Ok(()))
             }
-            Done::Promoted(Err(reason)) => Event::Promoted(Err(reason)),
+            Done::Promoted(Err(Unplaced::AsBefore(reason))) => Event::Promoted(Err(reason)),
+            Done::Promoted(Err(Unplaced::HalfWay(promoted, reason))) => {
+                self.promoted = Some(Arc::new(promoted));
+                Event::HalfWay(reason)
+            }
             Done::Loaded { result, asked } => {
                 self.loaded(result, asked);
                 return Ok(());
@@ -348,6 +353,9 @@ fn make_folders(config: &Config) -> Result<(), Problem> {
             && config.state_dir.starts_with(folder)
         {
             let unwritable = |e| Problem::new(exit::AGENT, format!("cannot write {}: {e}", template.shown));
+            fs::metadata(path)
+                .map_or(Ok(()), |meta| write::ordinary(&meta))
+                .map_err(unwritable)?;
             write::make_folder(folder, &template.looks).map_err(unwritable)?;
         }
     }

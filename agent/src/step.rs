@@ -90,6 +90,19 @@ impl Step {
         }
     }
 
+    /// Whether it was not taken yet.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        match self {
+            Self::Replace { new, .. } => exists(new),
+            Self::Remove { path } => exists(path),
+            Self::Turn { link, from, to } => {
+                let leads = fs::read_link(link).ok();
+                leads != *to && (from.is_none() || leads == *from)
+            }
+        }
+    }
+
     fn take(&self, time: Time) -> io::Result<()> {
         match self {
             Self::Replace { new, path } => match replace(new, path) {

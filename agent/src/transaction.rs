@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,17 @@ pub struct Staged {
 #[derive(Debug, Default)]
 pub struct Promoted {
     pending: Pending,
+    /// The way back was begun and is not over.
+    half_way: AtomicBool,
+}
+
+/// Why a set is not in place.
+#[derive(Debug)]
+pub enum Unplaced {
+    /// All files are as before.
+    AsBefore(String),
+    /// Some are of the set: the way back has failed as well, for now.
+    HalfWay(Promoted, String),
 }
 
 /// Stages a set and checks copies of it in the folder `state`; `None` if `stop` came first. The
@@ -140,19 +152,22 @@ fn unwritable(shown: &str, error: &io::Error) -> String {
 impl Staged {
     /// Puts the set in place, to be applied for the files that are `owed`. If that fails half-way, what was there is
     /// put back.
-    pub fn promote(self, set: &FileSet, owed: Vec<String>, journal: &Journal) -> Result<Promoted, String> {
+    pub fn promote(self, set: &FileSet, owed: Vec<String>, journal: &Journal) -> Result<Promoted, Unplaced> {
         let before = journal.last();
         let noted = journal.begin(&set.cluster, set.revisions, owed, &self.pending.forward);
-        noted.map_err(|error| format!("the journal: {error}"))?;
-        let done = Promoted { pending: self.pending };
+        noted.map_err(|error| Unplaced::AsBefore(format!("the journal: {error}")))?;
+        let done = Promoted {
+            pending: self.pending,
+            half_way: AtomicBool::new(false),
+        };
         if let Err(error) = step::take(&done.pending.forward, Time::First) {
             return Err(match done.put_back(journal) {
                 Ok(()) => {
                     // Nothing has changed, so nothing has to be applied.
                     let _ = journal.again(before);
-                    error.to_string()
+                    Unplaced::AsBefore(error.to_string())
                 }
-                Err(worse) => format!("{error}; and not all was put back: {worse}"),
+                Err(worse) => Unplaced::HalfWay(done, format!("{error}; and not all was put back: {worse}")),
             });
         }
         self.swaps.iter().for_each(folder::Swap::clear);
@@ -167,6 +182,17 @@ impl Promoted {
         if let Err(error) = journal.turn_back(&self.pending.back) {
             tracing::warn!(%error, "cannot note in the journal that the old files are put back");
         }
-        step::take_each(&self.pending.back)
+        let taken = step::take_each(&self.pending.back);
+        self.half_way.store(taken.is_err(), Ordering::Relaxed);
+        taken
+    }
+}
+
+impl Drop for Promoted {
+    fn drop(&mut self) {
+        // The journal names what the next start needs to complete it.
+        if self.half_way.load(Ordering::Relaxed) {
+            self.pending.leave();
+        }
     }
 }

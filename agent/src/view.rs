@@ -57,6 +57,15 @@ impl Revisions {
         }
     }
 
+    /// The later one of each cut.
+    #[must_use]
+    pub fn later(self, other: Self) -> Self {
+        Self {
+            settings: self.settings.max(other.settings),
+            live: self.live.max(other.live),
+        }
+    }
+
     /// The revision of one cut.
     #[must_use]
     pub fn of(&self, cut: Cut) -> Revision {

@@ -9,7 +9,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, fchown};
@@ -48,6 +48,16 @@ impl Pending {
         self.forward.extend(other.forward);
         self.back.extend(other.back);
         self.made.extend(other.made);
+    }
+
+    /// Leaves all of it where it is.
+    pub fn leave(&mut self) {
+        for made in self.made.drain(..) {
+            match made {
+                Made::File(path) => drop(path.keep()),
+                Made::Folder(dir) => drop(dir.keep()),
+            }
+        }
     }
 
     /// A file, complete under another name, is to take the place of this one.
@@ -99,9 +109,22 @@ fn differs(path: &Path, contents: &[u8], wanted: &Wanted) -> io::Result<Option<O
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(None)),
         Err(e) => return Err(e),
     };
+    ordinary(&meta)?;
     let same_size = meta.len() == contents.len() as u64;
     let same = same_size && wanted.drift(&meta).is_empty() && fs::read(path)? == contents;
     Ok((!same).then_some(Some(meta)))
+}
+
+/// What else than a file is never replaced: it is there for somebody.
+pub(crate) fn ordinary(meta: &Metadata) -> io::Result<()> {
+    let kind = match meta.file_type() {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_dir() => "a folder; name the file in it",
+        kind if kind.is_fifo() => "a pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device; a template alone, without a destination, is printed by `agent render`",
+    };
+    Err(io::Error::other(format!("it is no file but {kind}")))
 }
 
 /// A complete, durable file beside `path`.

@@ -7,7 +7,8 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 
 use super::{
-    Cache, Config, Destination, Looks, Raw, RawConfirm, RawTemplate, Set, Source, Telling, Template, invalid, signals,
+    Cache, Config, Destination, Looks, Raw, RawConfirm, RawTemplate, STATE, Set, Source, Telling, Template, invalid,
+    signals,
 };
 use crate::environment::Environment;
 use crate::helpers::encode::hex;
@@ -227,8 +228,5 @@ fn state_dir(templates: &[Template], sets: &[Set], name: &str, here: Option<&Pat
         Destination::InSet { set, .. } => sets[*set].dir.parent(),
         Destination::Stdout => None,
     });
-    first
-        .or(here)
-        .unwrap_or(Path::new("/"))
-        .join(format!(".keyway-agent-{name}"))
+    first.or(here).unwrap_or(Path::new("/")).join(format!("{STATE}{name}"))
 }

@@ -33,6 +33,8 @@ pub enum Event {
     Checked(Result<BTreeSet<TemplateId>, Unfit>),
     /// What [`Action::Promote`] brought. After an error all files are as before.
     Promoted(Result<(), String>),
+    /// What it may bring too: some files are of that set, and could not be put back yet.
+    HalfWay(String),
     /// What [`Action::Reload`] or [`Action::Run`] with this number brought.
     Applied { attempt: u64, result: Result<(), String> },
     /// What [`Action::Probe`] with this number brought.

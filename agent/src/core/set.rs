@@ -173,6 +173,27 @@ impl Core {
         self.apply_soon(now, out);
     }
 
+    /// Some files are of the set that was to be put in place: nothing else is done before the old ones are back.
+    pub(super) fn half_way(&mut self, reason: &str, now: Instant, out: &mut Vec<Action>) {
+        let Phase::Promoting(set) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        let told = format!("{} could not be put in place: {reason}", set.revisions);
+        if self.first {
+            let told = format!("{told}; the next start makes the files whole");
+            out.push(Action::Fail(Problem::new(exit::LEFT, told)));
+            return;
+        }
+        self.due.extend(set.rendered);
+        let (at, _) = self.trouble.again(reason, now);
+        self.phase = Phase::PuttingBack {
+            end: None,
+            again: Some(at),
+        };
+        let told = format!("{told}; files of two sets are in place, so nothing is reloaded; it is tried again");
+        out.push(Action::Say(Level::Error, told));
+    }
+
     /// The files cannot be written: the old ones stay, and it is tried again. Before anything runs
     /// it is the end instead.
     fn unwritable(&mut self, set: FileSet, reason: &str, now: Instant, out: &mut Vec<Action>) {

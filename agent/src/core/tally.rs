@@ -183,6 +183,10 @@ impl Core {
                 }
             }
             Event::Checked(Err(unfit)) => tally.unfit(unfit, now),
+            Event::HalfWay(reason) => {
+                tally.unfit(&Unfit::Unwritable(reason.clone()), now);
+                tally.of_before.clear();
+            }
             Event::Promoted(Err(reason)) => tally.unfit(&Unfit::Unwritable(reason.clone()), now),
             Event::Checked(Ok(_)) => tally.blocked = None,
             Event::Promoted(Ok(())) => {

@@ -147,6 +147,31 @@ fn while_the_old_set_cannot_be_put_back_nothing_is_applied() {
 }
 
 #[test]
+fn a_set_that_is_in_place_by_half_is_put_back_before_anything_else() {
+    let mut world = World::new(CHILD, FIVE);
+    world.put(&[("a", Some("1")), ("b", Some("1"))]);
+    world.on(Event::Tick);
+    world.pass(100);
+    (world.half, world.stuck) = (true, true);
+    world.log.clear();
+
+    world.put(&[("a", Some("2"))]);
+    world.put(&[("b", Some("2"))]);
+    assert_eq!(world.log, ["render {0, 2}", "promote"]);
+    world.pass(5_000);
+    assert_eq!(world.log[2..], ["put back"]);
+    (world.half, world.stuck) = (false, false);
+    world.pass(10_000);
+    assert_eq!(world.log[3..], ["put back", "reload"], "whatever was read meanwhile");
+    assert_eq!(world.files[&0], "1 1");
+
+    world.pass(100);
+    world.put(&[("a", Some("3"))]);
+    world.pass(100);
+    assert_eq!(world.files[&0], "3 2");
+}
+
+#[test]
 fn a_child_that_dies_of_a_reload_is_started_with_the_old_set() {
     let mut world = World::new(CHILD, FIVE);
     world.put(&[("a", Some("1")), ("b", Some("1"))]);

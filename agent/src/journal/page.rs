@@ -39,6 +39,32 @@ pub struct Record {
     pub(super) steps: Vec<Step>,
 }
 
+impl Record {
+    /// What is left when another run has left that of the same files: nothing that it owes is lost, and nothing
+    /// older than either is rendered.
+    pub(super) fn and(self, other: Self) -> Self {
+        let owed = match (self.applied, other.applied) {
+            (true, _) => other.owed,
+            (_, true) => self.owed,
+            // No names are all of them.
+            _ if self.owed.is_empty() || other.owed.is_empty() => Vec::new(),
+            _ => [self.owed, other.owed].concat(),
+        };
+        let same = self.cluster == other.cluster;
+        Self {
+            revisions: if same {
+                self.revisions.later(other.revisions)
+            } else {
+                self.revisions
+            },
+            cluster: self.cluster,
+            applied: self.applied && other.applied,
+            owed,
+            steps: Vec::new(),
+        }
+    }
+}
+
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {

@@ -78,3 +78,78 @@ fn a_second_agent_for_the_same_files_is_turned_away() {
     let told = String::from_utf8(told.stderr).unwrap();
     assert!(told.contains("another agent runs with the state folder"), "{told}");
 }
+
+/// The folders with notes of agents.
+fn notes(scene: &Scene) -> usize {
+    let names = fs::read_dir(scene.dir.path()).unwrap().flatten();
+    names
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(".keyway-agent-"))
+        .count()
+}
+
+#[test]
+fn a_start_with_another_list_of_files_completes_and_owes_what_the_old_one_left() {
+    let mut scene = Scene::new();
+    fs::create_dir(scene.path("p")).unwrap();
+    scene.write("p/p.hbs", "one");
+    for (name, of) in [("t", "{{> p}}"), ("u", "new")] {
+        scene.write(name, of);
+    }
+    let told = ["--on-change", "command=cat a b >>seen", "--partials", "p"];
+    let two = [&["once", "-t", "t:a", "-t", "t:b"][..], &told].concat();
+    scene.start(&two);
+    assert_eq!(scene.exit_code(), 0, "{}", scene.read("log"));
+    scene.write("p/p.hbs", "two");
+    scene.start_with(&two, &[("KEYWAY_AGENT_FAILPOINT", "step:2")]);
+    assert_eq!(scene.ended_by(), Some(9));
+    assert_eq!((scene.read("a"), scene.read("b")), ("two".into(), "one".into()));
+
+    // The new one cannot even be rendered.
+    scene.write("u", "{{key \"absent\"}}");
+    let three = [&["run", "-t", "u:c", "-t", "t:a", "-t", "t:b"][..], &told].concat();
+    scene.start(&three);
+    scene.eventually("what was left", |scene| {
+        scene.read("log").contains("took over what an agent")
+    });
+    assert_eq!(scene.read("b"), "two");
+    scene.signal(Signal::SIGTERM);
+    scene.exit_code();
+    assert_eq!(notes(&scene), 1);
+    scene.write("u", "new");
+    scene.start(&[&["once"], &three[1..]].concat());
+
+    assert_eq!(scene.exit_code(), 0, "{}", scene.read("log"));
+    assert_eq!(scene.read("seen").lines().last(), Some("oneonetwotwo"));
+    assert_eq!(scene.read("c"), "new");
+}
+
+#[test]
+fn a_file_of_another_agent_is_refused_and_taken_over_when_that_is_gone() {
+    let mut scene = Scene::new();
+    scene.write("t", "one");
+    scene.start(&["run", "-t", "t:a", "-t", "t:b"]);
+    scene.eventually("the first", |scene| scene.read("b") == "one");
+    let first = scene.agent.take().unwrap();
+
+    scene.start(&["once", "-t", "t:b"]);
+    assert_eq!(scene.exit_code(), 125);
+    let log = scene.read("log");
+    assert!(
+        log.contains("/b is written by another agent") && log.contains("stop it"),
+        "{log}"
+    );
+    scene.start(&["once", "-t", "t:c"]);
+    assert_eq!(
+        scene.exit_code(),
+        0,
+        "another file beside them is free: {}",
+        scene.read("log")
+    );
+
+    scene.agent = Some(first);
+    scene.signal(Signal::SIGTERM);
+    scene.exit_code();
+    scene.start(&["once", "-t", "t:b"]);
+    assert_eq!(scene.exit_code(), 0, "{}", scene.read("log"));
+    assert_eq!(notes(&scene), 2, "those of b and of c");
+}

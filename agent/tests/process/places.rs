@@ -105,3 +105,27 @@ fn what_others_did_to_a_file_is_put_right_with_the_next_set() {
         scene.read("a") == "one" && scene.read("c") == "three"
     });
 }
+
+#[test]
+fn what_is_no_file_is_never_replaced() {
+    let mut scene = Scene::new();
+    scene.write("t", "one");
+    fs::create_dir(scene.path("folder")).unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(scene.path("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    for (name, is) in [("folder", "a folder; name the file in it"), ("pipe", "a pipe")] {
+        scene.start(&["once", "-t", &format!("t:{name}")]);
+        assert_eq!(scene.exit_code(), 125);
+        let log = scene.read("log");
+        assert!(log.contains(&format!("/{name}: it is no file but {is}")), "{log}");
+        fs::remove_file(scene.path("log")).unwrap();
+    }
+    let left: Vec<_> = fs::read_dir(scene.dir.path()).unwrap().flatten().collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert!(fs::symlink_metadata(scene.path("pipe")).is_ok_and(|meta| !meta.is_file()));
+}

@@ -103,7 +103,7 @@ impl Scene {
         let (states, others): (Vec<_>, Vec<_>) = names(self.path(".")).filter(hidden).partition(state);
         let all = others.into_iter().chain(states.into_iter().flat_map(names));
         let told = all.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
-        told.filter(|name| !["journal-0", "journal-1", "lock"].contains(&name.as_str()))
+        told.filter(|name| !["files", "journal-0", "journal-1", "lock"].contains(&name.as_str()))
             .collect()
     }
 

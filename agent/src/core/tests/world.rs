@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) leaves: bool,
     /// The old files cannot be put back.
     pub(super) stuck: bool,
+    /// A set comes to be in place by half.
+    pub(super) half: bool,
     pub(super) check: fn(&BTreeMap<TemplateId, String>) -> bool,
     pub(super) reload: fn(&BTreeMap<TemplateId, String>) -> bool,
     pub(super) probe: fn(&BTreeMap<TemplateId, String>) -> bool,
@@ -79,6 +81,7 @@ impl World {
             linked: true,
             leaves: false,
             stuck: false,
+            half: false,
             check: |_| true,
             reload: |_| true,
             probe: |_| true,
@@ -171,6 +174,9 @@ impl World {
             Action::Promote { .. } => {
                 self.log.push("promote".into());
                 self.old_files = std::mem::replace(&mut self.files, self.staged.clone());
+                if self.half {
+                    return vec![Event::HalfWay("disk".into())];
+                }
                 vec![Event::Promoted(Ok(()))]
             }
             Action::PutBack => {
