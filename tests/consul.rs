@@ -55,6 +55,10 @@ cases! {
     answers_as_consul_the_root = "12-root";
     answers_as_consul_cas = "13-cas";
     answers_as_consul_indexes = "14-index-rules";
+    answers_as_consul_sessions = "18-session-defaults";
+    answers_as_consul_options_of_sessions = "19-session-options";
+    answers_as_consul_locks = "20-locks";
+    answers_as_consul_plain_writes_of_locked_keys = "21-locks-plain-writes";
     answers_as_consul_verbs_of_transactions = "25-txn-verbs";
     answers_as_consul_transactions = "26-txn-atomic";
     answers_as_consul_transactions_refused = "27-txn-refused";
@@ -65,6 +69,17 @@ cases! {
 #[test]
 fn answers_as_consul_blocking_queries() {
     for case in ["15-blocking-key", "16-blocking-missing", "17-blocking-prefix"] {
+        alone(Duration::from_secs(120), async |home| {
+            replay(&Server::start(home).await?, case).await
+        });
+    }
+}
+
+/// As above: they say when a session ends, when those who wait hear of it, and when its keys may be locked
+/// again.
+#[test]
+fn answers_as_consul_ends_of_sessions() {
+    for case in ["22-session-ends", "23-lock-delay", "24-session-ttl"] {
         alone(Duration::from_secs(120), async |home| {
             replay(&Server::start(home).await?, case).await
         });

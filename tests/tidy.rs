@@ -29,6 +29,8 @@ const PURE: &[&str] = &[
     "kvstore/src/http/params.rs",
     "kvstore/src/http/path.rs",
     "kvstore/src/http/slice.rs",
+    "kvstore/src/http/terms.rs",
+    "kvstore/src/timers.rs",
     "agent/src/config",
     "agent/src/budget.rs",
     "agent/src/convert",

@@ -17,33 +17,83 @@ const UNITS: [(&str, f64); 8] = [
 /// `0` alone needs no unit. Source: Go's `time.ParseDuration`.
 #[must_use]
 pub fn parse_nanos(text: &str) -> Option<i64> {
-    let (negative, mut rest) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
+    read(text).ok()
+}
+
+/// As [`parse_nanos`], with what Go says of a text that it does not take.
+pub fn parse_go(text: &str) -> Result<i64, String> {
+    read(text).map_err(|bad| match bad {
+        Bad::Invalid => format!("time: invalid duration {}", quoted(text)),
+        Bad::NoUnit => format!("time: missing unit in duration {}", quoted(text)),
+        Bad::Unit(unit) => format!("time: unknown unit {} in duration {}", quoted(unit), quoted(text)),
+    })
+}
+
+/// Why a text is no duration.
+enum Bad<'a> {
+    Invalid,
+    NoUnit,
+    Unit(&'a str),
+}
+
+fn read(text: &str) -> Result<i64, Bad<'_>> {
+    let (negative, mut rest) = match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
         _ => (false, text),
     };
     if rest == "0" {
-        return Some(0);
+        return Ok(0);
     }
     if rest.is_empty() {
-        return None;
+        return Err(Bad::Invalid);
     }
     let mut total: i128 = 0;
     while !rest.is_empty() {
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at(number_end);
+        let (number, tail) = rest.split_at(number_len(rest));
         let unit_end = tail
             .find(|c: char| c.is_ascii_digit() || c == '.')
             .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
-        let scale = UNITS.iter().find(|(name, _)| *name == unit)?.1;
-        total += scaled(number, scale)?;
+        if !number.bytes().any(|byte| byte.is_ascii_digit()) {
+            return Err(Bad::Invalid);
+        }
+        if unit.is_empty() {
+            return Err(Bad::NoUnit);
+        }
+        let known = UNITS.iter().find(|(name, _)| *name == unit);
+        let scale = known.ok_or(Bad::Unit(unit))?.1;
+        total += scaled(number, scale).ok_or(Bad::Invalid)?;
         if total > i128::from(i64::MAX) {
-            return None;
+            return Err(Bad::Invalid);
         }
         rest = tail;
     }
-    i64::try_from(if negative { -total } else { total }).ok()
+    i64::try_from(if negative { -total } else { total }).map_err(|_| Bad::Invalid)
+}
+
+/// Digits, and with a point more digits.
+fn number_len(text: &str) -> usize {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let whole = digits(text);
+    match text[whole..].strip_prefix('.') {
+        Some(rest) => whole + 1 + digits(rest),
+        None => whole,
+    }
+}
+
+/// How Go's package of time quotes: what is not printable ASCII stands as bytes.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..0x80 => out.push(char::from(byte)),
+            byte => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// A number with at most one point, at least one digit, times the unit.
@@ -143,6 +193,27 @@ mod tests {
             "1 s",
         ] {
             assert_eq!(parse_nanos(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_go_says_of_a_bad_one_is_said() {
+        for (text, says) in [
+            ("abc", r#"invalid duration "abc""#),
+            ("", r#"invalid duration """#),
+            ("10", r#"missing unit in duration "10""#),
+            ("1.5", r#"missing unit in duration "1.5""#),
+            ("1.s", r#"ok"#),
+            (".s", r#"invalid duration ".s""#),
+            ("5x", r#"unknown unit "x" in duration "5x""#),
+            ("1 s", r#"unknown unit " s" in duration "1 s""#),
+            ("1..5s", r#"missing unit in duration "1..5s""#),
+            ("1s2", r#"missing unit in duration "1s2""#),
+            ("é\"\\", r#"invalid duration "\xc3\xa9\"\\""#),
+            ("99999999999h", r#"invalid duration "99999999999h""#),
+        ] {
+            let said = parse_go(text).map_or_else(|said| said, |_| "time: ok".into());
+            assert_eq!(said, format!("time: {says}"), "{text}");
         }
     }
 

@@ -12,6 +12,7 @@ use kvapi::{Key, Revision};
 use serde::{Deserialize, Serialize};
 
 use crate::state::Entry;
+use crate::state::sessions::Terms;
 
 /// The format of proposals that this version writes, and the newest that it reads.
 pub const FORMAT: u16 = 1;
@@ -76,6 +77,14 @@ impl Command {
             .sum::<usize>();
         let action = match &self.action {
             Action::Put { key, value, .. } => key.as_str().len() + value.len(),
+            Action::Acquire {
+                key, value, session, ..
+            }
+            | Action::Release {
+                key, value, session, ..
+            } => key.as_str().len() + value.len() + session.len(),
+            Action::CreateSession { id, terms } => id.len() + terms.weight(),
+            Action::EndSession { id } => id.len(),
             Action::Delete { key, .. } => key.as_str().len(),
             Action::DeletePrefix { prefix } => prefix.len(),
             Action::Txn { ops } => ops.iter().map(Op::weight).sum(),
@@ -96,11 +105,18 @@ pub const MAX_REQUEST_ID_BYTES: usize = 128;
 
 impl Action {
     /// Tells this action from every other, so that an answer is given again only to the question
-    /// that it was an answer to.
+    /// that it was an answer to. The id of a new session is no part of the question.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         use sha2::{Digest as _, Sha256};
-        let bytes = rmp_serde::to_vec(self).expect("our own types have a form in MessagePack");
+        let packed = |action: &Self| rmp_serde::to_vec(action).expect("our own types have a form in MessagePack");
+        let bytes = match self {
+            Self::CreateSession { terms, .. } => packed(&Self::CreateSession {
+                id: "".into(),
+                terms: terms.clone(),
+            }),
+            action => packed(action),
+        };
         let mut half = [0; 16];
         half.copy_from_slice(&Sha256::digest(bytes)[..16]);
         Fingerprint(half)
@@ -134,6 +150,24 @@ pub enum Action {
     Compact { revision: Revision },
     /// Both at once, and only what it names: two that are under way do not undo each other.
     Retain(Retain),
+    /// Stores a value and locks the key for a session.
+    Acquire {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+        session: Arc<str>,
+    },
+    /// Stores a value and gives the key's lock up, if that session holds it.
+    Release {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+        session: Arc<str>,
+    },
+    /// Begins a session under an id that nobody has.
+    CreateSession { id: Arc<str>, terms: Terms },
+    /// Ends a session, and with it its hold on every key.
+    EndSession { id: Arc<str> },
 }
 
 /// What is to be different about the history.
@@ -210,6 +244,20 @@ pub enum Op {
         key: Key,
         session: Arc<str>,
     },
+    /// As [`Action::Acquire`].
+    Lock {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+        session: Arc<str>,
+    },
+    /// As [`Action::Release`].
+    Unlock {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+        session: Arc<str>,
+    },
 }
 
 impl Op {
@@ -219,6 +267,8 @@ impl Op {
         match self {
             Self::Set { .. }
             | Self::Cas { .. }
+            | Self::Lock { .. }
+            | Self::Unlock { .. }
             | Self::Delete { .. }
             | Self::DeleteCas { .. }
             | Self::DeleteTree { .. } => true,
@@ -237,6 +287,12 @@ impl Op {
         FRAME
             + match self {
                 Self::Set { key, value, .. } | Self::Cas { key, value, .. } => key.as_str().len() + value.len(),
+                Self::Lock {
+                    key, value, session, ..
+                }
+                | Self::Unlock {
+                    key, value, session, ..
+                } => key.as_str().len() + value.len() + session.len(),
                 Self::Get { key }
                 | Self::GetOrEmpty { key, .. }
                 | Self::Delete { key }
@@ -305,6 +361,10 @@ pub enum Outcome {
         /// Whether it was carried out; else it failed and changed nothing.
         done: bool,
     },
+    /// A single write failed and changed nothing: Consul's words for why.
+    Refused(String),
+    /// The session of this id was created.
+    Session(Arc<str>),
 }
 
 impl Reply {
@@ -315,6 +375,8 @@ impl Reply {
             + match &self.outcome {
                 Outcome::Done(_) | Outcome::RequestReused | Outcome::Forgotten { .. } => 0,
                 Outcome::Shown(entries) => entries.iter().map(|(key, entry)| shown_weight(key, entry)).sum(),
+                Outcome::Refused(what) => what.len(),
+                Outcome::Session(id) => id.len(),
                 Outcome::Failed(failed) => failed.iter().map(|(_, what)| FRAME + what.len()).sum(),
             }
     }

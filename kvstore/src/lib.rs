@@ -11,6 +11,7 @@
 //! | [`command`], [`state`] | pure: what a log entry holds, and what it does to the map |
 //! | [`store`], [`folder`] | log, state on disk, snapshots, recovery |
 //! | [`batch`], [`read`], [`node`] | group commit, shared read-index, and where all is wired |
+//! | [`timers`], `expiry` | when sessions end that are not renewed, while this server leads |
 //! | [`room`], `upkeep` | a disk that is nearly full; snapshots, and a log that stays short |
 //! | [`view`], [`held`] | the state that readers see, and how long a slow one holds on to it |
 //! | [`watch`] | who is told of what |
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod disk;
+mod expiry;
 pub mod failpoint;
 pub mod folder;
 pub mod held;
@@ -37,6 +39,7 @@ pub mod room;
 pub mod server;
 pub mod state;
 pub mod store;
+pub mod timers;
 mod upkeep;
 pub mod view;
 pub mod watch;

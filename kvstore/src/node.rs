@@ -18,6 +18,7 @@ use crate::clock;
 use crate::command::{Command, Reply};
 use crate::config::{Config, Waits};
 use crate::disk;
+use crate::expiry::Expiry;
 use crate::folder::{Folder, FolderError, Note};
 use crate::http::traffic::Traffic;
 use crate::network::Network;
@@ -47,6 +48,7 @@ struct Inner {
     raft: Raft,
     batcher: Batcher,
     reads: Reads,
+    expiry: Expiry,
     views: Views,
     hub: Arc<Hub>,
     room: Room,
@@ -111,7 +113,17 @@ impl Node {
         let room = upkeep.room.clone();
         let log_size = opened.log_size.clone();
         tokio::spawn(upkeep.run(raft.clone(), opened.log_size, config.snapshot_every, stopping.clone()));
+        let expiry = Expiry::new();
+        let ending = expiry.clone().run(
+            raft.clone(),
+            views.clone(),
+            Arc::clone(&hub),
+            room.clone(),
+            stopping.clone(),
+        );
+        tokio::spawn(ending);
         let inner = Inner {
+            expiry,
             batcher: Batcher::start(raft.clone()),
             reads: Reads::start(raft.clone(), views.clone()),
             raft,
@@ -139,6 +151,13 @@ impl Node {
         }
         let _charged = self.inner.room.admit(&command.action, command.weight())?;
         self.inner.batcher.propose(command).await
+    }
+
+    /// The client of a session is there, so the session has its full time again. `false` if it came too
+    /// late. The leader's word: to be asked behind a linearizable read.
+    #[must_use]
+    pub fn renew_session(&self, id: &str) -> bool {
+        self.inner.expiry.renew(id)
     }
 
     /// The state to answer a read from.

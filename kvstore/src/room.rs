@@ -216,8 +216,13 @@ fn level_after(before: Level, free: u64, min: u64) -> Level {
 /// Whether an action stores no value: deleting, and keeping less history, make room in the end.
 fn shrinks(action: &Action) -> bool {
     let stores = match action {
-        Action::Put { .. } => true,
-        Action::Txn { ops } => ops.iter().any(|op| matches!(op, Op::Set { .. } | Op::Cas { .. })),
+        Action::Put { .. } | Action::Acquire { .. } | Action::Release { .. } | Action::CreateSession { .. } => true,
+        Action::Txn { ops } => ops.iter().any(|op| {
+            matches!(
+                op,
+                Op::Set { .. } | Op::Cas { .. } | Op::Lock { .. } | Op::Unlock { .. }
+            )
+        }),
         _ => false,
     };
     !stores

@@ -5,15 +5,18 @@
 //! revision. A clone is cheap and never changes, so a reader holds one for as long as it likes.
 //! Behaviour of single operations: Consul's KV, reference sections 1.2, 2.3 and 3.
 
+pub mod delays;
 mod draft;
 mod entry;
 pub mod history;
 mod past;
 pub mod requests;
 pub mod rows;
+pub mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tombstones;
+mod whole;
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -28,7 +31,8 @@ pub use entry::{Entry, Event};
 use history::{History, Version};
 pub use past::Unreadable;
 use requests::{Known, Requests};
-use rows::{BadRow, Counters, Row, RowId, Table};
+use rows::Row;
+use sessions::Sessions;
 use tombstones::Tombstones;
 
 /// Rows that a write of one key changes: its own, its version and record, those of a version that
@@ -46,6 +50,7 @@ pub struct State {
     tombstones: Tombstones,
     history: History,
     requests: Requests,
+    sessions: Sessions,
     sums: Sums,
 }
 
@@ -102,6 +107,7 @@ impl Default for State {
             tombstones: Tombstones::default(),
             history: History::with(crate::command::Limits::default(), Revision(1), Revision(1)),
             requests: Requests::default(),
+            sessions: Sessions::default(),
             sums: Sums::default(),
         }
     }
@@ -113,6 +119,7 @@ impl State {
         let mut rows = Vec::with_capacity(ROWS);
         self.at = self.at.max(at);
         self.requests.expire(self.at, &mut rows);
+        self.sessions.expire_delays(self.at, &mut rows);
         let known = match &command.request {
             Some(id) => self.requests.look_up(id, || command.action.fingerprint()),
             None => Known::New,
@@ -168,23 +175,30 @@ impl State {
                 }
                 return (Outcome::Done(true), None);
             }
+            Action::CreateSession { id, terms } => return self.create_session(id, terms, command, rows),
+            Action::EndSession { id } => return self.end_session(id, command, rows),
             _ => {}
         }
-        let mut draft = Draft::new(&mut self.entries, self.revision.next());
+        let mut draft = Draft::new(&mut self.entries, self.revision.next(), &self.sessions, self.at);
         let outcome = draft.perform(&command.action);
         let (changes, before) = draft.finish(&outcome);
         if changes.is_empty() {
             return (outcome, None);
         }
-        let event = Arc::new(Event {
+        let event = self.event(command, changes);
+        self.take(&event, &before, rows);
+        (outcome, Some(event))
+    }
+
+    /// The news of the next revision.
+    fn event(&self, command: &Command, changes: Vec<(Key, Version)>) -> Arc<Event> {
+        Arc::new(Event {
             revision: self.revision.next(),
             at: self.at,
             author: command.author.clone(),
             message: command.message.clone(),
             changes,
-        });
-        self.take(&event, &before, rows);
-        (outcome, Some(event))
+        })
     }
 
     /// Takes the news of a revision into everything that is not the map itself.
@@ -192,6 +206,9 @@ impl State {
         self.revision = event.revision;
         for ((key, entry), before) in event.changes.iter().zip(before) {
             self.sums.change(key, before.as_deref(), entry.as_deref());
+            let holder = |version: &'_ Version| version.as_ref().and_then(|entry| entry.session.clone());
+            self.sessions
+                .passed(key, holder(before).as_ref(), holder(entry).as_ref());
             if key.is_own() {
                 self.own = event.revision
             } else {
@@ -312,110 +329,10 @@ impl State {
         &self.requests
     }
 
-    /// One row as it is now; without content if it is not there.
+    /// Who may hold keys.
     #[must_use]
-    pub fn row(&self, id: &RowId) -> Row {
-        match id {
-            RowId::Counters => Row::Counters(self.counters()),
-            RowId::Key(key) => Row::Key(key.clone(), self.entries.get(key).cloned()),
-            RowId::Version(revision, key) => {
-                Row::Version(*revision, key.clone(), self.history.version(*revision, key).cloned())
-            }
-            RowId::Record(revision) => Row::Record(*revision, self.history.record(*revision).cloned()),
-            RowId::Tombstone(key) => Row::Tombstone(key.clone(), self.tombstones.get(key)),
-            RowId::Request(id) => Row::Request(id.clone(), self.requests.get(id).cloned()),
-        }
-    }
-
-    const fn counters(&self) -> Counters {
-        Counters {
-            revision: self.revision,
-            settings: self.settings,
-            own: self.own,
-            at: self.at,
-            limits: self.history.limits(),
-            history_floor: self.history.floor(),
-            tombstone_floor: self.tombstones.floor(),
-            history_whole: self.history.whole(),
-        }
-    }
-
-    /// The whole state as rows, table by table, each in the order of its keys. The counters come
-    /// first: [`State::load`] wants them so.
-    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
-        std::iter::once(Row::Counters(self.counters()))
-            .chain(
-                self.entries
-                    .iter()
-                    .map(|(key, entry)| Row::Key(key.clone(), Some(Arc::clone(entry)))),
-            )
-            .chain(self.history.rows())
-            .chain(self.tombstones.rows())
-            .chain(self.requests.rows())
-    }
-
-    /// Builds the state that gave these rows. No rows are the empty store.
-    pub fn load(rows: impl IntoIterator<Item = Result<Row, BadRow>>) -> Result<Self, BadRow> {
-        let mut state = Self::default();
-        let mut counted = false;
-        for row in rows {
-            let row = row?;
-            let table = row.table();
-            if !counted && table != Table::Counters {
-                return Err(BadRow {
-                    table: row.table(),
-                    reason: "the counters must come first".into(),
-                });
-            }
-            match row {
-                Row::Counters(row) => {
-                    state.revision = row.revision;
-                    state.settings = row.settings;
-                    state.own = row.own;
-                    state.at = row.at;
-                    state.history = History::with(row.limits, row.history_floor, row.history_whole.min(row.revision));
-                    state.tombstones = Tombstones::with(row.tombstone_floor);
-                    counted = true;
-                }
-                Row::Key(key, Some(entry)) => {
-                    state.sums.change(&key, None, Some(&entry));
-                    state.entries.insert(key, entry);
-                }
-                Row::Version(revision, key, Some(version)) => state.history.restore(revision, key, version),
-                Row::Record(revision, Some(record)) => state.history.restore_record(revision, record),
-                Row::Tombstone(key, Some(revision)) => state.tombstones.restore(key, revision),
-                Row::Request(id, Some(remembered)) => state.requests.restore(id, remembered),
-                Row::Key(_, None)
-                | Row::Version(_, _, None)
-                | Row::Record(_, None)
-                | Row::Tombstone(_, None)
-                | Row::Request(_, None) => {
-                    return Err(BadRow {
-                        table,
-                        reason: "it has no content".into(),
-                    });
-                }
-            }
-        }
-        Ok(state)
-    }
-
-    /// A hash of everything: equal on equal states, on every replica and after every restart.
-    #[must_use]
-    pub fn digest(&self) -> String {
-        use sha2::{Digest as _, Sha256};
-        let mut hash = Sha256::new();
-        for row in self.rows() {
-            for part in [
-                row.table().name().as_bytes(),
-                &row.key(),
-                &row.content().unwrap_or_default(),
-            ] {
-                hash.update((part.len() as u64).to_be_bytes());
-                hash.update(part);
-            }
-        }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 }
 

@@ -19,7 +19,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// build that it knows no date of.
 const BUILD_DATE: &str = "1970-01-01T00:00:01Z";
 
-/// The shortest life of a session that is going to be taken, in nanoseconds: ten seconds, as in
+/// The shortest TTL of a session that is taken, in nanoseconds: ten seconds, as in
 /// Consul. Patroni asks for it when its own is refused.
 const SESSION_TTL_MIN: u64 = 10_000_000_000;
 
@@ -203,7 +203,7 @@ fn leader_addr(status: &Status) -> String {
 }
 
 /// The name of a server, made of its number, which no other server of the cluster has.
-fn node_name(id: u64) -> String {
+pub(super) fn node_name(id: u64) -> String {
     format!("keyway-{id}")
 }
 

@@ -61,6 +61,39 @@ pub(super) async fn read(node: &Node, params: &ReadParams, what: Pattern<'_>) ->
     }
 }
 
+/// The state to answer from that shows sessions: at once, or once any has begun or ended.
+pub(super) async fn read_sessions(node: &Node, params: &ReadParams) -> Result<Arc<State>, Error> {
+    let mode = mode(params.consistency);
+    if params.index == 0 {
+        return Ok(node.read(mode).await?);
+    }
+    let deadline = clock::now() + longest(params.wait, node.waits());
+    let _counted = node.traffic().blocking();
+    // First, as above.
+    let mut news = node.hub().sessions();
+    let replaced = news.borrow().replaced;
+    let is_news = |state: &State| state.sessions().index().0 > params.index;
+    let state = node.read(mode).await?;
+    if is_news(&state) {
+        return Ok(state);
+    }
+    drop(state);
+    let mut timeout = std::pin::pin!(clock::sleep_until(deadline));
+    loop {
+        tokio::select! {
+            biased;
+            () = node.stopping().cancelled() => return Ok(node.view()),
+            changed = news.changed() => {
+                let state = node.view();
+                if changed.is_err() || news.borrow_and_update().replaced != replaced || is_news(&state) {
+                    return Ok(state);
+                }
+            }
+            () = &mut timeout => return Ok(node.read(mode).await?),
+        }
+    }
+}
+
 pub(super) const fn mode(consistency: Consistency) -> ReadMode {
     match consistency {
         Consistency::Linearizable => ReadMode::Linearizable,

@@ -26,10 +26,15 @@ impl Call {
 
     /// Carries out a write, once if it is asked twice.
     pub(super) async fn propose(&self, action: Action) -> Result<Reply> {
+        self.propose_saying(action, || None).await
+    }
+
+    /// The same, with what the history is told if the client does not say why.
+    pub(super) async fn propose_saying(&self, action: Action, why: impl FnOnce() -> Option<String>) -> Result<Reply> {
         let command = Command {
             request: request_id(&self.headers)?,
             author: self.caller.author.clone(),
-            message: message(&self.headers)?,
+            message: message(&self.headers)?.or_else(|| why().map(Into::into)),
             action,
         };
         let reply = self.node.propose(command).await?;

@@ -77,6 +77,15 @@ impl Caller {
         }
     }
 
+    pub(super) fn may_use_sessions(&self) -> Result<(), Error> {
+        match self.door {
+            Door::Tcp | Door::Unix => Ok(()),
+            Door::AgentSocket => Err(Error::forbidden(
+                "the agent socket has no sessions; use the server's own address",
+            )),
+        }
+    }
+
     pub(super) fn may_write(&self, key_or_prefix: &str) -> Result<(), Error> {
         let allowed = match self.door {
             Door::Tcp | Door::Unix => true,

@@ -11,7 +11,6 @@ use super::body::{self, Incoming};
 use super::call::{Call, Result};
 use super::error::Error;
 use super::flow::{Flow, WHOLE};
-use super::golang::quote;
 use super::list::{List, Of};
 use super::params::{
     Condition, DeleteParams, PutParams, ReadParams, check_datacenter, key, key_text, refuse_enterprise,
@@ -118,7 +117,9 @@ fn one(call: &Call, state: &State, text: &str, slice: &Slice) -> Result {
 
 /// `PUT`: stores the body; with `cas` only if the key is at that index (0: absent).
 ///
-/// `true`, or `false` if the swap lost. `acquire` and `release` need a session, and there are none.
+/// With `acquire` it locks the key for that session too, with `release` it gives the lock up.
+///
+/// `true`, or `false` if the swap lost, or the lock is another's, or the key may not be locked yet.
 pub(super) async fn put(call: &Call, path: &[u8], body: Incoming) -> Result {
     let (_, text) = common(call, path)?;
     let key = key(&text)?;
@@ -127,16 +128,33 @@ pub(super) async fn put(call: &Call, path: &[u8], body: Incoming) -> Result {
     let limit = call.node.limits().value_bytes;
     let value = body::read(body, &call.headers, limit, |length| too_large(length, limit)).await?;
     check_datacenter(&call.query)?;
-    let cas = match condition {
-        Condition::None => None,
-        Condition::Cas(index) => Some(index),
-        Condition::Acquire(id) | Condition::Release(id) if id.is_empty() => {
-            return Err(Error::internal("missing session"));
-        }
-        Condition::Acquire(id) => return Err(Error::internal(format!("invalid session {}", quote(&id)))),
-        Condition::Release(_) => return Ok(Answer::json(&false, call.pretty())),
+    let action = match condition {
+        Condition::None => Action::Put {
+            key,
+            value,
+            flags,
+            cas: None,
+        },
+        Condition::Cas(index) => Action::Put {
+            key,
+            value,
+            flags,
+            cas: Some(index),
+        },
+        Condition::Acquire(session) => Action::Acquire {
+            key,
+            value,
+            flags,
+            session: session.into(),
+        },
+        Condition::Release(session) => Action::Release {
+            key,
+            value,
+            flags,
+            session: session.into(),
+        },
     };
-    write(call, Action::Put { key, value, flags, cas }).await
+    write(call, action).await
 }
 
 /// `DELETE`: deletes a key, with `cas` only if it is at that index; with `recurse` everything
@@ -158,10 +176,11 @@ pub(super) async fn delete(call: &Call, path: &[u8]) -> Result {
 
 async fn write(call: &Call, action: Action) -> Result {
     let reply = call.propose(action).await?;
-    let Outcome::Done(done) = reply.outcome else {
-        return Err(Error::internal("the answer is not one to a single write"));
-    };
-    Ok(Answer::json(&done, call.pretty()).revision(reply.revision))
+    match reply.outcome {
+        Outcome::Done(done) => Ok(Answer::json(&done, call.pretty()).revision(reply.revision)),
+        Outcome::Refused(what) => Err(Error::internal(what)),
+        _ => Err(Error::internal("the answer is not one to a single write")),
+    }
 }
 
 /// What is checked first, in Consul's order, whatever the method.

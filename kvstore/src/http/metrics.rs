@@ -145,6 +145,8 @@ fn store(text: &mut Text, call: &Call) {
     text.gauge("keyway_revision", "The newest revision.", view.revision());
     let help = "Keys, Keyway's own included.";
     text.gauge("keyway_keys", help, view.len());
+    let help = "Sessions that live.";
+    text.gauge("keyway_sessions", help, view.sessions().len());
     let help = "Keys and values, in bytes.";
     text.gauge("keyway_state_bytes", help, view.bytes());
     let history = view.history();

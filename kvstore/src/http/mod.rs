@@ -9,10 +9,10 @@
 //! | `route` | paths and methods |
 //! | `openapi` | all of them described |
 //! | [`traffic`], `metrics` | requests counted, and all numbers shown |
-//! | `kv`, `txn`, `status`, `agent`, `acl`, `history`, `watch`, `health` | the handlers |
+//! | `kv`, `txn`, `session`, `status`, `agent`, `acl`, `history`, `watch`, `health` | the handlers |
 //! | `blocking` | reads that wait for a change |
 //! | [`caller`] | who asks, and what that allows |
-//! | `params`, `slice`, `ops`, `path` | what requests say, checked in Consul's order; pure |
+//! | `params`, `slice`, `ops`, `terms`, `path` | what requests say, checked in Consul's order; pure |
 //! | `golang`, `json` | Go's ways of reading and writing; pure |
 //! | `list`, `flow` | lists in pieces, and what they are made of while a client takes its time |
 //! | `answer`, [`body`], `error` | what goes out |
@@ -42,8 +42,10 @@ mod ops;
 mod params;
 mod path;
 mod route;
+mod session;
 mod slice;
 mod status;
+mod terms;
 #[cfg(test)]
 mod tests;
 pub mod traffic;

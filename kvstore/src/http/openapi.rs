@@ -24,12 +24,15 @@ mod tests {
     use super::super::{acl, traffic};
     use super::*;
 
+    /// What a path names, as it is described.
+    const PARTS: [&str; 4] = ["{key}", "{rest}", "{session}", "{node}"];
+
     /// Paths and methods that are described; a path's parameter is `{}`.
     fn described() -> BTreeSet<(String, String)> {
         let description: serde_json::Value = serde_json::from_str(DESCRIPTION).unwrap();
         let mut found = BTreeSet::new();
         for (path, item) in description["paths"].as_object().unwrap() {
-            let path = path.replace("{key}", "{}").replace("{rest}", "{}");
+            let path = PARTS.iter().fold(path.clone(), |path, part| path.replace(part, "{}"));
             let methods = item.as_object().unwrap().keys().filter(|name| *name != "parameters");
             found.extend(methods.map(|method| (path.clone(), method.to_uppercase())));
         }
@@ -42,7 +45,12 @@ mod tests {
         let (code, _) = include_str!("route.rs").split_once("#[cfg(test)]").unwrap();
         let written = code.split("b\"").skip(1).filter_map(|rest| rest.split_once('"'));
         let mut paths: BTreeSet<String> = written.map(|(path, _)| path.to_owned()).collect();
-        paths.extend(traffic::ROUTES.iter().map(|name| name.replace("{key}", "")));
+        let bare = |name: &&str| {
+            PARTS
+                .iter()
+                .fold((*name).to_owned(), |name, part| name.replace(part, ""))
+        };
+        paths.extend(traffic::ROUTES.iter().map(bare));
         paths.extend(acl::PATHS.iter().map(|(name, _)| format!("/v1/acl/{name}")));
         // What is no path of its own: the beginning of all, of the tokens', and what is none.
         for other in ["/v1/", "/v1/acl", "none"] {

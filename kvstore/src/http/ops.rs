@@ -12,6 +12,7 @@ use kvapi::key::{BadKey, MAX_KEY_BYTES};
 
 use super::error::Error;
 use super::golang::quote;
+use super::terms::kind_of;
 use crate::command::Op;
 use kvapi::golang::json::{self, Json};
 use kvapi::limits::Limits;
@@ -147,14 +148,7 @@ fn number(name: &str, value: Json) -> Result<u64, String> {
 }
 
 fn mismatch(value: &Json, place: &str, go_type: &str) -> String {
-    let kind = match value {
-        Json::Null => "null",
-        Json::Bool(_) => "bool",
-        Json::Number(_) => "number",
-        Json::Text(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
-    };
+    let kind = kind_of(value);
     format!("json: cannot unmarshal {kind} into {place} of type {go_type}")
 }
 
@@ -183,9 +177,6 @@ fn base64(text: &str) -> Result<Bytes, String> {
 pub(super) type Refused = (usize, String);
 
 /// Checks all operations; if any is refused, only those that are refused are told.
-///
-/// There are no sessions yet, so `lock` and `unlock` are answered here as Consul answers for a session that
-/// it does not know.
 pub(super) fn check(raw: Vec<RawOp>) -> Result<Result<Vec<Op>, Vec<Refused>>, Error> {
     let mut ops = Vec::with_capacity(raw.len());
     let mut refused = Vec::new();
@@ -241,13 +232,18 @@ fn op(raw: RawOp) -> Result<Op, String> {
             key,
             session: session.into(),
         },
-        "lock" | "unlock" if session.is_empty() => return Err("missing session".into()),
-        "lock" => return Err(format!("invalid session {}", quote(&session))),
-        "unlock" => {
-            return Err(format!(
-                "failed to unlock key \"{key}\", lock isn't held, or is held by another session"
-            ));
-        }
+        "lock" => Op::Lock {
+            key,
+            value,
+            flags,
+            session: session.into(),
+        },
+        "unlock" => Op::Unlock {
+            key,
+            value,
+            flags,
+            session: session.into(),
+        },
         _ => return Err(format!("unknown KV operation: {verb}")),
     })
 }

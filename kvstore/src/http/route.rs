@@ -7,7 +7,7 @@ use super::answer::Answer;
 use super::body::Incoming;
 use super::call::Call;
 use super::error::Error;
-use super::{acl, agent, health, history, kv, metrics, openapi, path, status, txn, watch};
+use super::{acl, agent, health, history, kv, metrics, openapi, path, session, status, txn, watch};
 
 /// A path that is served, with what it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,18 @@ pub(super) enum Route<'a> {
     HistoryLimits,
     /// `/v1/watch`
     Watch,
+    /// `/v1/session/create`
+    SessionCreate,
+    /// `/v1/session/destroy/ID`
+    SessionDestroy(&'a [u8]),
+    /// `/v1/session/renew/ID`
+    SessionRenew(&'a [u8]),
+    /// `/v1/session/info/ID`
+    SessionInfo(&'a [u8]),
+    /// `/v1/session/node/NODE`
+    SessionNode(&'a [u8]),
+    /// `/v1/session/list`
+    SessionList,
     /// `/v1/status/leader`
     Leader,
     /// `/v1/status/peers`
@@ -57,7 +69,12 @@ impl<'a> Route<'a> {
         if let Some(key) = path.strip_prefix(b"/v1/history/") {
             return Ok(Self::History(key));
         }
+        if let Some(route) = Self::of_one_session(path) {
+            return Ok(route);
+        }
         Ok(match path {
+            b"/v1/session/create" => Self::SessionCreate,
+            b"/v1/session/list" => Self::SessionList,
             b"/v1/txn" => Self::Txn,
             b"/v1/history" => Self::HistoryLimits,
             b"/v1/watch" => Self::Watch,
@@ -84,16 +101,29 @@ impl<'a> Route<'a> {
         })
     }
 
+    /// What names a session, or a server, behind it.
+    fn of_one_session(path: &'a [u8]) -> Option<Self> {
+        let named = |begin: &[u8]| path.strip_prefix(begin);
+        named(b"/v1/session/destroy/")
+            .map(Self::SessionDestroy)
+            .or_else(|| named(b"/v1/session/renew/").map(Self::SessionRenew))
+            .or_else(|| named(b"/v1/session/info/").map(Self::SessionInfo))
+            .or_else(|| named(b"/v1/session/node/").map(Self::SessionNode))
+    }
+
     /// The methods it takes, as they stand in `Allow`.
     pub(super) const fn allow(self) -> &'static str {
         match self {
             Self::Kv(_) => "OPTIONS,GET,PUT,DELETE",
-            Self::Txn => "OPTIONS,PUT",
+            Self::Txn | Self::SessionCreate | Self::SessionDestroy(_) | Self::SessionRenew(_) => "OPTIONS,PUT",
             Self::Watch => "OPTIONS,GET,POST",
             Self::HistoryLimits => "OPTIONS,GET,PUT",
             Self::History(_) => "OPTIONS,GET",
             Self::Acl(allow) => allow,
-            Self::Leader
+            Self::SessionInfo(_)
+            | Self::SessionNode(_)
+            | Self::SessionList
+            | Self::Leader
             | Self::Peers
             | Self::AgentSelf
             | Self::AgentMembers
@@ -113,6 +143,12 @@ impl<'a> Route<'a> {
         match self {
             Self::Kv(_)
             | Self::Txn
+            | Self::SessionCreate
+            | Self::SessionDestroy(_)
+            | Self::SessionRenew(_)
+            | Self::SessionInfo(_)
+            | Self::SessionNode(_)
+            | Self::SessionList
             | Self::Leader
             | Self::Peers
             | Self::AgentSelf
@@ -151,6 +187,12 @@ impl<'a> Route<'a> {
             Self::History(_) => 14,
             Self::HistoryLimits => 15,
             Self::OpenApi => 16,
+            Self::SessionCreate => 17,
+            Self::SessionDestroy(_) => 18,
+            Self::SessionRenew(_) => 19,
+            Self::SessionInfo(_) => 20,
+            Self::SessionNode(_) => 21,
+            Self::SessionList => 22,
         }
     }
 
@@ -171,6 +213,12 @@ impl<'a> Route<'a> {
             Self::HistoryLimits => history::limits(&call).await,
             Self::Watch if *method == Method::POST => watch::post(call, body, doors).await,
             Self::Watch => watch::get(call, doors).await,
+            Self::SessionCreate => session::create(&call, body).await,
+            Self::SessionDestroy(id) => session::destroy(&call, id).await,
+            Self::SessionRenew(id) => session::renew(&call, id).await,
+            Self::SessionInfo(id) => session::info(&call, id).await,
+            Self::SessionNode(node) => session::of_node(&call, node).await,
+            Self::SessionList => session::list(&call).await,
             Self::Leader => Ok(status::leader(&call)),
             Self::Peers => Ok(status::peers(&call)),
             Self::AgentSelf => Ok(agent::this(&call)),
@@ -204,7 +252,9 @@ mod tests {
         for (number, name) in traffic::ROUTES.iter().enumerate() {
             let path = match *name {
                 "/v1/acl" => "/v1/acl/tokens".to_owned(),
-                name => name.replace("{key}", "a"),
+                name => ["{key}", "{session}", "{node}"]
+                    .iter()
+                    .fold(name.to_owned(), |path, part| path.replace(part, "a")),
             };
             // The last name is what is no route.
             match Route::of(path.as_bytes()) {

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use super::error::Refusal;
 
 /// Routes that are told apart; the last is what is no route.
-pub(super) const ROUTES: [&str; 18] = [
+pub(super) const ROUTES: [&str; 24] = [
     "/v1/kv/{key}",
     "/v1/txn",
     "/v1/watch",
@@ -27,6 +27,12 @@ pub(super) const ROUTES: [&str; 18] = [
     "/v1/history/{key}",
     "/v1/history",
     "/v1/openapi.json",
+    "/v1/session/create",
+    "/v1/session/destroy/{session}",
+    "/v1/session/renew/{session}",
+    "/v1/session/info/{session}",
+    "/v1/session/node/{node}",
+    "/v1/session/list",
     "none",
 ];
 

@@ -64,9 +64,12 @@ fn look(state: &State, ops: Vec<Op>) -> Outcome {
 
 fn permit(call: &Call, op: &Op) -> Result<()> {
     match op {
-        Op::Set { key, .. } | Op::Cas { key, .. } | Op::Delete { key } | Op::DeleteCas { key, .. } => {
-            call.caller.may_write(key.as_str())
-        }
+        Op::Set { key, .. }
+        | Op::Cas { key, .. }
+        | Op::Lock { key, .. }
+        | Op::Unlock { key, .. }
+        | Op::Delete { key }
+        | Op::DeleteCas { key, .. } => call.caller.may_write(key.as_str()),
         Op::DeleteTree { prefix } => call.caller.may_write(prefix),
         Op::Get { key }
         | Op::GetOrEmpty { key, .. }
@@ -82,7 +85,11 @@ fn shown(outcome: Outcome) -> std::result::Result<Vec<Entry>, Vec<Refused>> {
         Outcome::Shown(entries) => Ok(entries.iter().map(|(key, entry)| entry.to_wire(key.as_str())).collect()),
         Outcome::Failed(failed) => Err(failed),
         // Single writes, and what is refused before it comes here.
-        Outcome::Done(_) | Outcome::RequestReused | Outcome::Forgotten { .. } => Ok(Vec::new()),
+        Outcome::Done(_)
+        | Outcome::RequestReused
+        | Outcome::Forgotten { .. }
+        | Outcome::Refused(_)
+        | Outcome::Session(_) => Ok(Vec::new()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A command at work on the map: changes are made in place and can be taken back whole.
 
+mod locks;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +10,9 @@ use kvapi::{Key, Revision};
 
 use super::entry::Entry;
 use super::history::Version;
+use super::sessions::Sessions;
 use crate::command::{Action, Op, Outcome, shown_weight};
+use locks::answer;
 
 type Map = OrdMap<Key, Arc<Entry>>;
 
@@ -68,6 +72,9 @@ fn failed(what: String) -> Stop {
 pub(super) struct Draft<'a> {
     map: &'a mut Map,
     revision: Revision,
+    sessions: &'a Sessions,
+    /// Log time.
+    at: u64,
     /// What was done, in order.
     steps: Vec<Step>,
 }
@@ -81,10 +88,12 @@ struct Step {
 
 impl<'a> Draft<'a> {
     /// A draft of the revision that is taken if anything changes.
-    pub(super) fn new(map: &'a mut Map, revision: Revision) -> Self {
+    pub(super) fn new(map: &'a mut Map, revision: Revision, sessions: &'a Sessions, at: u64) -> Self {
         Self {
             map,
             revision,
+            sessions,
+            at,
             steps: Vec::new(),
         }
     }
@@ -98,7 +107,24 @@ impl<'a> Draft<'a> {
                 Outcome::Done(true)
             }
             Action::Txn { ops } => self.txn(ops),
-            Action::Keep(_) | Action::Compact { .. } | Action::Retain(_) => Outcome::Done(true),
+            Action::Acquire {
+                key,
+                value,
+                flags,
+                session,
+            } => answer(self.acquire_unless_shut(key, value, *flags, session)),
+            Action::Release {
+                key,
+                value,
+                flags,
+                session,
+            } => answer(self.release(key, value, *flags, session)),
+            // These change more than the map, or something else: the state does it itself.
+            Action::Keep(_)
+            | Action::Compact { .. }
+            | Action::Retain(_)
+            | Action::CreateSession { .. }
+            | Action::EndSession { .. } => Outcome::Done(true),
         }
     }
 
@@ -168,7 +194,13 @@ impl<'a> Draft<'a> {
 
     /// Every operation is tried, and all that fail are named (Consul's rule); but the first for
     /// whose answer there is no room is the last.
+    ///
+    /// Keys that are shut are found before anything is tried, and then only they are named.
     fn txn(&mut self, ops: &[Op]) -> Outcome {
+        let shut = self.shut(ops);
+        if !shut.is_empty() {
+            return Outcome::Failed(shut);
+        }
         let mut shown = Shown::default();
         let mut failed = Vec::new();
         for (index, op) in ops.iter().enumerate() {
@@ -258,6 +290,24 @@ impl<'a> Draft<'a> {
                         "failed session check for key \"{key}\", current session \"{now}\" != \"{session}\""
                     )));
                 }
+                self.show_without_value(key, shown)?;
+            }
+            Op::Lock {
+                key,
+                value,
+                flags,
+                session,
+            } => {
+                self.lock(key, value, *flags, session)?;
+                self.show_without_value(key, shown)?;
+            }
+            Op::Unlock {
+                key,
+                value,
+                flags,
+                session,
+            } => {
+                self.unlock(key, value, *flags, session)?;
                 self.show_without_value(key, shown)?;
             }
             Op::CheckNotExists { key } => {

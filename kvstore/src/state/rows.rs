@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::Entry;
 use super::history::{Record, Version};
 use super::requests::Remembered;
+use super::sessions::Session;
 use crate::command::{Limits, RequestId};
 
 /// The tables, in the order of a snapshot's sections.
@@ -23,13 +24,13 @@ pub enum Table {
     Versions,
     Records,
     Tombstones,
-    /// Nothing is in it yet; its place is kept.
     Sessions,
     Requests,
+    Delays,
 }
 
 impl Table {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Counters,
         Self::Keys,
         Self::Versions,
@@ -37,6 +38,7 @@ impl Table {
         Self::Tombstones,
         Self::Sessions,
         Self::Requests,
+        Self::Delays,
     ];
 
     /// The name of the table's tree and section.
@@ -50,6 +52,7 @@ impl Table {
             Self::Tombstones => "tombstones",
             Self::Sessions => "sessions",
             Self::Requests => "requests",
+            Self::Delays => "delays",
         }
     }
 
@@ -76,10 +79,17 @@ pub struct Counters {
     /// Rows from before there were reads of the past do not say: nothing is promised of that time.
     #[serde(default = "unknown")]
     pub history_whole: Revision,
+    /// The last revision that began or ended a session.
+    #[serde(default = "first")]
+    pub sessions: Revision,
 }
 
 const fn unknown() -> Revision {
     Revision(u64::MAX)
+}
+
+const fn first() -> Revision {
+    Revision(1)
 }
 
 /// One row, as it is from now on; without content it is to be deleted.
@@ -91,6 +101,9 @@ pub enum Row {
     Record(Revision, Option<Arc<Record>>),
     Tombstone(Key, Option<Revision>),
     Request(RequestId, Option<Arc<Remembered>>),
+    Session(Arc<str>, Option<Arc<Session>>),
+    /// Until when, in log time, the key may not be locked.
+    Delay(Key, Option<u64>),
 }
 
 /// A row that does not read.
@@ -109,7 +122,9 @@ pub enum RowId {
     Version(Revision, Key),
     Record(Revision),
     Tombstone(Key),
+    Session(Arc<str>),
     Request(RequestId),
+    Delay(Key),
 }
 
 impl Row {
@@ -129,6 +144,8 @@ impl Row {
             Self::Record(revision, _) => RowId::Record(revision),
             Self::Tombstone(key, _) => RowId::Tombstone(key),
             Self::Request(id, _) => RowId::Request(id),
+            Self::Session(id, _) => RowId::Session(id),
+            Self::Delay(key, _) => RowId::Delay(key),
         }
     }
 
@@ -141,6 +158,8 @@ impl Row {
             Self::Record(..) => Table::Records,
             Self::Tombstone(..) => Table::Tombstones,
             Self::Request(..) => Table::Requests,
+            Self::Session(..) => Table::Sessions,
+            Self::Delay(..) => Table::Delays,
         }
     }
 
@@ -149,10 +168,11 @@ impl Row {
     pub fn key(&self) -> Vec<u8> {
         match self {
             Self::Counters(_) => Vec::new(),
-            Self::Key(key, _) | Self::Tombstone(key, _) => key.as_str().as_bytes().to_vec(),
+            Self::Key(key, _) | Self::Tombstone(key, _) | Self::Delay(key, _) => key.as_str().as_bytes().to_vec(),
             Self::Version(revision, key, _) => [&revision.0.to_be_bytes(), key.as_str().as_bytes()].concat(),
             Self::Record(revision, _) => revision.0.to_be_bytes().to_vec(),
             Self::Request(id, _) => id.0.as_bytes().to_vec(),
+            Self::Session(id, _) => id.as_bytes().to_vec(),
         }
     }
 
@@ -166,6 +186,8 @@ impl Row {
             Self::Record(_, record) => record.as_deref().map(encode),
             Self::Tombstone(_, revision) => revision.as_ref().map(encode),
             Self::Request(_, remembered) => remembered.as_deref().map(encode),
+            Self::Session(_, session) => session.as_deref().map(encode),
+            Self::Delay(_, end) => end.as_ref().map(encode),
         }
     }
 
@@ -187,11 +209,9 @@ impl Row {
             }
             Table::Records => Self::Record(revision_key(key).map_err(bad)?, Some(decode(content).map_err(bad)?)),
             Table::Tombstones => Self::Tombstone(text_key(key).map_err(bad)?, Some(decode(content).map_err(bad)?)),
-            Table::Sessions => return Err(bad("this version knows no sessions".into())),
-            Table::Requests => {
-                let id = std::str::from_utf8(key).map_err(|e| bad(e.to_string()))?;
-                Self::Request(RequestId(id.into()), Some(decode(content).map_err(bad)?))
-            }
+            Table::Sessions => Self::Session(text(key).map_err(bad)?, Some(decode(content).map_err(bad)?)),
+            Table::Requests => Self::Request(RequestId(text(key).map_err(bad)?), Some(decode(content).map_err(bad)?)),
+            Table::Delays => Self::Delay(text_key(key).map_err(bad)?, Some(decode(content).map_err(bad)?)),
         })
     }
 }
@@ -202,6 +222,10 @@ fn encode<T: Serialize>(content: &T) -> Vec<u8> {
 
 fn decode<T: for<'de> Deserialize<'de>>(content: &[u8]) -> Result<T, String> {
     rmp_serde::from_slice(content).map_err(|e| e.to_string())
+}
+
+fn text(bytes: &[u8]) -> Result<Arc<str>, String> {
+    std::str::from_utf8(bytes).map(Arc::from).map_err(|e| e.to_string())
 }
 
 fn text_key(bytes: &[u8]) -> Result<Key, String> {

@@ -6,9 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::command::{Limits, Op, RequestId, Retain};
+use crate::state::rows::Row;
+use sessions::{Behavior, Terms};
 
 mod agreement;
 mod answers;
+mod locks;
 pub(crate) mod model;
 mod past;
 
@@ -74,6 +77,29 @@ fn any_value() -> impl Strategy<Value = Bytes> {
     prop::sample::select(&["", "1", "2", "a longer value"][..]).prop_map(|text| Bytes::from_static(text.as_bytes()))
 }
 
+fn any_id() -> impl Strategy<Value = Arc<str>> {
+    prop::sample::select(&["s0", "s1", "s2"][..]).prop_map(Arc::from)
+}
+
+/// Mostly a session that may be there, now and then in capitals; or one that never is, or none.
+fn any_holder() -> impl Strategy<Value = Arc<str>> {
+    prop::sample::select(&["s0", "s0", "s1", "s1", "s2", "S0", "S1", "none", ""][..]).prop_map(Arc::from)
+}
+
+fn any_terms() -> impl Strategy<Value = Terms> {
+    let delays = [0, 1, 1_000_000, 3_000_000, 15_000_000_000, 120_000_000_000, -1];
+    let behavior = prop::sample::select(&[Behavior::Release, Behavior::Delete][..]);
+    (prop::sample::select(delays.to_vec()), behavior).prop_map(|(lock_delay, behavior)| Terms {
+        name: "".into(),
+        node: "n".into(),
+        lock_delay,
+        behavior,
+        ttl: "".into(),
+        ttl_ms: 0,
+        node_checks: vec![],
+    })
+}
+
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         (any_key(), any_value(), 0..2_u64).prop_map(|(key, value, flags)| Op::Set { key, value, flags }),
@@ -88,9 +114,18 @@ fn any_op() -> impl Strategy<Value = Op> {
         (any_key(), any_index()).prop_map(|(key, index)| Op::DeleteCas { key, index }),
         prop::sample::select(&["", "a", "a/", "_keyway/"][..]).prop_map(|p| Op::DeleteTree { prefix: p.into() }),
         any_key().prop_map(|key| Op::CheckNotExists { key }),
-        (any_key(), prop::sample::select(&["", "s"][..])).prop_map(|(key, session)| Op::CheckSession {
+        (any_key(), any_holder()).prop_map(|(key, session)| Op::CheckSession { key, session }),
+        (any_key(), any_value(), 0..2_u64, any_holder()).prop_map(|(key, value, flags, session)| Op::Lock {
             key,
-            session: session.into()
+            value,
+            flags,
+            session
+        }),
+        (any_key(), any_value(), 0..2_u64, any_holder()).prop_map(|(key, value, flags, session)| Op::Unlock {
+            key,
+            value,
+            flags,
+            session
         }),
         (any_key(), any_index()).prop_map(|(key, index)| Op::CheckIndex { key, index }),
         (any_key(), any_index()).prop_map(|(key, index)| Op::GetOrEmpty {
@@ -114,6 +149,12 @@ pub(crate) fn any_action() -> impl Strategy<Value = Action> {
         1 => (1..40_u64).prop_map(|revision| Action::Compact { revision: Revision(revision) }),
         1 => (1..8_u64, 1..4_u64, 200..2_000_u64)
             .prop_map(|(revisions, versions, bytes)| Action::Keep(Limits { revisions, versions, bytes })),
+        4 => (any_key(), any_value(), 0..2_u64, any_holder())
+            .prop_map(|(key, value, flags, session)| Action::Acquire { key, value, flags, session }),
+        2 => (any_key(), any_value(), 0..2_u64, any_holder())
+            .prop_map(|(key, value, flags, session)| Action::Release { key, value, flags, session }),
+        3 => (any_id(), any_terms()).prop_map(|(id, terms)| Action::CreateSession { id, terms }),
+        2 => any_holder().prop_map(|id| Action::EndSession { id }),
     ]
 }
 
@@ -376,4 +417,16 @@ fn time_never_runs_backwards() {
     let event = state.apply(20, &put("a", "2")).event.unwrap();
 
     assert_eq!(event.at, 50);
+}
+
+#[test]
+fn counters_from_before_there_were_sessions_read_as_those_of_a_store_without() {
+    let (state, _, _) = run(&[put("a", "1")]);
+    let row = state.rows().next().unwrap();
+    let content = row.content().unwrap();
+    // An array of nine, the last of them the index of the sessions.
+    assert_eq!((content[0], content.last()), (0x99, Some(&1)));
+    let older = [&[0x98], &content[1..content.len() - 1]].concat();
+
+    assert_eq!(Row::decode(row.table(), &row.key(), &older).unwrap(), row);
 }

@@ -104,6 +104,26 @@ mod tests {
         }
     }
 
+    /// A put as it was written before there were sessions.
+    const OLDER: &[u8] =
+        b"\x00\x00\x00\x29\x81\xa6Normal\x93\x01\x11\x91\x94\xc0\xa3ann\xc0\x81\xa3Put\x94\xa1a\xc4\x02\x01\x02\
+        \xcf\xff\xff\xff\xff\xff\xff\xff\xff\x03";
+
+    #[test]
+    fn what_an_older_version_wrote_reads_and_a_kind_that_nobody_knows_does_not() {
+        let EntryPayload::Normal(read) = &*Payload::decode(OLDER).unwrap().0 else {
+            panic!("another kind")
+        };
+        assert_eq!(*read, proposal(vec![1, 2]));
+
+        let at = OLDER.windows(3).position(|word| word == b"Put").unwrap();
+        let mut newer = OLDER.to_vec();
+        newer[at..at + 3].copy_from_slice(b"Xyz");
+        let refused = Payload::decode(&newer[..]).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+        assert!(refused.to_string().contains("Xyz"), "{refused}");
+    }
+
     #[test]
     fn a_value_is_a_byte_string_and_costs_no_more_than_it_is() {
         let mut bytes = Vec::new();

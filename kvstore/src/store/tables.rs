@@ -64,6 +64,11 @@ pub(super) struct Mark {
     pub membership: StoredMembership,
     keys: u64,
     history_bytes: u64,
+    /// Marks from before there were sessions do not say.
+    #[serde(default)]
+    sessions: u64,
+    #[serde(default)]
+    delays: u64,
 }
 
 impl Mark {
@@ -73,6 +78,8 @@ impl Mark {
             membership,
             keys: state.len() as u64,
             history_bytes: state.history().bytes(),
+            sessions: state.sessions().len() as u64,
+            delays: state.sessions().delays().len() as u64,
         }
     }
 }
@@ -353,6 +360,7 @@ const fn id_of(table: Table) -> u8 {
         Table::Tombstones => 5,
         Table::Sessions => 6,
         Table::Requests => 7,
+        Table::Delays => 8,
     }
 }
 

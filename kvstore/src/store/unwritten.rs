@@ -26,7 +26,12 @@ impl Unwritten {
             RowId::Version(revision, key) => self.pages.extend(pages.page_of(&(revision, key)).cloned()),
             // It goes along with its versions.
             RowId::Record(_) => {}
-            RowId::Counters | RowId::Key(_) | RowId::Tombstone(_) | RowId::Request(_) => {
+            RowId::Counters
+            | RowId::Key(_)
+            | RowId::Tombstone(_)
+            | RowId::Session(_)
+            | RowId::Request(_)
+            | RowId::Delay(_) => {
                 self.rows.insert(row);
             }
         }
@@ -52,7 +57,8 @@ pub(super) fn weight(row: &Row) -> usize {
         + match row {
             Row::Key(key, now) => key.as_str().len() + now.as_ref().map_or(0, |entry| entry.value.len()),
             Row::Request(id, answer) => id.0.len() + answer.as_ref().map_or(0, |answer| answer.reply.weight()),
-            Row::Counters(_) | Row::Version(..) | Row::Record(..) | Row::Tombstone(..) => 0,
+            Row::Session(id, now) => id.len() + now.as_ref().map_or(0, |session| session.terms.weight()),
+            Row::Counters(_) | Row::Version(..) | Row::Record(..) | Row::Tombstone(..) | Row::Delay(..) => 0,
         }
 }
 

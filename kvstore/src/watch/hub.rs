@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::task::AtomicWaker;
 use kvapi::Revision;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::index::{Id, Index};
 use super::patterns::Patterns;
@@ -42,6 +42,15 @@ pub struct Hub {
     replacements: AtomicU64,
     next_id: AtomicU64,
     subscribers: AtomicUsize,
+    sessions: watch::Sender<SessionNews>,
+}
+
+/// The index of the sessions, and how often the whole state was replaced. No key tells of a session, so
+/// they have a way of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionNews {
+    pub index: Revision,
+    pub replaced: u64,
 }
 
 #[derive(Default)]
@@ -85,6 +94,10 @@ impl Hub {
             replacements: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             subscribers: AtomicUsize::new(0),
+            sessions: watch::Sender::new(SessionNews {
+                index: Revision(0),
+                replaced: 0,
+            }),
         }
     }
 
@@ -106,6 +119,12 @@ impl Hub {
             mark,
             replacements: self.replacements(),
         }
+    }
+
+    /// What becomes of the sessions from now on. The state that it is of is published by then.
+    #[must_use]
+    pub fn sessions(&self) -> watch::Receiver<SessionNews> {
+        self.sessions.subscribe()
     }
 
     /// At most `most` events after `revision`; `None` if the ring does not reach back that far.
@@ -181,6 +200,9 @@ impl Sink for Hub {
         if events.is_empty() {
             return;
         }
+        let index = view.sessions().index();
+        self.sessions
+            .send_if_modified(|news| std::mem::replace(&mut news.index, index) != index);
         let mut queue = lock(&self.queue);
         queue.bytes += events.iter().map(|event| weight(event)).sum::<usize>();
         queue.events.extend(events);
@@ -193,6 +215,10 @@ impl Sink for Hub {
     }
 
     fn replaced(&self, view: &Arc<State>) {
+        self.sessions.send_modify(|news| {
+            news.index = view.sessions().index();
+            news.replaced += 1;
+        });
         *lock(&self.queue) = Queue::begun_anew(view.revision(), true);
         self.work.notify_one();
     }

@@ -77,6 +77,35 @@ fn history_agrees(state: &State, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The same sessions live, they hold the keys that say so and no others, and the same keys are shut.
+fn sessions_agree(state: &State, model: &Model) -> Result<(), TestCaseError> {
+    let lives = state.sessions().iter().map(|(id, session)| {
+        let life = (session.terms.behavior, session.create.0);
+        (id.to_string(), life)
+    });
+    let lives: BTreeMap<_, _> = lives.collect();
+    let expected = model
+        .sessions()
+        .iter()
+        .map(|(id, life)| (id.clone(), (life.behavior, life.create)));
+    prop_assert_eq!(lives, expected.collect::<BTreeMap<_, _>>());
+    prop_assert_eq!(state.sessions().index().0, model.index_of_sessions());
+    for id in ["s0", "s1", "s2", "none"] {
+        let held: Vec<&str> = state.sessions().held_by(id).map(Key::as_str).collect();
+        let holds = |held: &&Held| held.session.as_ref().is_some_and(|holder| holder.to_lowercase() == id);
+        let expected: Vec<&str> = (model.newest().iter().filter(|(_, held)| holds(held)))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        prop_assert!(expected.is_empty() || model.sessions().contains_key(id));
+        prop_assert_eq!(held, expected, "{}", id);
+    }
+    for name in KEYS {
+        let shut = state.sessions().delays().shuts(&key(name), state.at());
+        prop_assert_eq!(shut, model.is_shut(name), "{}", name);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -103,6 +132,7 @@ proptest! {
                 prop_assert_eq!(state.index_of_key(name).0, model.index_of_key(name), "{}", name);
             }
             prop_assert_eq!(state.history().floor().0, model.floor());
+            sessions_agree(&state, &model)?;
         }
         history_agrees(&state, &model)?;
     }

@@ -1,14 +1,18 @@
 //! The store as one would write it who need not be fast: the whole map of every revision there ever
 //! was. Written from what the API says, so that the real one has something to be compared with.
 
+mod work;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kvapi::{Key, Revision};
+use kvapi::Revision;
 
 use crate::command::{Action, Command, Limits, Op, Outcome, Reply};
 use crate::state::Entry;
+use crate::state::sessions::Behavior;
+use work::Work;
 
 const TEN_MINUTES_MS: u64 = 10 * 60 * 1000;
 
@@ -19,6 +23,8 @@ pub(crate) struct Held {
     pub(crate) flags: u64,
     pub(crate) create: u64,
     pub(crate) modify: u64,
+    pub(crate) lock_index: u64,
+    pub(crate) session: Option<String>,
 }
 
 impl Held {
@@ -28,6 +34,8 @@ impl Held {
             flags: entry.flags,
             create: entry.create.0,
             modify: entry.modify.0,
+            lock_index: entry.lock_index,
+            session: entry.session.as_deref().map(str::to_owned),
         }
     }
 
@@ -37,13 +45,22 @@ impl Held {
             flags: self.flags,
             create: Revision(self.create),
             modify: Revision(self.modify),
-            lock_index: 0,
-            session: None,
+            lock_index: self.lock_index,
+            session: self.session.as_deref().map(Into::into),
         })
     }
 }
 
 pub(crate) type Map = BTreeMap<String, Held>;
+
+/// A session, as far as it matters to keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) behavior: Behavior,
+    /// Milliseconds.
+    delay: u64,
+    pub(crate) create: u64,
+}
 
 /// What a request id was told.
 struct Told {
@@ -59,6 +76,11 @@ pub(crate) struct Model {
     /// The keys that each revision wrote or deleted; nothing for revision 1.
     touched: Vec<BTreeSet<String>>,
     told: BTreeMap<String, Told>,
+    sessions: BTreeMap<String, Life>,
+    /// The newest revision that began or ended a session.
+    of_sessions: u64,
+    /// Until when each name may not be locked.
+    shut: BTreeMap<String, u64>,
     now: u64,
     limits: Limits,
     floor: u64,
@@ -70,6 +92,9 @@ impl Default for Model {
             maps: vec![Map::new()],
             touched: vec![BTreeSet::new()],
             told: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            of_sessions: 1,
+            shut: BTreeMap::new(),
             now: 0,
             limits: Limits::default(),
             floor: 1,
@@ -140,13 +165,26 @@ impl Model {
         }
     }
 
+    pub(crate) const fn sessions(&self) -> &BTreeMap<String, Life> {
+        &self.sessions
+    }
+
+    pub(crate) const fn index_of_sessions(&self) -> u64 {
+        self.of_sessions
+    }
+
+    /// Whether a name may not be locked now.
+    pub(crate) fn is_shut(&self, name: &str) -> bool {
+        self.shut.get(name).is_some_and(|end| self.now < *end)
+    }
+
     pub(crate) fn apply(&mut self, at: u64, command: &Command) -> Reply {
         self.now = self.now.max(at);
         let now = self.now;
         self.told.retain(|_, told| told.at + TEN_MINUTES_MS >= now);
         let id = command.request.as_ref().map(|id| id.0.to_string());
         if let Some(told) = id.as_ref().and_then(|id| self.told.get(id)) {
-            if told.action == command.action {
+            if same_question(&told.action, &command.action) {
                 return told.reply.clone();
             }
             return Reply {
@@ -175,13 +213,61 @@ impl Model {
             map: self.newest().clone(),
             revision: self.revision() + 1,
             touched: BTreeSet::new(),
+            sessions: self.sessions.keys().cloned().collect(),
+            shut: (self.shut.iter().filter(|(_, end)| self.now < **end))
+                .map(|(name, _)| name.clone())
+                .collect(),
         };
+        let mut of_sessions = false;
         let outcome = match action {
             Action::Put { key, value, flags, cas } => Outcome::Done(work.put(key, value, *flags, *cas)),
             Action::Delete { key, cas } => Outcome::Done(work.delete(key, *cas)),
             Action::DeletePrefix { prefix } => {
                 work.delete_prefix(prefix);
                 Outcome::Done(true)
+            }
+            Action::Acquire { key, .. } if work.shut.contains(key.as_str()) => Outcome::Done(false),
+            Action::Acquire {
+                key,
+                value,
+                flags,
+                session,
+            } => single(work.acquire(key, value, *flags, session)),
+            Action::Release {
+                key,
+                value,
+                flags,
+                session,
+            } => single(work.release(key, value, *flags, session)),
+            Action::CreateSession { id, terms } => {
+                if !self.sessions.contains_key(&**id) {
+                    of_sessions = true;
+                    let life = Life {
+                        behavior: terms.behavior,
+                        delay: u64::try_from(terms.lock_delay.max(0)).unwrap().div_ceil(1_000_000),
+                        create: work.revision,
+                    };
+                    self.sessions.insert(id.to_string(), life);
+                }
+                Outcome::Session(Arc::clone(id))
+            }
+            Action::EndSession { id } => {
+                let id = id.to_lowercase();
+                if let Some(life) = self.sessions.remove(&id) {
+                    of_sessions = true;
+                    for name in work.end(&id, life.behavior) {
+                        self.shut.insert(name, self.now + life.delay.min(60_000));
+                    }
+                }
+                Outcome::Done(true)
+            }
+            Action::Txn { ops } if ops.iter().any(|op| work.is_shut(op)) => {
+                let shut = ops.iter().enumerate().filter(|(_, op)| work.is_shut(op));
+                let what = |(n, op): (usize, &Op)| {
+                    let Op::Lock { key, .. } = op else { unreachable!() };
+                    (n, format!("failed to lock key \"{key}\" due to lock delay"))
+                };
+                Outcome::Failed(shut.map(what).collect())
             }
             Action::Txn { ops } => {
                 let results: Vec<_> = ops.iter().map(|op| work.op(op)).collect();
@@ -209,7 +295,10 @@ impl Model {
                 Outcome::Done(true)
             }
         };
-        if !matches!(outcome, Outcome::Failed(_)) && !work.touched.is_empty() {
+        if !matches!(outcome, Outcome::Failed(_)) && (of_sessions || !work.touched.is_empty()) {
+            if of_sessions {
+                self.of_sessions = work.revision;
+            }
             self.maps.push(work.map);
             self.touched.push(work.touched);
         }
@@ -226,144 +315,15 @@ impl Model {
     }
 }
 
-/// One command at work on a copy.
-struct Work {
-    map: Map,
-    revision: u64,
-    touched: BTreeSet<String>,
+/// Whether two writes with the same id are the same write.
+fn same_question(a: &Action, b: &Action) -> bool {
+    match (a, b) {
+        // The id is the answer.
+        (Action::CreateSession { terms: a, .. }, Action::CreateSession { terms: b, .. }) => a == b,
+        (a, b) => a == b,
+    }
 }
 
-type Shown = Vec<(Key, Arc<Entry>)>;
-
-impl Work {
-    fn modify(&self, key: &Key) -> u64 {
-        self.map.get(key.as_str()).map_or(0, |held| held.modify)
-    }
-
-    fn put(&mut self, key: &Key, value: &Bytes, flags: u64, cas: Option<u64>) -> bool {
-        if cas.is_some_and(|cas| cas != self.modify(key)) {
-            return false;
-        }
-        let old = self.map.get(key.as_str());
-        if old.is_some_and(|old| old.value == *value && old.flags == flags) {
-            return true;
-        }
-        let held = Held {
-            value: value.clone(),
-            flags,
-            create: old.map_or(self.revision, |old| old.create),
-            modify: self.revision,
-        };
-        self.map.insert(key.as_str().to_owned(), held);
-        self.touched.insert(key.as_str().to_owned());
-        true
-    }
-
-    fn delete(&mut self, key: &Key, cas: Option<u64>) -> bool {
-        if !self.map.contains_key(key.as_str()) {
-            return true;
-        }
-        if cas.is_some_and(|cas| cas != self.modify(key)) {
-            return false;
-        }
-        self.map.remove(key.as_str());
-        self.touched.insert(key.as_str().to_owned());
-        true
-    }
-
-    fn delete_prefix(&mut self, prefix: &str) {
-        let gone: Vec<String> = self.map.keys().filter(|key| is_shown(prefix, key)).cloned().collect();
-        for key in gone {
-            self.map.remove(&key);
-            self.touched.insert(key);
-        }
-    }
-
-    fn show(&self, key: &Key) -> Option<(Key, Arc<Entry>)> {
-        Some((key.clone(), self.map.get(key.as_str())?.entry()))
-    }
-
-    /// As `show`, with the value left out.
-    fn meta(&self, key: &Key) -> Shown {
-        let bare = self.show(key).map(|(key, entry)| {
-            let value = Bytes::new();
-            (
-                key,
-                Arc::new(Entry {
-                    value,
-                    ..Entry::clone(&entry)
-                }),
-            )
-        });
-        bare.into_iter().collect()
-    }
-
-    fn op(&mut self, op: &Op) -> Result<Shown, String> {
-        Ok(match op {
-            Op::Set { key, value, flags } => {
-                self.put(key, value, *flags, None);
-                self.meta(key)
-            }
-            Op::Cas {
-                key,
-                value,
-                flags,
-                index,
-            } => {
-                if !self.put(key, value, *flags, Some(*index)) {
-                    return Err(format!("failed to set key \"{key}\", index is stale"));
-                }
-                self.meta(key)
-            }
-            Op::Get { key } => vec![self.show(key).ok_or(format!("key \"{key}\" doesn't exist"))?],
-            Op::GetOrEmpty { key, flags, index, .. } => {
-                let empty = Held {
-                    value: Bytes::new(),
-                    flags: *flags,
-                    create: 0,
-                    modify: *index,
-                };
-                vec![self.show(key).unwrap_or_else(|| (key.clone(), empty.entry()))]
-            }
-            Op::GetTree { prefix } => (self.map.iter())
-                .filter(|(key, _)| is_shown(prefix, key))
-                .map(|(key, held)| (Key::new(key).unwrap(), held.entry()))
-                .collect(),
-            Op::Delete { key } => {
-                self.delete(key, None);
-                vec![]
-            }
-            Op::DeleteCas { key, index } => {
-                if !self.delete(key, Some(*index)) {
-                    return Err(format!("failed to delete key \"{key}\", index is stale"));
-                }
-                vec![]
-            }
-            Op::DeleteTree { prefix } => {
-                self.delete_prefix(prefix);
-                vec![]
-            }
-            Op::CheckIndex { key, index } => match self.modify(key) {
-                0 => return Err(format!("failed to check index, key \"{key}\" doesn't exist")),
-                now if now != *index => {
-                    return Err(format!(
-                        "failed index check for key \"{key}\", current modify index {now} != {index}"
-                    ));
-                }
-                _ => self.meta(key),
-            },
-            Op::CheckSession { key, .. } if self.modify(key) == 0 => {
-                return Err(format!("failed to check session, key \"{key}\" doesn't exist"));
-            }
-            // Nobody holds a key yet.
-            Op::CheckSession { key, session } if !session.is_empty() => {
-                return Err(format!(
-                    "failed session check for key \"{key}\", current session \"\" != \"{session}\""
-                ));
-            }
-            Op::CheckSession { key, .. } => self.meta(key),
-            Op::CheckNotExists { key } if self.modify(key) != 0 => return Err(format!("key \"{key}\" exists")),
-            Op::CheckNotExists { .. } => vec![],
-        })
-    }
+fn single(result: Result<bool, String>) -> Outcome {
+    result.map_or_else(Outcome::Refused, Outcome::Done)
 }

@@ -146,6 +146,8 @@ fn held(entry: kvapi::Entry) -> Held {
         flags: entry.flags,
         create: entry.create_index.0,
         modify: entry.modify_index.0,
+        lock_index: entry.lock_index,
+        session: entry.session,
     }
 }
 
