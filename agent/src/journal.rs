@@ -163,9 +163,9 @@ impl Journal {
                 record = Some(all.clone());
                 self.write(all, Kept::Durable).map_err(unwritable)?;
             }
-            tracing::info!("took over what an agent of other files left in {shown}");
-            if let Err(error) = fs::remove_dir_all(&neighbour.folder) {
-                tracing::warn!(%error, "cannot remove {shown}");
+            match fs::remove_dir_all(&neighbour.folder) {
+                Ok(()) => tracing::info!("took over what an agent of other files left in {shown}"),
+                Err(error) => tracing::warn!(%error, "cannot remove {shown}, whose agent had other files"),
             }
         }
         Ok(record)

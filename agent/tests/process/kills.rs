@@ -108,13 +108,11 @@ fn a_start_with_another_list_of_files_completes_and_owes_what_the_old_one_left()
     scene.write("u", "{{key \"absent\"}}");
     let three = [&["run", "-t", "u:c", "-t", "t:a", "-t", "t:b"][..], &told].concat();
     scene.start(&three);
-    scene.eventually("what was left", |scene| {
-        scene.read("log").contains("took over what an agent")
+    scene.eventually("what was left is taken over", |scene| {
+        scene.read("b") == "two" && notes(scene) == 1
     });
-    assert_eq!(scene.read("b"), "two");
     scene.signal(Signal::SIGTERM);
     scene.exit_code();
-    assert_eq!(notes(&scene), 1);
     scene.write("u", "new");
     scene.start(&[&["once"], &three[1..]].concat());
 
