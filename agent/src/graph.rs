@@ -24,23 +24,31 @@ pub struct Reads {
     pub files: BTreeSet<Wanted>,
 }
 
+/// Who reads a key or a prefix, in order. Most have one reader, and there are many of them.
+type Readers = BTreeMap<String, Vec<TemplateId>>;
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     reads: BTreeMap<TemplateId, Reads>,
-    keys: BTreeMap<String, BTreeSet<TemplateId>>,
-    prefixes: BTreeMap<String, BTreeSet<TemplateId>>,
+    keys: Readers,
+    prefixes: Readers,
 }
 
 impl Graph {
     /// What a template reads from now on.
     pub fn set(&mut self, id: TemplateId, reads: Reads) {
         self.remove(id);
-        for name in &reads.scope.keys {
-            self.keys.entry(name.clone()).or_default().insert(id);
-        }
-        for prefix in &reads.scope.prefixes {
-            self.prefixes.entry(prefix.clone()).or_default().insert(id);
+        for (index, names) in [
+            (&mut self.keys, &reads.scope.keys),
+            (&mut self.prefixes, &reads.scope.prefixes),
+        ] {
+            for name in names {
+                let ids = index.entry(name.clone()).or_default();
+                if let Err(place) = ids.binary_search(&id) {
+                    ids.insert(place, id);
+                }
+            }
         }
         self.reads.insert(id, reads);
     }
@@ -87,7 +95,7 @@ impl Graph {
         ] {
             for name in names {
                 if let Some(ids) = index.get_mut(&name) {
-                    ids.remove(&id);
+                    ids.retain(|other| *other != id);
                     if ids.is_empty() {
                         index.remove(&name);
                     }

@@ -99,7 +99,7 @@ impl Seen {
         let seen = self.state();
         seen.files
             .get(path)
-            .is_some_and(|known| known.who == who && known.looks == *looks && known.text == *text)
+            .is_some_and(|known| known.who == who && known.looks == *looks && same(&known.text, text))
     }
 
     /// The file was found to hold this text after it was looked at as `who`.
@@ -114,6 +114,12 @@ impl Seen {
         };
         self.state().files.insert(path.to_owned(), known);
     }
+}
+
+/// Whether two texts are the same, which most often they are because they are one.
+#[must_use]
+pub fn same(one: &Arc<str>, other: &Arc<str>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! for one snapshot instead of walking through every revision in between, so that after an outage
 //! the newest revision is rendered once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvapi::types::WatchEvent;
@@ -33,8 +34,8 @@ pub enum Effect {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Stream {
-    /// What was asked for.
-    scope: Scope,
+    /// What was asked for; the view's is the same.
+    scope: Arc<Scope>,
     /// Whether its snapshot has come.
     snapshot: bool,
     /// The view has what an earlier run has kept, until a snapshot comes.
@@ -76,7 +77,7 @@ impl Stream {
 
     /// The view has what an earlier run has kept, which shows this; asks for it as well.
     pub fn recalled(&mut self, shown: &Scope) -> Scope {
-        self.scope.extend(shown);
+        Arc::make_mut(&mut self.scope).extend(shown);
         self.kept = true;
         self.again()
     }
@@ -100,7 +101,7 @@ impl Stream {
 
     /// Asks for this as well.
     pub fn widen(&mut self, more: &Scope) -> Scope {
-        self.scope.extend(more);
+        Arc::make_mut(&mut self.scope).extend(more);
         self.kept = false;
         self.again()
     }
@@ -110,7 +111,7 @@ impl Stream {
         self.snapshot = false;
         self.catching_up = false;
         self.connected = false;
-        self.scope.clone()
+        Scope::clone(&self.scope)
     }
 
     /// A server answered.
@@ -178,7 +179,7 @@ impl Stream {
             return Effect::Nothing;
         }
         match event {
-            WatchEvent::Snapshot(snapshot) => match view.replace(snapshot, self.scope.clone()) {
+            WatchEvent::Snapshot(snapshot) => match view.replace(snapshot, Arc::clone(&self.scope)) {
                 Ok(names) => {
                     self.kept = false;
                     (self.snapshot, self.catching_up, self.refusal, self.retry_at) = (true, false, None, None);

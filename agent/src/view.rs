@@ -362,7 +362,8 @@ impl View {
 
     /// Forgets all entries and takes these, which are everything in `scope`. Returns the keys
     /// that differ from before.
-    pub fn replace(&mut self, snapshot: Snapshot, scope: Scope) -> Result<Vec<String>, Refusal> {
+    pub fn replace(&mut self, snapshot: Snapshot, scope: impl Into<Arc<Scope>>) -> Result<Vec<String>, Refusal> {
+        let scope = scope.into();
         self.not_lower(snapshot.revision)?;
         let fresh: OrdMap<Arc<str>, Arc<Entry>> = snapshot
             .entries
@@ -385,7 +386,7 @@ impl View {
             return Err(Refusal::Contradiction { revision });
         }
         self.entries = fresh;
-        self.scope = Arc::new(scope);
+        self.scope = scope;
         self.revisions = Revisions::both(snapshot.revision);
         Ok(names)
     }
