@@ -140,7 +140,11 @@ async fn statuses(home: &Home, server: &Server, page: &mut Page) -> anyhow::Resu
             server.put("app/shown", "bad").await?;
         }
         if place == 2 {
-            eventually("the first set", async || home.read("moved/x").ok()).await?;
+            // Nothing is on its way to the folder any more.
+            eventually("what was put before", async || {
+                home.read("moved/x").ok().filter(|text| text == "bad")
+            })
+            .await?;
             std::fs::remove_dir_all(home.path("moved"))?;
             home.write("moved", "")?;
             server.put("app/shown", "worse").await?;
@@ -271,6 +275,51 @@ fn the_page_of_json_is_true_of_every_command() {
         let explain = ["agent", "render", "-o", "json", "--explain", "-t", &template];
         let explained = server.keyway(home).env("USER", "me").run(&explain).await?;
         page.is("explain", &explained.expect(0)?.json()?)?;
+
+        server.put("vars/PORT", "80").await?;
+        let explain = [
+            "agent",
+            "render",
+            "--env",
+            "vars",
+            "--explain",
+            "-o",
+            "json",
+            "-t",
+            "EXPLAINED",
+        ];
+        let validate = [
+            "agent",
+            "validate",
+            "-o",
+            "json",
+            "-t",
+            "BARE",
+            "--env",
+            "vars",
+            "--values",
+            "vars.yaml",
+            "--",
+            "true",
+        ];
+        home.write("bare.hbs", "port {{key \"vars/PORT\"}}\n")?;
+        home.write("vars.yaml", "vars/PORT: \"80\"\n")?;
+        let bare = format!("bare.hbs:{}", home.path("redis.conf").display());
+        for (name, line, text) in [("explain", &explain[..], "bare.hbs"), ("validated", &validate, &bare)] {
+            let line: Vec<&str> = line
+                .iter()
+                .map(|word| {
+                    if ["EXPLAINED", "BARE"].contains(word) {
+                        text
+                    } else {
+                        word
+                    }
+                })
+                .collect();
+            let said = server.keyway(home).run(&line).await?.expect(0)?.json()?;
+            page.is(name, &said)?;
+            anyhow::ensure!(!said["variables"].is_null(), "{said}");
+        }
 
         statuses(home, &server, &mut page).await?;
 

@@ -1,6 +1,7 @@
 //! A running process outlives any outage of the store: it never notices, and when the store is
 //! back it gets the newest revision, once.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::harness::{Agent, Exit, Home, Link, Server, alone, eventually, long, write_file};
+use crate::harness::{Agent, Exit, Home, Link, Server, alone, eventually, holds, long, write_file};
 
 /// What the child answers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -232,6 +233,55 @@ fn a_cache_that_is_too_old_or_damaged_is_told_and_not_used_and_retry_for_ends_th
         assert_eq!(agent.program.exit().await?, Exit::Code(6));
         assert!(agent.program.log().contains("is damaged"), "{}", agent.program.log());
         assert!(!home.path("page").exists(), "nothing is blank");
+        Ok(())
+    });
+}
+
+#[test]
+fn agents_spread_over_two_addresses_and_take_the_one_that_is_up() {
+    alone(Duration::from_secs(120), async |home| {
+        let server = Server::start(home).await?;
+        server.put("app/colour", "red").await?;
+        let links = [Link::to(&server.address).await?, Link::to(&server.address).await?];
+        let both = format!("{},{}", links[0].address, links[1].address);
+        let source = home.write("page.hbs", "{{key \"app/colour\"}}")?;
+        let files = format!("{}:{}", source.display(), home.path("page").display());
+        let once = async || {
+            let mut once = Agent::ask(home, &["once", "-t", &files, "--addr", &both, "--retry-for", "60s"])?;
+            let exit = once.exit().await?;
+            anyhow::ensure!(exit == Exit::Code(0), "{exit:?}\n{}", once.log());
+            Ok(())
+        };
+        let made = || links.each_ref().map(|link| link.made.load(Ordering::Relaxed));
+        // That all of them have the same order by chance happens once in a million times.
+        for _ in 0..21 {
+            once().await?;
+        }
+        anyhow::ensure!(made().into_iter().all(|count| count > 0), "{:?}", made());
+
+        // Whichever of the two is down, and whichever comes first.
+        for down in [0, 1] {
+            links[down].cut();
+            let before = made();
+            while made()[down] == before[down] {
+                once().await?;
+            }
+            links[down].mend();
+        }
+
+        // One that runs goes on at the other address, and back.
+        let mut agent = start_agent(home, &both)?;
+        let shows = async |text: &str| {
+            server.put("app/colour", text.to_owned()).await?;
+            holds("the page", async || home.read("page").is_ok_and(|page| page == text)).await
+        };
+        shows("green").await?;
+        for (down, text) in [(0, "blue"), (1, "white"), (0, "black")] {
+            links[1 - down].mend();
+            links[down].cut();
+            shows(text).await?;
+        }
+        agent.stop().await?;
         Ok(())
     });
 }

@@ -111,7 +111,7 @@ pub async fn run(command: AgentCommand, connection: Connection) -> Result<u8, Pr
         AgentCommand::Once(once) => once.run(&connection).await,
         AgentCommand::Render(render) => render.run(&connection).await,
         AgentCommand::Status(status) => status.run(&connection).await,
-        AgentCommand::Validate(validate) => validate.run().await,
+        AgentCommand::Validate(validate) => validate.run(&connection).await,
         AgentCommand::Convert(convert) => convert.run(),
     }
 }

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::ValueEnum;
 
-pub(crate) use self::env::is_name;
+pub(crate) use self::env::{is_name, line};
 
 pub mod consul;
 mod env;

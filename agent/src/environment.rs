@@ -3,13 +3,16 @@
 //! The variables that come from keys are rendered like a file that is not written: from the same view
 //! as the files of the set, with a record of what was read, and put back together with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::is_name;
+use kvapi::types::{Entry, Revision};
+
+use crate::document::{is_name, line};
 use crate::graph::{Reads, TemplateId};
 use crate::helpers::glob;
 use crate::policy::Missing;
 use crate::render::{Held, Lack, Rendered};
+use crate::trace::{Origin, Trace};
 use crate::view::{Found, View};
 
 /// Where it is chosen, as messages have it.
@@ -80,8 +83,37 @@ impl Environment {
         Rendered { id, reads, outcome }
     }
 
+    /// The same for people: lines that a shell can read, the key behind each, and all names. What is given by `custom`
+    /// is named and not shown.
+    #[must_use]
+    pub fn preview(&self, id: TemplateId, view: &View, missing: Missing) -> (Rendered, Trace, Vec<String>) {
+        let mut reads = Reads::default();
+        let (mut lines, mut names) = (Vec::new(), Vec::new());
+        let outcome = self.pairs(view, missing, &mut reads).and_then(|all| {
+            joined(&all)?; // too long for the system
+            let mut text = String::new();
+            for (name, one) in &all {
+                let told = line(name, &one.value);
+                let origin = Origin::Key(one.key.clone(), one.revision);
+                lines.extend(told.lines().map(|_| BTreeSet::from([origin.clone()])));
+                text.push_str(&told);
+                names.push(name.clone());
+            }
+            for name in self.custom.keys().filter(|name| !all.contains_key(*name)) {
+                text.push_str(&format!("# {name}: given by custom, not shown\n"));
+                names.push(name.clone());
+            }
+            Ok(text)
+        });
+        (Rendered { id, reads, outcome }, Trace::of(lines), names)
+    }
+
     fn read(&self, view: &View, missing: Missing, reads: &mut Reads) -> Result<String, Held> {
-        let mut all: BTreeMap<String, String> = BTreeMap::new();
+        joined(&self.pairs(view, missing, reads)?)
+    }
+
+    fn pairs(&self, view: &View, missing: Missing, reads: &mut Reads) -> Result<BTreeMap<String, Keyed>, Held> {
+        let mut all: BTreeMap<String, Keyed> = BTreeMap::new();
         let mut outside = false;
         for prefix in &self.prefixes {
             let folder = format!("{prefix}/");
@@ -103,19 +135,19 @@ impl Environment {
                     let told = format!("`{other}` and `{}` are both the variable {name}", entry.key);
                     return Err(broken(&told, "rename one, or name its variable in `names`"));
                 }
-                all.insert(name, text(&entry.key, &entry.value)?);
+                all.insert(name, Keyed::of(entry)?);
             }
         }
         let mut lacks = Vec::new();
         for (name, key) in &self.names {
             reads.scope.keys.insert(key.clone());
             match view.get(key) {
-                Found::Entry(entry) => drop(all.insert(name.clone(), text(key, &entry.value)?)),
+                Found::Entry(entry) => drop(all.insert(name.clone(), Keyed::of(entry)?)),
                 Found::Outside => outside = true,
                 Found::Absent => {
                     reads.absent.insert(key.clone());
                     match missing {
-                        Missing::Default => drop(all.insert(name.clone(), String::new())),
+                        Missing::Default => drop(all.insert(name.clone(), Keyed::absent(key))),
                         Missing::Wait | Missing::Fail => lacks.push(Lack {
                             key: key.clone(),
                             place: PLACE.to_owned(),
@@ -127,7 +159,7 @@ impl Environment {
         match (outside, lacks.is_empty()) {
             (true, _) => Err(Held::Outside),
             (false, false) => Err(Held::Missing(lacks)),
-            (false, true) => joined(&all),
+            (false, true) => Ok(all),
         }
     }
 
@@ -142,6 +174,31 @@ impl Environment {
     }
 }
 
+/// A variable's value, and where it comes from.
+struct Keyed {
+    key: String,
+    revision: Option<Revision>,
+    value: String,
+}
+
+impl Keyed {
+    fn of(entry: &Entry) -> Result<Self, Held> {
+        Ok(Self {
+            value: text(&entry.key, &entry.value)?,
+            key: entry.key.clone(),
+            revision: Some(entry.modify_index),
+        })
+    }
+
+    fn absent(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            revision: None,
+            value: String::new(),
+        }
+    }
+}
+
 fn text(key: &str, value: &[u8]) -> Result<String, Held> {
     let text = std::str::from_utf8(value).ok().filter(|text| !text.contains('\0'));
     let text = text.ok_or_else(|| {
@@ -151,9 +208,9 @@ fn text(key: &str, value: &[u8]) -> Result<String, Held> {
     Ok(text.to_owned())
 }
 
-fn joined(all: &BTreeMap<String, String>) -> Result<String, Held> {
+fn joined(all: &BTreeMap<String, Keyed>) -> Result<String, Held> {
     let mut text = String::new();
-    for (name, value) in all {
+    for (name, Keyed { value, .. }) in all {
         if name.len() + 1 + value.len() > LONGEST {
             let told = format!("the variable {name} is longer than {} KiB", (LONGEST + 1) >> 10);
             return Err(broken(&told, "the system gives none to a program; put it into a file"));

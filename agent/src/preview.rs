@@ -39,6 +39,10 @@ pub struct Preview {
     pub revision: Option<Revision>,
     /// Each text, in the order of the templates.
     pub files: Vec<File>,
+    /// The program's variables, if it is given any.
+    pub variables: Option<File>,
+    /// Their names.
+    pub names: Vec<String>,
 }
 
 /// One file.
@@ -54,7 +58,15 @@ pub struct File {
 pub async fn make(program: &Program, around: &Surroundings, from: &From) -> Result<Preview, Problem> {
     let mut view = from.first();
     loop {
-        let (rendered, traces): (Vec<Rendered>, Vec<Trace>) = all(program, &view, around)?.into_iter().unzip();
+        let mut all = all(program, &view, around)?;
+        let (environment, count) = (&program.config.environment, all.len());
+        let mut names = Vec::new();
+        if environment.reads_keys() || !environment.custom.is_empty() {
+            let (rendered, trace, told) = environment.preview(count, &view, around.missing);
+            all.push((rendered, trace));
+            names = told;
+        }
+        let (rendered, traces): (Vec<Rendered>, Vec<Trace>) = all.into_iter().unzip();
         let mut scope = view.scope().clone();
         let mut outside = false;
         for one in &rendered {
@@ -72,9 +84,13 @@ pub async fn make(program: &Program, around: &Surroundings, from: &From) -> Resu
             Err(Held::Outside) => continue,
         };
         let files = texts.into_iter().zip(traces);
+        let mut files: Vec<File> = files.map(|(text, trace)| File { text, trace }).collect();
+        let variables = files.split_off(count).pop();
         return Ok(Preview {
             revision: from.revision(&view),
-            files: files.map(|(text, trace)| File { text, trace }).collect(),
+            files,
+            variables,
+            names,
         });
     }
 }
@@ -104,10 +120,10 @@ fn whole(rendered: Vec<Rendered>) -> Result<Vec<String>, Held> {
 }
 
 impl Preview {
-    /// Prints one text as it is, several each under its name.
+    /// Prints one text as it is, several each under its name; variables always.
     pub fn print(&self, config: &Config, out: &mut impl Write) -> std::io::Result<()> {
-        let several = self.files.len() > 1;
-        for (id, file) in self.files.iter().enumerate() {
+        let several = self.files.len() > 1 || self.variables.is_some();
+        for (id, file) in self.files.iter().chain(&self.variables).enumerate() {
             if several {
                 writeln!(out, "==> {} <==", config.shown(id))?;
             }

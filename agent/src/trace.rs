@@ -54,6 +54,12 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Of lines whose origins are known without a template.
+    #[must_use]
+    pub fn of(lines: Vec<BTreeSet<Origin>>) -> Self {
+        Self { lines }
+    }
+
     /// What is behind a line, counted from 0.
     pub fn line(&self, number: usize) -> impl Iterator<Item = &Origin> {
         self.lines.get(number).into_iter().flatten()

@@ -1,6 +1,7 @@
 //! A wire between a client and a server that a test can cut and mend.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kvapi::Address;
 use tokio::io::copy_bidirectional;
@@ -12,6 +13,8 @@ use tokio::task::JoinHandle;
 /// open and refuses what comes.
 pub(crate) struct Link {
     pub(crate) address: String,
+    /// How many connections were made, also those that were dropped.
+    pub(crate) made: Arc<AtomicUsize>,
     whole: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -26,14 +29,22 @@ impl Link {
         let address = format!("http://{}", listener.local_addr()?);
         let (whole, is_whole) = watch::channel(true);
         let target: Arc<str> = target.into();
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&made);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
                 if *is_whole.borrow() {
                     tokio::spawn(pass(client, Arc::clone(&target), is_whole.clone()));
                 }
             }
         });
-        Ok(Self { address, whole, task })
+        Ok(Self {
+            address,
+            made,
+            whole,
+            task,
+        })
     }
 
     pub(crate) fn cut(&self) {

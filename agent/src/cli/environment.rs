@@ -35,14 +35,14 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    pub(super) fn raw(self) -> RawEnvironment {
+    pub(super) fn raw(&self) -> RawEnvironment {
         RawEnvironment {
-            prefix: self.env_prefix,
+            prefix: self.env_prefix.clone(),
             upper: self.env_upper.then_some(true),
             on_change: self.env_on_change,
             pristine: self.env_pristine.then_some(true),
-            allow: self.env_allow,
-            deny: self.env_deny,
+            allow: self.env_allow.clone(),
+            deny: self.env_deny.clone(),
             ..RawEnvironment::default()
         }
     }

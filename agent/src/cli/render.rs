@@ -10,6 +10,7 @@ use kvapi::problem::exit;
 use kvapi::types::Revision;
 
 use super::Connection;
+use super::environment::Environment;
 use super::flags::Common;
 use crate::load::{self, Plan, Program};
 use crate::preview::from::From;
@@ -48,6 +49,8 @@ pub struct Render {
     /// Show for each line the keys behind it and their revisions; with -o json as a document.
     #[arg(long, env = "KEYWAY_AGENT_EXPLAIN", conflicts_with_all = ["diff", "check"])]
     explain: bool,
+    #[command(flatten)]
+    environment: Environment,
     /// Run the checks of the configuration on copies of the files first, as `once` does.
     #[arg(long, env = "KEYWAY_AGENT_RUN_CHECKS")]
     run_checks: bool,
@@ -55,9 +58,11 @@ pub struct Render {
 
 impl Render {
     pub(super) async fn run(self, connection: &Connection) -> Result<u8, Problem> {
+        let mut flags = self.common.raw(true)?;
+        flags.exec.env = self.environment.raw();
         let plan = Plan {
             files: self.common.files()?,
-            flags: self.common.raw(true)?,
+            flags,
             once: true,
             traced: self.explain || self.diff,
         };

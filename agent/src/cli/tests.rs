@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use clap::{Command, Subcommand as _};
+use clap::{Command, Parser, Subcommand as _};
 
 use super::AgentCommand;
 use crate::config::Raw;
@@ -170,4 +170,144 @@ fn every_entry_of_agent_toml_is_on_the_page() {
             "{name} is on the page and no entry"
         );
     }
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(subcommand)]
+    command: AgentCommand,
+}
+
+/// Each flag of `agent run` but -c, a value of it, and the same in agent.toml.
+const SAMPLES: &[(&str, &str, &str)] = &[
+    ("template", "a.hbs:b", "[{ source = 'a.hbs', destination = 'b' }]"),
+    ("partials", "p", "'p'"),
+    ("missing", "fail", "'fail'"),
+    ("on-change", "signal=USR1", "'signal=USR1'"),
+    ("check", "nginx -t -c {}", "'nginx -t -c {}'"),
+    ("command-timeout", "7s", "'7s'"),
+    ("state-dir", "s", "'s'"),
+    ("cache-dir", "c", "'c'"),
+    ("max-stale", "7s", "'7s'"),
+    ("retry-for", "7s", "'7s'"),
+    ("wait", "1s:2s", "'1s:2s'"),
+    ("settle", "7s", "'7s'"),
+    ("splay", "7s", "'7s'"),
+    ("kill-signal", "QUIT", "'QUIT'"),
+    ("kill-timeout", "7s", "'7s'"),
+    ("restart", "on-failure:3", "'on-failure:3'"),
+    ("status", "s.sock", "'s.sock'"),
+    ("listen", "127.0.0.1:1", "'127.0.0.1:1'"),
+    ("insecure-listen", "", "true"),
+    ("report", "", "true"),
+    ("name", "web-1", "'web-1'"),
+    ("reload-signal", "none", "'none'"),
+    ("map-signal", "USR1=USR2", "{ USR1 = 'USR2' }"),
+    ("pid-file", "p", "'p'"),
+    ("ready-file", "r", "'r'"),
+    ("env", "app/env", "['app/env']"),
+    ("env-upper", "", "true"),
+    ("env-on-change", "none", "'none'"),
+    ("env-pristine", "", "true"),
+    ("env-allow", "LC_*", "['LC_*']"),
+    ("env-deny", "LC_*", "['LC_*']"),
+];
+
+/// The entries that no flag is for: of single files, or too much for one word.
+const ENTRIES_ALONE: &[&str] = &[
+    "confirm",
+    "deny_helpers",
+    "sandbox",
+    "exec.command",
+    "exec.env.custom",
+    "exec.env.names",
+];
+
+/// The entry of a flag.
+fn entry(flag: &str, entries: &BTreeSet<String>) -> Option<String> {
+    let name = flag.replace('-', "_");
+    let of_env = name.strip_prefix("env_").unwrap_or("prefix");
+    let all = [name.clone(), format!("exec.{name}"), format!("exec.env.{of_env}")];
+    let within = name.starts_with("env");
+    all.into_iter()
+        .find(|entry| entries.contains(entry) && entry.starts_with("exec.env.") == within)
+}
+
+/// As flags and files are before they are checked, in a form that can be compared.
+fn raw(mut raw: Raw) -> String {
+    raw.here = None;
+    format!("{raw:#?}")
+}
+
+fn given(flags: &[String]) -> String {
+    let words = ["agent", "run"].map(str::to_owned);
+    let line = words
+        .iter()
+        .chain(flags)
+        .cloned()
+        .chain(["--", "true"].map(str::to_owned));
+    let AgentCommand::Run(run) = Line::try_parse_from(line).unwrap().command else {
+        panic!("another command")
+    };
+    raw(run.plan().unwrap().flags)
+}
+
+fn written(line: &str) -> String {
+    let file = std::env::current_dir().unwrap().join("agent.toml");
+    raw(Raw::parse(&format!("exec.command = ['true']\n{line}\n"), &file).unwrap())
+}
+
+#[test]
+fn each_flag_of_run_says_the_same_as_its_entry_and_has_a_variable_and_the_entries_without_a_flag_are_known() {
+    let command = AgentCommand::augment_subcommands(Command::new("agent"));
+    let run = command.find_subcommand("run").unwrap();
+    let flags: Vec<_> = run
+        .get_arguments()
+        .filter(|argument| argument.get_long().is_some())
+        .collect();
+    let names: BTreeSet<&str> = flags
+        .iter()
+        .filter_map(|flag| flag.get_long())
+        .filter(|name| *name != "config")
+        .collect();
+    let sampled: BTreeSet<&str> = SAMPLES.iter().map(|(flag, ..)| *flag).collect();
+    assert_eq!(names, sampled, "each flag of `agent run` has its sample here");
+    for flag in flags {
+        let variable = format!(
+            "KEYWAY_AGENT_{}",
+            flag.get_long().unwrap().replace('-', "_").to_uppercase()
+        );
+        let its = flag.get_env().map(|name| name.to_string_lossy().into_owned());
+        assert_eq!(its, Some(variable));
+    }
+
+    let entries = entries();
+    let mut named = BTreeSet::new();
+    assert_eq!(given(&[]), written(""));
+    for (flag, value, same) in SAMPLES {
+        let entry = entry(flag, &entries).unwrap_or_else(|| panic!("--{flag} has no entry"));
+        let mut words = vec![format!("--{flag}")];
+        words.extend(Some((*value).to_owned()).filter(|value| !value.is_empty()));
+        let given = given(&words);
+        assert_ne!(given, written(""), "--{flag} does nothing");
+        assert_eq!(given, written(&format!("{entry} = {same}")), "--{flag} and {entry}");
+        assert!(named.insert(entry), "--{flag}");
+    }
+
+    let of_a_file = |entry: &&String| {
+        ["template.", "set", "confirm.", "wait."]
+            .iter()
+            .any(|start| entry.starts_with(start))
+    };
+    let is_table = |entry: &&String| {
+        entries
+            .iter()
+            .any(|other| other.starts_with(&format!("{entry}.")) && *entry != "template")
+    };
+    let alone: BTreeSet<&str> = entries
+        .iter()
+        .filter(|entry| !named.contains(*entry) && !of_a_file(entry) && (!is_table(entry) || *entry == "confirm"))
+        .map(String::as_str)
+        .collect();
+    assert_eq!(alone, ENTRIES_ALONE.iter().copied().collect());
 }

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use kvapi::Problem;
 use kvapi::problem::exit;
+use serde_json::{Value, json};
 
+use super::Connection;
 use super::render::surroundings;
 use super::run::Run;
 use crate::formats;
+use crate::load::Program;
 use crate::preview;
 use crate::preview::from::From;
 use crate::preview::values::{self, Form};
@@ -39,14 +42,9 @@ pub struct Validate {
 }
 
 impl Validate {
-    pub(super) async fn run(self) -> Result<u8, Problem> {
+    pub(super) async fn run(self, connection: &Connection) -> Result<u8, Problem> {
         let program = self.run.plan()?.load(None)?;
-        let templates = &program.templates;
-        for (template, name) in program.config.templates.iter().zip(templates.names()) {
-            for fault in formats::bare(templates, name, &template.shown) {
-                eprintln!("{name}:{}: {}", fault.line, fault.reason);
-            }
-        }
+        let mut variables = None;
         if let Some(path) = &self.values {
             let from = From::Values(values::read(path, self.values_format)?);
             let preview = preview::make(&program, &surroundings(&program), &from).await?;
@@ -54,10 +52,43 @@ impl Validate {
                 let reaper = Reaper::start().map_err(|e| Problem::new(exit::AGENT, format!("{e:#}")))?;
                 preview.check(&program, &reaper).await?;
             }
+            variables = preview.variables.is_some().then_some(preview.names);
+        }
+        if connection.json {
+            println!(
+                "{:#}",
+                document(&program, variables.as_deref(), self.values.is_some(), self.run_checks)
+            );
+            return Ok(exit::OK);
+        }
+        for (template, name) in program.config.templates.iter().zip(program.templates.names()) {
+            for fault in formats::bare(&program.templates, name, &template.shown) {
+                eprintln!("{name}:{}: {}", fault.line, fault.reason);
+            }
         }
         for template in &program.config.templates {
             println!("{}: ok", template.shown);
         }
+        if let Some(names) = variables {
+            println!("the environment: ok: {}", names.join(" "));
+        }
         Ok(exit::OK)
     }
+}
+
+fn document(program: &Program, variables: Option<&[String]>, rendered: bool, checked: bool) -> Value {
+    let templates = program.config.templates.iter().zip(program.templates.names());
+    let files = templates.map(|(template, name)| {
+        let advice = formats::bare(&program.templates, name, &template.shown);
+        let advice = advice
+            .into_iter()
+            .map(|fault| json!({"line": fault.line, "reason": fault.reason}));
+        json!({"file": template.shown, "template": name, "advice": advice.collect::<Vec<_>>()})
+    });
+    json!({
+        "files": files.collect::<Vec<_>>(),
+        "variables": variables,
+        "rendered": rendered,
+        "checked": checked,
+    })
 }

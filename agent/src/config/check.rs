@@ -35,7 +35,7 @@ impl Raw {
             return Err(needs_program(&on_change, None));
         }
         let (reload_signal, map_signal) = signals::check(self.reload_signal, self.exec.map_signal)?;
-        let environment = if supervises {
+        let environment = if supervises || self.prints {
             self.exec.env.check()?
         } else if self.exec.env.check()?.reads_keys() && !once {
             return Err(

@@ -19,9 +19,14 @@ pub(super) fn write(items: &[Item]) -> Result<String, Bad> {
         let Some(text) = text else {
             return refuse("is binary, which an environment file cannot hold");
         };
-        out.push_str(&format!("{key}={}\n", quote(text)));
+        out.push_str(&line(key, text));
     }
     Ok(out)
+}
+
+/// One variable, as a shell reads it.
+pub(crate) fn line(name: &str, value: &str) -> String {
+    format!("{name}={}\n", quote(value))
 }
 
 /// Whether it is a name that every shell takes for a variable.

@@ -14,7 +14,7 @@ const COLUMN: usize = 60;
 #[must_use]
 pub fn text(preview: &Preview, config: &Config) -> String {
     let mut told = String::new();
-    for (id, file) in preview.files.iter().enumerate() {
+    for (id, file) in preview.files.iter().chain(&preview.variables).enumerate() {
         let of = preview
             .revision
             .map(|revision| format!(" (revision {revision})"))
@@ -41,7 +41,7 @@ pub fn text(preview: &Preview, config: &Config) -> String {
 /// The same as a document.
 #[must_use]
 pub fn document(preview: &Preview, config: &Config) -> Value {
-    let file = |(id, file): (usize, &super::File)| {
+    let lines = |file: &super::File| {
         let line = |(number, text): (usize, &str)| {
             let is_secret = file.trace.is_secret(number);
             json!({
@@ -51,14 +51,13 @@ pub fn document(preview: &Preview, config: &Config) -> Value {
                 "from": file.trace.line(number).map(|one| one.document(preview)).collect::<Vec<_>>(),
             })
         };
-        json!({
-            "file": config.shown(id),
-            "lines": file.text.lines().enumerate().map(line).collect::<Vec<_>>(),
-        })
+        file.text.lines().enumerate().map(line).collect::<Vec<_>>()
     };
+    let file = |(id, file): (usize, &super::File)| json!({"file": config.shown(id), "lines": lines(file)});
     json!({
         "revision": preview.revision,
         "files": preview.files.iter().enumerate().map(file).collect::<Vec<_>>(),
+        "variables": preview.variables.as_ref().map(lines),
     })
 }
 

@@ -236,6 +236,42 @@ fn a_file_that_changes_is_rendered_again_and_one_that_goes_leaves_the_last_text(
 }
 
 #[test]
+fn the_programs_variables_are_shown_with_the_keys_behind_them_and_what_is_given_is_only_named() {
+    let scene = scene();
+    scene.write("v.yaml", "app:\n  port: 81\n  motto: \"it's\\nso\"\n");
+    let text = "[[template]]\nsource = \"t\"\ndestination = \"out\"\n[exec]\ncommand = [\"true\"]\n\
+        [exec.env]\nprefix = [\"app\"]\nupper = true\nnames = { P = \"app/port\" }\ncustom = { KIND = \"hush\", P = \"no\" }\n";
+    scene.write("agent.toml", text);
+    let out = scene.path("out").display().to_string();
+    let arguments = ["-c", "agent.toml", "--values", "v.yaml"];
+
+    let (code, told, err) = render(&scene, &arguments);
+
+    let lines = "MOTTO='it'\\''s\nso'\nP=81\n# KIND: given by custom, not shown\n";
+    let all = format!("==> {out} <==\nport 81\nfixed\n==> the environment <==\n{lines}");
+    assert_eq!((code, told), (0, all), "{err}");
+    let (_, told, _) = render(&scene, &[&arguments[..], &["--explain"]].concat());
+    assert!(
+        told.contains("so'                                 # app/motto\nP=81"),
+        "{told}"
+    );
+    // A folder that is named by a flag, and a key that is not there.
+    let (code, told, _) = render(&scene, &["-t", "t", "--env", "app", "--values", "v.yaml"]);
+    assert_eq!(code, 0);
+    assert!(told.ends_with("\nport=81\n") && told.contains("\nmotto='"), "{told}");
+    scene.write("none.yaml", "x: y\n");
+    let (code, told, err) = render(&scene, &["-c", "agent.toml", "--values", "none.yaml"]);
+    assert_eq!((code, told.as_str()), (3, ""));
+    assert!(err.contains("`app/port`") && err.contains("[exec.env]"), "{err}");
+
+    let mut validate = Command::new(env!("CARGO_BIN_EXE_keyway-agent"));
+    let validate = validate.current_dir(scene.dir.path()).arg("validate").args(arguments);
+    let said = validate.output().unwrap();
+    let told = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(told, format!("{out}: ok\nthe environment: ok: MOTTO P KIND\n"));
+}
+
+#[test]
 fn validate_renders_and_checks_with_values() {
     let scene = scene();
     let check = "grep -q 81 {}";
