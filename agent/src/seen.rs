@@ -19,7 +19,7 @@ use crate::config::Looks;
 const TICK: Duration = Duration::from_secs(2);
 
 /// How long for each of them all files are not looked at again. To look at one takes some 2 us.
-const PAUSE: Duration = Duration::from_micros(100);
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -142,10 +142,10 @@ mod tests {
     fn all_files_are_looked_at_as_often_as_that_takes_little_of_the_time() {
         let (few, many, start) = (Seen::default(), Seen::default(), Instant::now());
         let after = |millis: u64| start + Duration::from_millis(millis);
-        assert!(few.looks_at_all(3, start) && few.looks_at_all(3, after(1)));
-        assert!(many.looks_at_all(500, start) && !many.looks_at_all(500, after(1)));
-        assert!(!many.looks_at_all(500, after(49)) && many.looks_at_all(500, after(50)));
-        assert!(!many.looks_at_all(500, after(99)) && many.looks_at_all(500, after(101)));
+        assert!(few.looks_at_all(3, start) && few.looks_at_all(3, after(2)));
+        assert!(many.looks_at_all(500, start) && !many.looks_at_all(500, after(2)));
+        assert!(!many.looks_at_all(500, after(249)) && many.looks_at_all(500, after(250)));
+        assert!(!many.looks_at_all(500, after(499)) && many.looks_at_all(500, after(501)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::checks;
-use crate::config::{Config, Destination, Set};
+use crate::config::{Config, Destination, Set, Template};
 use crate::core::{FileSet, Unfit};
 use crate::graph::TemplateId;
 use crate::journal::Journal;
@@ -85,11 +85,15 @@ fn prepare(config: &Config, set: &FileSet, seen: &Seen) -> Result<Staged, String
         false => set.rendered.iter().copied().collect(),
     };
     let mut staged = Staged::default();
-    let each = parallel::each(&looked_at, Kind::Disk, |id| file(config, set, seen, *id));
-    for (id, pending) in looked_at.iter().zip(each) {
+    let unknown = looked_at.iter().filter_map(|id| unknown(config, set, seen, *id));
+    let unknown: Vec<Unknown<'_>> = unknown.collect();
+    for (one, pending) in unknown
+        .iter()
+        .zip(parallel::each(&unknown, Kind::Disk, |one| one.write(seen)))
+    {
         if let Some(pending) = pending? {
             staged.pending.extend(pending);
-            staged.changed.insert(*id);
+            staged.changed.insert(one.id);
         }
     }
     for (number, folder) in config.sets.iter().enumerate() {
@@ -101,26 +105,45 @@ fn prepare(config: &Config, set: &FileSet, seen: &Seen) -> Result<Staged, String
     Ok(staged)
 }
 
-/// Writes one file beside its destination, if it has one of its own and that is otherwise.
-fn file(config: &Config, set: &FileSet, seen: &Seen, id: TemplateId) -> Result<Option<Pending>, String> {
-    let (Some(template), Some(text)) = (config.templates.get(id), set.texts.get(id)) else {
-        return Ok(None);
-    };
+/// A file of which nobody knows that it holds its text.
+struct Unknown<'a> {
+    id: TemplateId,
+    template: &'a Template,
+    path: &'a Path,
+    text: &'a Arc<str>,
+    who: Option<Who>,
+}
+
+/// The file of a template, unless it is known to hold its text or has no file of its own.
+fn unknown<'a>(config: &'a Config, set: &'a FileSet, seen: &Seen, id: TemplateId) -> Option<Unknown<'a>> {
+    let (template, text) = config.templates.get(id).zip(set.texts.get(id))?;
     let Destination::File(path) = &template.destination else {
-        return Ok(None);
+        return None;
     };
     let who = Who::at(path);
-    if who.is_some_and(|who| seen.holds(path, who, text, &template.looks)) {
-        return Ok(None);
+    let known = who.is_some_and(|who| seen.holds(path, who, text, &template.looks));
+    (!known).then_some(Unknown {
+        id,
+        template,
+        path,
+        text,
+        who,
+    })
+}
+
+impl Unknown<'_> {
+    /// Writes it beside its destination, if that is otherwise.
+    fn write(&self, seen: &Seen) -> Result<Option<Pending>, String> {
+        let looks = &self.template.looks;
+        let pending = write::prepare(self.path, self.text.as_bytes(), looks);
+        let pending = pending.map_err(|error| unwritable(&self.template.shown, &error))?;
+        match (&pending, self.who) {
+            (Some(_), _) => failpoint::reach("staged"),
+            (None, Some(who)) => seen.note(self.path, who, self.text, looks),
+            (None, None) => {}
+        }
+        Ok(pending)
     }
-    let pending = write::prepare(path, text.as_bytes(), &template.looks);
-    let pending = pending.map_err(|error| unwritable(&template.shown, &error))?;
-    match (&pending, who) {
-        (Some(_), _) => failpoint::reach("staged"),
-        (None, Some(who)) => seen.note(path, who, text, &template.looks),
-        (None, None) => {}
-    }
-    Ok(pending)
 }
 
 /// Writes a folder that is replaced as a whole, if it is otherwise.
