@@ -130,7 +130,7 @@ async fn statuses(home: &Home, server: &Server, page: &mut Page) -> anyhow::Resu
     }
     // What each of them has to show.
     let shown: [fn(&Value) -> bool; 3] = [
-        |status| status["state"] == "waiting" && status["child"]["state"] == "not_started",
+        |status| status["templates"][0]["keys"][0].is_object() && status["child"]["state"] == "not_started",
         |status| !status["child"]["last_exit"].is_null() && !status["last_refusal"].is_null(),
         |status| !status["trouble"].is_null(),
     ];
