@@ -8,7 +8,7 @@
 //!
 //! What is on disk when the power fails follows from three rules:
 //!
-//! - a note that is [`Kept::Durable`] is on disk before what it announces is begun;
+//! - a note of what is about to be done is on disk before that is begun;
 //! - the steps of a note are on disk before another note takes its place;
 //! - notes go to two files in turn, over what is there, and never over the last durable one: one that was
 //!   cut off, or never came to the disk, leaves that one.
