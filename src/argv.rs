@@ -51,7 +51,7 @@ pub(crate) fn normalise(root: &Command, args: impl IntoIterator<Item = OsString>
 }
 
 /// Adds the remedy to clap's complaint about `--cas 0`: the revision is in a flag of its own, as in
-/// `consul kv`. And names `-acquire` as a whole, where clap has only come to `-a`. `args` are those of [`normalise`].
+/// `consul kv`. And names `-datacenter` as a whole, where clap has only come to `-d`. `args` are those of [`normalise`].
 pub(crate) fn explain(error: &mut clap::Error, args: &[OsString]) {
     if !matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::TooManyValues) {
         return;
@@ -67,10 +67,7 @@ pub(crate) fn explain(error: &mut clap::Error, args: &[OsString]) {
     });
     if let Some(whole) = whole {
         let whole = whole.split('=').next().unwrap_or_default();
-        let tip = match whole {
-            "-acquire" | "-release" | "-session" => "sessions and locks are not there yet".to_owned(),
-            _ => format!("to pass '{whole}' as a value, write it behind '--'"),
-        };
+        let tip = format!("to pass '{whole}' as a value, write it behind '--'");
         error.insert(ContextKind::InvalidArg, ContextValue::String(whole.to_owned()));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
         return;
@@ -278,11 +275,7 @@ mod tests {
     #[test]
     fn an_unknown_flag_with_one_dash_is_named_as_it_was_typed() {
         check("k kv get -recurze a", "k kv get -recurze a");
-        let said = complaint("k kv put -acquire -session=x a 1");
-        assert!(
-            said.contains("'-acquire'") && said.contains("locks are not there yet"),
-            "{said}"
-        );
+        check("k kv put -acquire -session=x a 1", "k kv put --acquire --session=x a 1");
         let said = complaint("k kv get -datacenter=dc1 a");
         assert!(
             said.contains("'-datacenter' found") && said.contains("behind '--'"),

@@ -1,7 +1,9 @@
 //! A `keyway` started as a process of its own, found by the first line it prints.
 
 use std::ffi::OsString;
-use std::process::Stdio;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use kvapi::problem::exit;
@@ -102,6 +104,23 @@ pub(crate) async fn terminate_group(child: &mut Child, stop: &mut Stop, waits: i
     let _ = killpg(group, Signal::SIGKILL);
     let _ = child.wait().await;
     false
+}
+
+/// A program that could not be run, or waited for.
+pub(crate) fn not_run(program: &str, error: &io::Error) -> Problem {
+    let code = match error.kind() {
+        io::ErrorKind::NotFound => exit::NOT_FOUND,
+        _ => exit::NOT_EXECUTABLE,
+    };
+    Problem::new(code, format!("run `{program}`: {error}"))
+        .help("what stands behind -- is a program and its arguments; for a shell line, write   -- sh -c '...'")
+}
+
+/// As a shell has it: 128+n if signal n ended it.
+pub(crate) fn code(status: ExitStatus) -> u8 {
+    let signal = status.signal().map(|signal| 128 + signal);
+    let code = status.code().or(signal).unwrap_or_default();
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 /// A command that runs this very program.

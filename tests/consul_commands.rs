@@ -1,5 +1,10 @@
 //! Each command of `consul kv`: a row for every text that Consul 1.22's own prints.
 
+use std::time::Duration;
+
+use kvapi::client::WriteOptions;
+use kvapi::lock::SessionTerms;
+
 use crate::consul_compat::with;
 
 #[test]
@@ -124,7 +129,15 @@ fn consul_kv_put_that_is_refused_says_why() {
         server.put("k", "1").await?;
         let at = server.revision("k").await?.to_string();
         std::fs::create_dir(home.path("folder"))?;
-        let sessions = "Error! Sessions and locks are not available yet: -acquire, -release and -session are refused\n";
+        let sessions = "Error! Missing -session (required with -acquire and -release)\n";
+        let terms = SessionTerms {
+            name: "consul".into(),
+            ttl: Duration::from_secs(60),
+            lock_delay: Duration::ZERO,
+        };
+        let id = server.client().create_session(&terms, &WriteOptions::default()).await?;
+        let locked = "Success! Lock acquired on: locked\n";
+        let invalid = "Error! Failed writing data: Unexpected response code: 500 (invalid session \"x\")\n";
         consul
             .all_say(&[
                 (&["put"], (1, "", "Error! Missing KEY argument\n")),
@@ -177,9 +190,29 @@ fn consul_kv_put_that_is_refused_says_why() {
                     (0, "Success! Data written to: k\n", ""),
                 ),
                 (&["put", "-cas", "new", "1"], (0, "Success! Data written to: new\n", "")),
-                (&["put", "-acquire", "-session=x", "k"], (1, "", sessions)),
-                (&["put", "-release", "k"], (1, "", sessions)),
-                (&["put", "-session=x", "k", "3"], (1, "", sessions)),
+                (&["put", "-acquire", "k"], (1, "", sessions)),
+                (&["put", "-release", "-session=", "k"], (1, "", sessions)),
+                (&["put", "-acquire", "-session=x", "k"], (1, "", invalid)),
+                (
+                    &["put", "-release", "-session=x", "k"],
+                    (1, "", "Error! Did not release lock\n"),
+                ),
+                (
+                    &["put", "-acquire", "-release", "-session", &id, "locked"],
+                    (0, locked, ""),
+                ),
+                (
+                    &["put", "-acquire", "-session", &id.to_uppercase(), "locked"],
+                    (1, "", "Error! Did not acquire lock\n"),
+                ),
+                (
+                    &["put", "-release", "-session", &id, "locked"],
+                    (0, "Success! Lock released on: locked\n", ""),
+                ),
+                (
+                    &["put", "-session=x", "new", "1"],
+                    (0, "Success! Data written to: new\n", ""),
+                ),
                 (
                     &["put", "-acquire=false", "l", "1"],
                     (0, "Success! Data written to: l\n", ""),

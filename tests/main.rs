@@ -29,6 +29,7 @@ mod kv_edit;
 mod kv_export;
 mod kv_history;
 mod kv_import;
+mod kv_lock;
 mod kv_read;
 mod kv_revert;
 mod kv_txn;

@@ -68,6 +68,15 @@ The document was more than one transaction, some are written and stay, the rest 
 The same command again goes on: a value that is equal by then is not written a second time and gets no new
 revision.";
 
+    LOCKED = "E0208", CONFLICT, "the key is locked by somebody else", "\
+Another session holds the key, or one that held it has ended and its lock-delay, 15 seconds if nothing else was asked
+for, is not over: who held it may not have noticed yet. Nothing was written. Who holds it: the member `session` of
+keyway kv get -o json KEY";
+    LOCK_LOST = "E0209", LEFT, "the lock was lost while the command ran", "\
+The session could not be renewed for as long as its TTL, or somebody ended it or took the key away. The command was told
+to end, since somebody else may hold the lock by now. What it had done by then is done: what it writes to should
+refuse writes with a lower KEYWAY_LOCK_REVISION than it has seen.";
+
     NO_VALUE_FOR_TEMPLATE = "E0301", INVALID, "a template needs a key that is not there", "\
 The message names the key, the template and the place. Put the key, give the template a default=, or let the agent
 wait for it (--missing wait, which is what `agent run` does by itself) or read it as empty (--missing default).";

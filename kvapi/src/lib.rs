@@ -15,6 +15,7 @@
 //! | [`past`] | what the client reads of the past, and lists page by page |
 //! | `transport`, [`connect`], [`Error`] | tries, addresses, connections; why there is no answer |
 //! | `names`, `resolve` | host names: `/etc/hosts` and name servers, without the C library |
+//! | [`lock`] | sessions, and the keys that they lock |
 //! | [`watch`] | one stream of changes, resumed by revision over cuts |
 //!
 //! Nothing of ours is imported here: the store, the agent and the command all build on this crate.
@@ -29,6 +30,7 @@ mod error;
 pub mod golang;
 pub mod key;
 pub mod limits;
+pub mod lock;
 mod names;
 pub mod past;
 pub mod problem;

@@ -7,7 +7,7 @@
 use super::go::base64;
 use super::go::flags::{Flag, Parsed};
 use super::go::json;
-use super::put::write;
+use super::put::{On, write};
 use super::{Done, data, print, server, shown, stop};
 
 pub(super) const FLAGS: &[Flag] = &[Flag::text("prefix", "Folder to import into")];
@@ -32,7 +32,15 @@ pub(super) async fn run(parsed: &Parsed) -> Done {
             return stop(format!("Error base 64 decoding value for key {}: {why}", entry.key));
         }
         let key = joined(&prefix, &entry.key);
-        let written = write(&mut server, key.as_bytes(), value, entry.flags, None, &entry.namespace).await;
+        let written = write(
+            &mut server,
+            key.as_bytes(),
+            value,
+            entry.flags,
+            On::Anything,
+            &entry.namespace,
+        )
+        .await;
         written.or_else(|why| stop(format!("Error! Failed writing data for key {key}: {why}")))?;
         print(format!("Imported: {key}").as_bytes())?;
     }

@@ -11,6 +11,7 @@ mod folder;
 mod get;
 mod history;
 mod import;
+mod lock;
 mod ls;
 mod past;
 mod put;
@@ -61,6 +62,8 @@ pub(crate) enum Kv {
     Import(import::Import),
     /// Several operations as one, all or none
     Txn(txn::Txn),
+    /// Run a command while a lock is held
+    Lock(lock::Lock),
 }
 
 impl Kv {
@@ -79,6 +82,7 @@ impl Kv {
             Self::Export(export) => export.run(context).await,
             Self::Import(import) => import.run(context).await,
             Self::Txn(txn) => txn.run(context).await,
+            Self::Lock(lock) => lock.run(context).await,
         }
     }
 }

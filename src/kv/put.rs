@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use clap::Args;
 use kvapi::client::WriteOptions;
+use kvapi::lock::Lock;
 use kvapi::problem::exit;
-use kvapi::{Consistency, Entry, Key};
+use kvapi::{Consistency, Entry, Key, Problem, codes};
 
 use super::conflict::{self, Expected};
 use super::side::{Difference, Side, Version, differences};
@@ -44,6 +45,17 @@ pub(crate) struct Put {
     /// See --cas
     #[arg(long, value_name = "REVISION", hide_short_help = true, requires = "cas")]
     modify_index: Option<u64>,
+    /// Lock the key for --session, with the value
+    #[arg(long, hide_short_help = true, requires = "session",
+          conflicts_with_all = ["release", "if_rev", "if_value", "create", "cas"])]
+    acquire: bool,
+    /// Give up the lock that --session holds, with the value
+    #[arg(long, hide_short_help = true, requires = "session",
+          conflicts_with_all = ["if_rev", "if_value", "create", "cas"])]
+    release: bool,
+    /// Id of a session, for --acquire and --release
+    #[arg(long, value_name = "ID", hide_short_help = true)]
+    session: Option<String>,
     /// Opaque number to store with the value
     #[arg(long, value_name = "N", default_value_t = 0)]
     flags: u64,
@@ -91,10 +103,20 @@ impl Put {
         let options = WriteOptions {
             flags: self.flags,
             cas,
-            author: Some(self.author.unwrap_or_else(author)),
-            message: self.message,
+            author: Some(self.author.clone().unwrap_or_else(author)),
+            message: self.message.clone(),
         };
-        let stored = context.client.store(key.as_str(), value, &options).await?;
+        let stored = match self.lock()? {
+            Some(lock) => {
+                let stored = context.client.store_locked(key.as_str(), value, lock, &options).await;
+                let stored = stored.map_err(no_session)?;
+                if !stored.done {
+                    return Err(not_locked(&key, lock).into());
+                }
+                stored
+            }
+            None => context.client.store(key.as_str(), value, &options).await?,
+        };
         if !stored.done {
             let expected = Expected::Revision(cas.unwrap_or_default());
             return Err(conflict::lost(&context, &key, expected, &retry).await.into());
@@ -114,6 +136,19 @@ impl Put {
             }
         }
         Ok(exit::OK)
+    }
+
+    fn lock(&self) -> Result<Option<Lock<'_>>, Failure> {
+        match (&self.session, self.acquire, self.release) {
+            (None, ..) => Ok(None),
+            (Some(session), true, _) => Ok(Some(Lock::Acquire(session))),
+            (Some(session), _, true) => Ok(Some(Lock::Release(session))),
+            (Some(_), false, false) => Err(Failure::new(
+                exit::USAGE,
+                "--session does nothing by itself",
+                "add --acquire to lock the key, or --release to give the lock up",
+            )),
+        }
     }
 
     fn value(&self) -> Result<Bytes, Failure> {
@@ -151,6 +186,29 @@ impl Put {
             words.extend(["-m".into(), message.clone()]);
         }
         words
+    }
+}
+
+/// The key is another's, or nobody's.
+fn not_locked(key: &Key, lock: Lock<'_>) -> Problem {
+    match lock {
+        Lock::Acquire(_) => Problem::of(
+            &codes::LOCKED,
+            format!("`{key}` is locked by another session, or its lock-delay is not over"),
+        ),
+        Lock::Release(session) => Problem::of(&codes::LOCKED, format!("`{key}` is not locked by session {session}")),
+    }
+    .help(format!("look at it with   keyway kv get -o json {key}"))
+}
+
+/// Consul answers 500 for a session that is not there, which else means that waiting helps.
+fn no_session(error: kvapi::Error) -> Problem {
+    match &error {
+        kvapi::Error::Refused { text, .. } if text.contains("invalid session") => {
+            Problem::of(&codes::REFUSED, error.to_string())
+                .help("it is over, or never was; create one with PUT /v1/session/create")
+        }
+        _ => error.into(),
     }
 }
 

@@ -4,8 +4,7 @@
 //! While it runs the stream is not read: nothing is queued here, and what came meanwhile is the next batch.
 
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 
 use kvapi::Problem;
 use kvapi::problem::exit;
@@ -14,7 +13,7 @@ use tokio::process::{Child, Command};
 
 use crate::output::Out;
 use crate::signals::{INTERRUPTED, Stop};
-use crate::spawned::{PATIENCE, terminate_group};
+use crate::spawned::{PATIENCE, code, not_run, terminate_group};
 
 /// How a run ended.
 pub(super) enum Ran {
@@ -91,18 +90,6 @@ impl Handler {
     }
 
     fn failed(&self, error: &io::Error) -> Problem {
-        let code = match error.kind() {
-            io::ErrorKind::NotFound => exit::NOT_FOUND,
-            _ => exit::NOT_EXECUTABLE,
-        };
-        Problem::new(code, format!("run `{}`: {error}", self.program))
-            .help("what stands behind -- is a program and its arguments; for a shell line, write   -- sh -c '...'")
+        not_run(&self.program, error)
     }
-}
-
-/// As a shell has it: 128+n if signal n ended it.
-fn code(status: ExitStatus) -> u8 {
-    let signal = status.signal().map(|signal| 128 + signal);
-    let code = status.code().or(signal).unwrap_or_default();
-    u8::try_from(code).unwrap_or(u8::MAX)
 }
