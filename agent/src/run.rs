@@ -352,7 +352,10 @@ fn make_folders(config: &Config) -> Result<(), Problem> {
             && let Some(folder) = path.parent()
             && config.state_dir.starts_with(folder)
         {
-            let unwritable = |e| Problem::new(exit::AGENT, format!("cannot write {}: {e}", template.shown));
+            let unwritable = |e| {
+                let told = format!("cannot write {}: {e}", template.shown);
+                Problem::new(exit::AGENT, told).help(crate::words::WRITABLE)
+            };
             fs::metadata(path)
                 .map_or(Ok(()), |meta| write::ordinary(&meta))
                 .map_err(unwritable)?;

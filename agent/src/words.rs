@@ -5,6 +5,9 @@ use kvapi::{Problem, codes};
 use crate::environment;
 use crate::render::Lack;
 
+/// What to do where a file cannot be written.
+pub const WRITABLE: &str = "let the agent's user write there, or name another destination";
+
 /// Keys that have to be there and are not, and those that may have been meant.
 #[must_use]
 pub fn lacking(lacks: &[Lack], near: &[String]) -> Problem {

@@ -176,7 +176,10 @@ pub(crate) fn make_folder(folder: &Path, looks: &Looks) -> io::Result<()> {
         return Ok(());
     }
     if !looks.create_dirs {
-        let told = format!("the folder {} is not there, and create_dirs is false", folder.display());
+        let told = format!(
+            "the folder {} is not there, and create_dirs = false: make it, or leave that out",
+            folder.display()
+        );
         return Err(io::Error::new(io::ErrorKind::NotFound, told));
     }
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
@@ -415,7 +418,7 @@ mod tests {
             ..Looks::default()
         };
         let told = prepare(&path, b"one", &none).unwrap_err().to_string();
-        assert!(told.contains("a/b is not there, and create_dirs is false"), "{told}");
+        assert!(told.contains("a/b is not there, and create_dirs = false"), "{told}");
         assert!(!dir.path().join("a").exists());
 
         let looks = Looks {

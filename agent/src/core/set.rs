@@ -202,7 +202,7 @@ impl Core {
             set.revisions
         );
         if self.first {
-            out.push(Action::Fail(Problem::new(exit::AGENT, told)));
+            out.push(Action::Fail(Problem::new(exit::AGENT, told).help(words::WRITABLE)));
             return;
         }
         self.due.extend(set.rendered);

@@ -82,11 +82,19 @@ async fn now(client: &Client, scope: Scope, limit: Duration) -> Result<View, Pro
             News::Refused { status, text } => {
                 return Err(Problem::from(kvapi::Error::Refused { status, text }));
             }
-            News::Lost { reason: told } => reason = told,
+            News::Lost { reason: told } => {
+                if told != reason {
+                    let limit = kvapi::duration::format(limit);
+                    tracing::warn!("the store does not answer, waiting for at most {limit}: {told}");
+                }
+                reason = told;
+            }
             News::Connected { .. } | News::Event(_) => {}
         }
     }
-    Err(Problem::new(exit::UNAVAILABLE, reason).help("is the server running? Name it with --addr or KEYWAY_ADDR"))
+    let problem = Problem::new(exit::UNAVAILABLE, reason);
+    let problem = problem.help("is the server running? Name it with --addr or KEYWAY_ADDR");
+    Err(problem.help("no store is needed with --values FILE"))
 }
 
 async fn then(client: &Client, scope: Scope, revision: Revision) -> Result<View, Problem> {

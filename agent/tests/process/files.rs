@@ -287,7 +287,7 @@ fn a_file_gets_its_owner_mode_folders_and_backup_and_what_drifted_is_shown_and_p
     scene.write("agent.toml", config);
     let (code, _, told) = ask(&scene, &["once", "-c", "agent.toml"]);
     assert!(
-        code == Some(125) && told.contains("/no is not there, and create_dirs is false"),
+        code == Some(125) && told.contains("/no is not there, and create_dirs = false"),
         "{told}"
     );
     scene.write(
