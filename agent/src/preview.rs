@@ -61,7 +61,7 @@ pub async fn make(program: &Program, around: &Surroundings, from: &From) -> Resu
         let mut all = all(program, &view, around)?;
         let (environment, count) = (&program.config.environment, all.len());
         let mut names = Vec::new();
-        if environment.reads_keys() || !environment.custom.is_empty() {
+        if environment.reads_keys() {
             let (rendered, trace, told) = environment.preview(count, &view, around.missing);
             all.push((rendered, trace));
             names = told;
