@@ -36,13 +36,14 @@ Examples:
   keyway kv lock --try jobs/nightly -- ./nightly.sh     or not at all
   keyway kv lock --wait 10m app/leader -- ./lead        or give up after ten minutes
 
-CMD finds in its environment KEYWAY_LOCK_REVISION, which is higher for each holder after another: what CMD
-writes to can refuse whoever comes with a lower one. KEYWAY_LOCK_KEY and KEYWAY_LOCK_SESSION are there too.
-If the lock is lost CMD is told to end, with all that it has started, and killed after 30 seconds. If keyway
-itself is killed, CMD runs on without the lock: that is what the revision is for.
+CMD finds in its environment KEYWAY_LOCK_REVISION, which is higher for each holder after another:
+what CMD writes to can refuse whoever comes with a lower one. KEYWAY_LOCK_KEY and
+KEYWAY_LOCK_SESSION are there too. If the lock is lost CMD is told to end, with all that it has
+started, and killed after 30 seconds. If keyway itself is killed, CMD runs on without the lock:
+that is what the revision is for.
 
-The key is NAME/.lock, as with `consul lock`. Exits with the code of CMD; with 5 if --try does not get the
-lock, 124 if --wait passes, 8 if it is lost.")]
+The key is NAME/.lock, as with `consul lock`. Exits with the code of CMD; with 5 if --try does not
+get the lock, 124 if --wait passes, 8 if it is lost.")]
 pub(crate) struct Lock {
     /// Name of the lock, such as jobs/nightly
     name: String,

@@ -12,7 +12,7 @@ use kvapi::types::WatchRequest;
 use super::error::{Error, Kind};
 use super::golang::{self, Query};
 use super::params::{self, DeleteParams, PutParams, ReadParams};
-use super::{ops, path};
+use super::{ops, path, terms};
 use crate::watch::patterns::Patterns;
 use kvapi::golang::json::{self, Json};
 use kvapi::limits::Limits;
@@ -74,6 +74,21 @@ pub fn txn(bytes: &[u8]) {
         }
         None => {}
     }
+}
+
+/// The body of a new session.
+pub fn session(bytes: &[u8]) {
+    let nodes = ["n".to_owned()];
+    let asked = has_reason(terms::decode(bytes, "n"));
+    let Some(terms) = asked.and_then(|asked| has_reason(asked.check(&nodes))) else {
+        return;
+    };
+    assert!(
+        terms.ttl_ms == 0 || (10_000..=86_400_000).contains(&terms.ttl_ms),
+        "{terms:?}"
+    );
+    assert!(terms.ttl_ms == 0 || !terms.ttl.is_empty(), "{terms:?}");
+    assert_eq!(&*terms.node, "n");
 }
 
 /// JSON as Go reads it: what another reader of JSON takes, this one takes, and for the same.
@@ -232,6 +247,13 @@ mod tests {
         "\"Keys\"",
         "\"Prefixes\"",
         "\"Since\"",
+        "\"TTL\"",
+        "\"LockDelay\"",
+        "\"Checks\"",
+        "\"Behavior\"",
+        "\"delete\"",
+        "\"15.0s\"",
+        "{\"TTL\":\"10s\",",
         "[{\"KV\":{\"Verb\":\"set\",\"Key\":\"a\",\"Value\":\"",
         "{\"Keys\":[\"a\"],",
     ];
@@ -253,6 +275,7 @@ mod tests {
         #[test]
         fn any_body_is_taken_or_refused_with_a_reason(bytes in near(JSON)) {
             txn(&bytes);
+            session(&bytes);
             json(&bytes);
             watch(&bytes);
         }

@@ -1,12 +1,14 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use kvstore::command::{Action, Command};
 use kvstore::disk::{self, NewFile};
 use kvstore::raft::Snapshot;
+use kvstore::state::sessions::{Behavior, Terms};
 use kvstore::store::snapshot::BadSnapshot;
 use openraft::storage::RaftStateMachine as _;
 
-use crate::harness::{Store, fill, put};
+use crate::harness::{Store, command, fill, inspect, key, put};
 
 async fn with_snapshot(dir: &Path) -> (Store, Snapshot) {
     let mut store = Store::open(dir).await;
@@ -127,4 +129,54 @@ async fn a_snapshot_of_another_server_takes_the_place_of_the_state() {
     assert_eq!(again.digest(), leader.digest());
     again.close().await;
     leader.close().await;
+}
+
+/// A session that holds a key, and one whose end has shut another.
+fn sessions() -> Vec<Command> {
+    let create = |id: &str, lock_delay| {
+        let terms = Terms {
+            name: "web".into(),
+            node: "n".into(),
+            lock_delay,
+            behavior: Behavior::Delete,
+            ttl: "15.0s".into(),
+            ttl_ms: 15_000,
+            node_checks: vec!["serfHealth".into()],
+        };
+        command(Action::CreateSession { id: id.into(), terms })
+    };
+    let acquire = |name: &str, session: &str| {
+        command(Action::Acquire {
+            key: key(name),
+            value: Default::default(),
+            flags: 0,
+            session: session.into(),
+        })
+    };
+    vec![
+        create("stays", 0),
+        create("ends", 60_000_000_000),
+        acquire("held", "stays"),
+        acquire("shut", "ends"),
+        command(Action::EndSession { id: "ends".into() }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_and_lock_delays_are_in_the_snapshot_and_in_the_state_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).await;
+    store.propose(vec![sessions()]).await;
+
+    let snapshot = store.take_snapshot().await;
+
+    let (_, state) = snapshot.snapshot.load().unwrap();
+    assert_eq!(state.digest(), store.digest());
+    let held: Vec<_> = state.sessions().held_by("stays").map(ToString::to_string).collect();
+    assert_eq!((held, state.sessions().len()), (vec!["held".to_owned()], 1));
+    assert!(state.sessions().delays().shuts(&key("shut"), state.at() + 59_999));
+    store.close().await;
+    let inspected = inspect(dir.path()).await;
+    assert_eq!(inspected.on_disk.unwrap().digest, state.digest());
+    assert_eq!(inspected.replayed.unwrap().digest, state.digest());
 }

@@ -213,6 +213,21 @@ async fn a_start_gives_every_session_its_full_time_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_stood_still_ends_no_session_for_it() {
+    let store = Fixture::new().await;
+    store.short_session("s", 500, Behavior::Release).await;
+    let index = store.index_of_sessions().await;
+
+    // This runtime has one thread: nobody gets on meanwhile.
+    clock::block(Duration::from_millis(7_000));
+    let begun = clock::now();
+
+    // It was over six seconds ago, and has its full time again.
+    store.sessions_after(&index).await;
+    assert!(begun.elapsed() >= Duration::from_millis(1_000), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn a_shut_key_is_refused_to_whoever_asks_and_a_write_does_not_open_it() {
     let store = Fixture::new().await;
     let (shutting, other) = (store.session("").await, store.session("").await);
