@@ -25,6 +25,21 @@ pub enum Json {
     Object(Vec<(String, Self)>),
 }
 
+impl Json {
+    /// What Go calls it in its errors.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Number(_) => "number",
+            Self::Text(_) => "string",
+            Self::Array(_) => "array",
+            Self::Object(_) => "object",
+        }
+    }
+}
+
 /// The first value of a text, or what Go says about it. What comes after it is not looked at.
 pub fn first(text: &[u8]) -> Result<Json, String> {
     let mut reader = Reader {

@@ -12,7 +12,6 @@ use kvapi::key::{BadKey, MAX_KEY_BYTES};
 
 use super::error::Error;
 use super::golang::quote;
-use super::terms::kind_of;
 use crate::command::Op;
 use kvapi::golang::json::{self, Json};
 use kvapi::limits::Limits;
@@ -148,7 +147,7 @@ fn number(name: &str, value: Json) -> Result<u64, String> {
 }
 
 fn mismatch(value: &Json, place: &str, go_type: &str) -> String {
-    let kind = kind_of(value);
+    let kind = value.kind();
     format!("json: cannot unmarshal {kind} into {place} of type {go_type}")
 }
 

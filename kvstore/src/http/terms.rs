@@ -51,7 +51,7 @@ pub(super) fn decode(body: &[u8], node: &str) -> Result<Asked, Error> {
             Json::Null => {}
             Json::Object(members) => asked.read(members).map_err(refused)?,
             other => {
-                let kind = kind_of(&other);
+                let kind = other.kind();
                 let what = "struct { LockDelay interface {}; *structs.Alias }";
                 return Err(refused(format!(
                     "json: cannot unmarshal {kind} into Go value of type {what}"
@@ -217,20 +217,8 @@ fn service_checks(value: Json) -> Result<Vec<String>, String> {
 }
 
 fn mismatch(value: &Json, field: &str, go_type: &str) -> String {
-    let kind = kind_of(value);
+    let kind = value.kind();
     format!("json: cannot unmarshal {kind} into Go struct field .Alias.{field} of type {go_type}")
-}
-
-/// What Go calls it.
-pub(super) const fn kind_of(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "null",
-        Json::Bool(_) => "bool",
-        Json::Number(_) => "number",
-        Json::Text(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
-    }
 }
 
 #[cfg(test)]

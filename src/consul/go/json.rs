@@ -15,22 +15,10 @@ pub(crate) struct Exported {
     pub(crate) namespace: String,
 }
 
-/// What Go calls a value.
-fn kind(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "null",
-        Json::Bool(_) => "bool",
-        Json::Number(_) => "number",
-        Json::Text(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
-    }
-}
-
 /// The entries of an export; the error is Go's.
 pub(crate) fn read(text: &[u8]) -> Result<Vec<Exported>, String> {
     let unfit = |found: &Json, wanted: &str| {
-        let kind = kind(found);
+        let kind = found.kind();
         format!("json: cannot unmarshal {kind} into Go value of type {wanted}")
     };
     match only(text)? {
@@ -64,9 +52,9 @@ fn member(mut entry: Exported, (name, value): &(String, Json)) -> Result<Exporte
             let number = text.parse();
             entry.flags = number.map_err(|_| unfit(&format!("number {text}"), "flags", "uint64"))?;
         }
-        ("flags", other) => return Err(unfit(kind(other), "flags", "uint64")),
-        (field @ ("key" | "value" | "namespace" | "partition"), other) if kind(other) != "string" => {
-            return Err(unfit(kind(other), field, "string"));
+        ("flags", other) => return Err(unfit(other.kind(), "flags", "uint64")),
+        (field @ ("key" | "value" | "namespace" | "partition"), other) if other.kind() != "string" => {
+            return Err(unfit(other.kind(), field, "string"));
         }
         _ => {}
     }
