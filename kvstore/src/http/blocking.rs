@@ -4,10 +4,12 @@
 //! A missing key reports the newest change anywhere, but only a change of that key ends its wait.
 //! Whoever goes away stops waiting. Source: Consul 1.22, as recorded in tests/golden.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kvapi::Revision;
+use tokio::sync::watch;
 
 use super::error::Error;
 use super::params::{Consistency, ReadParams};
@@ -17,6 +19,7 @@ use crate::config::Waits;
 use crate::node::Node;
 use crate::read::ReadMode;
 use crate::state::State;
+use crate::watch::hub::{SessionNews, Subscription};
 use crate::watch::index::Pattern;
 use crate::watch::patterns::Patterns;
 
@@ -30,6 +33,54 @@ pub(super) fn index_of(state: &State, what: Pattern<'_>) -> Revision {
 
 /// The state to answer from: at once, or once `what` has changed.
 pub(super) async fn read(node: &Node, params: &ReadParams, what: Pattern<'_>) -> Result<Arc<State>, Error> {
+    let subscribe = || node.hub().subscribe(Patterns::one(what));
+    let is_news = |state: &State| index_of(state, what).0 > params.index;
+    wait(node, params, subscribe, is_news).await
+}
+
+/// The state to answer from that shows sessions: at once, or once any has begun or ended.
+pub(super) async fn read_sessions(node: &Node, params: &ReadParams) -> Result<Arc<State>, Error> {
+    let subscribe = || {
+        let news = node.hub().sessions();
+        let replaced = news.borrow().replaced;
+        Sessions { news, replaced }
+    };
+    let is_news = |state: &State| state.sessions().index().0 > params.index;
+    wait(node, params, subscribe, is_news).await
+}
+
+/// What wakes a read that waits.
+trait Wakes {
+    /// Returns when there may be news: whether the read has to answer, whatever it finds.
+    fn changed(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+impl Wakes for Subscription {
+    async fn changed(&mut self) -> bool {
+        Self::changed(self).await;
+        self.take_replaced()
+    }
+}
+
+struct Sessions {
+    news: watch::Receiver<SessionNews>,
+    /// How often the state had been replaced when the wait began.
+    replaced: u64,
+}
+
+impl Wakes for Sessions {
+    async fn changed(&mut self) -> bool {
+        let gone = self.news.changed().await.is_err();
+        gone || self.news.borrow_and_update().replaced != self.replaced
+    }
+}
+
+async fn wait<W: Wakes>(
+    node: &Node,
+    params: &ReadParams,
+    subscribe: impl FnOnce() -> W,
+    is_news: impl Fn(&State) -> bool,
+) -> Result<Arc<State>, Error> {
     let mode = mode(params.consistency);
     if params.index == 0 {
         return Ok(node.read(mode).await?);
@@ -37,8 +88,7 @@ pub(super) async fn read(node: &Node, params: &ReadParams, what: Pattern<'_>) ->
     let deadline = clock::now() + longest(params.wait, node.waits());
     let _counted = node.traffic().blocking();
     // First, so that nothing is missed between the look and the wait.
-    let mut subscription = node.hub().subscribe(Patterns::one(what));
-    let is_news = |state: &State| index_of(state, what).0 > params.index;
+    let mut wakes = subscribe();
     let state = node.read(mode).await?;
     if is_news(&state) {
         return Ok(state);
@@ -50,42 +100,9 @@ pub(super) async fn read(node: &Node, params: &ReadParams, what: Pattern<'_>) ->
         tokio::select! {
             biased;
             () = node.stopping().cancelled() => return Ok(node.view()),
-            () = subscription.changed() => {
+            answers = wakes.changed() => {
                 let state = node.view();
-                if subscription.take_replaced() || is_news(&state) {
-                    return Ok(state);
-                }
-            }
-            () = &mut timeout => return Ok(node.read(mode).await?),
-        }
-    }
-}
-
-/// The state to answer from that shows sessions: at once, or once any has begun or ended.
-pub(super) async fn read_sessions(node: &Node, params: &ReadParams) -> Result<Arc<State>, Error> {
-    let mode = mode(params.consistency);
-    if params.index == 0 {
-        return Ok(node.read(mode).await?);
-    }
-    let deadline = clock::now() + longest(params.wait, node.waits());
-    let _counted = node.traffic().blocking();
-    // First, as above.
-    let mut news = node.hub().sessions();
-    let replaced = news.borrow().replaced;
-    let is_news = |state: &State| state.sessions().index().0 > params.index;
-    let state = node.read(mode).await?;
-    if is_news(&state) {
-        return Ok(state);
-    }
-    drop(state);
-    let mut timeout = std::pin::pin!(clock::sleep_until(deadline));
-    loop {
-        tokio::select! {
-            biased;
-            () = node.stopping().cancelled() => return Ok(node.view()),
-            changed = news.changed() => {
-                let state = node.view();
-                if changed.is_err() || news.borrow_and_update().replaced != replaced || is_news(&state) {
+                if answers || is_news(&state) {
                     return Ok(state);
                 }
             }
