@@ -32,6 +32,9 @@ while True:
         file.write("read\n")
 "#;
 
+/// Between two readings: two readers without it leave the agent, the store and the program no processor.
+const PACE: Duration = Duration::from_micros(200);
+
 /// Reads at any moment until it is told to stop; how often, or what was wrong.
 type Reader = fn(&Path, &AtomicBool) -> Result<u64, String>;
 
@@ -50,7 +53,7 @@ fn read_single(dir: &Path, stop: &AtomicBool) -> Result<u64, String> {
             torn(&text).map_or(Ok(()), Err)?;
             reads += 1;
         }
-        thread::sleep(Duration::from_micros(200));
+        thread::sleep(PACE);
     }
     Ok(reads)
 }
@@ -74,7 +77,7 @@ fn read_folder(dir: &Path, stop: &AtomicBool) -> Result<u64, String> {
             ));
         }
         reads += 1;
-        thread::sleep(Duration::from_micros(200));
+        thread::sleep(PACE);
     }
     if late * 10 > reads {
         return Err(format!("{late} readings found a folder that was gone, {reads} did not"));

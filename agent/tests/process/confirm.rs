@@ -3,11 +3,10 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::scene::{READER, Scene};
+use crate::scene::{READER, Scene, pause};
 
 /// One template, a program that tells what it has read, and somebody who confirms.
 fn config(scene: &Scene, confirm: &str) {
@@ -66,7 +65,7 @@ fn an_address_confirms_with_a_good_status() {
             let asked = head[..length].starts_with(b"GET /health?x HTTP/1.1\r\n");
             let text = fs::read_to_string(&out).unwrap();
             while !fs::read_to_string(&seen).unwrap().ends_with(&text) {
-                std::thread::sleep(Duration::from_millis(1));
+                pause();
             }
             let well = asked && !text.contains("bad");
             let status = if well {

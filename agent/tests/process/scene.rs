@@ -136,7 +136,7 @@ impl Scene {
                 return status;
             }
             assert!(Instant::now() < until, "the agent does not end:\n{}", self.read("log"));
-            std::thread::sleep(Duration::from_millis(1));
+            pause();
         }
     }
 
@@ -144,9 +144,14 @@ impl Scene {
         let until = Instant::now() + Duration::from_secs(60);
         while !holds(self) {
             assert!(Instant::now() < until, "{what} did not come:\n{}", self.read("log"));
-            std::thread::sleep(Duration::from_millis(1));
+            pause();
         }
     }
+}
+
+/// Between two looks at a condition: a loop without it takes the processor from what it waits for.
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(1));
 }
 
 impl Drop for Scene {
@@ -156,7 +161,7 @@ impl Drop for Scene {
             let _ = kill(Pid::from_raw(agent.id().cast_signed()), Signal::SIGTERM);
             let until = Instant::now() + Duration::from_secs(5);
             while agent.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(1));
+                pause();
             }
             let _ = agent.kill();
             let _ = agent.wait();

@@ -121,6 +121,7 @@ fn a_log_in_a_watched_folder_does_not_feed_itself() {
     scene.eventually("ready", |scene| scene.path("ready").exists());
     scene.eventually("the log comes to rest", |scene| {
         let before = scene.read("log");
+        // What feeds itself is read again 100 ms behind each line.
         thread::sleep(Duration::from_millis(500));
         scene.read("log") == before
     });
