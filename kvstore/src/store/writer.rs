@@ -47,9 +47,8 @@ impl Writer {
         std::thread::Builder::new().name("state-writer".into()).spawn(move || {
             let dir = tables.dir().to_owned();
             let ended = catch_unwind(AssertUnwindSafe(|| run(tables, &inbox, &left)));
-            inbox.end();
             let (reason, damaged) = match ended {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return inbox.end(),
                 Ok(Err(e)) => (e.to_string(), !matches!(e, sled::Error::Io(_))),
                 Err(panic) => (panic_text(&*panic), true),
             };
@@ -59,6 +58,8 @@ impl Writer {
             fatal.report(format!(
                 "cannot write the state on disk: {reason}; free or replace the disk, then start the server again"
             ));
+            // Behind the reason: who finds the writer gone would be heard first, and knows none.
+            inbox.end();
         })?;
         Ok(writer)
     }
