@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "kvstore/src/watch/index.rs",
     "kvstore/src/watch/patterns.rs",
     "kvstore/src/watch/ring.rs",
+    "kvstore/src/http/family.rs",
     "kvstore/src/http/golang.rs",
     "kvstore/src/http/json.rs",
     "kvstore/src/http/list.rs",

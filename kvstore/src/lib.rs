@@ -30,6 +30,7 @@ pub mod folder;
 pub mod held;
 pub mod http;
 mod leadership;
+pub mod members;
 pub mod net;
 pub mod network;
 pub mod node;

@@ -21,6 +21,7 @@ use crate::disk;
 use crate::expiry::Expiry;
 use crate::folder::{Folder, FolderError, Note};
 use crate::http::traffic::Traffic;
+use crate::members::{self, Members};
 use crate::network::Network;
 use crate::raft::{self, Raft};
 use crate::read::{ReadError, ReadMode, Reads};
@@ -275,6 +276,17 @@ impl Node {
             .borrow()
             .last_log
             .map_or(0, |log_id| log_id.index)
+    }
+
+    /// The servers of the cluster, as this one knows them.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        Members::of(&self.inner.raft)
+    }
+
+    /// Returns once the servers are others than at an index of [`Members`].
+    pub async fn members_changed(&self, after: u64) {
+        members::changed(&self.inner.raft, after).await;
     }
 
     /// How the server stands.

@@ -9,60 +9,50 @@ use http::StatusCode;
 
 use super::answer::Answer;
 use super::error::Error;
-
-/// What stands before all of them.
-const ACL: &[u8] = b"/v1/acl/";
+use super::family::Family;
 
 const READ: &str = "OPTIONS,GET";
 const WRITE: &str = "OPTIONS,PUT";
 const SEND: &str = "OPTIONS,POST";
 const ALL: &str = "OPTIONS,GET,PUT,DELETE";
 
-/// Paths behind `/v1/acl/`, and the methods of each. One that ends in a slash stands for all that
-/// begin with it, and an exact one comes first.
-pub(super) const PATHS: &[(&str, &str)] = &[
-    ("auth-method", WRITE),
-    ("auth-method/", ALL),
-    ("auth-methods", READ),
-    ("binding-rule", WRITE),
-    ("binding-rule/", ALL),
-    ("binding-rules", READ),
-    ("bootstrap", WRITE),
-    ("login", SEND),
-    ("logout", SEND),
-    ("policies", READ),
-    ("policy", WRITE),
-    ("policy/name/", READ),
-    ("policy/", ALL),
-    ("replication", READ),
-    ("role", WRITE),
-    ("role/name/", READ),
-    ("role/", ALL),
-    ("roles", READ),
-    ("templated-policies", READ),
-    ("templated-policy/name/", READ),
-    ("templated-policy/preview/", SEND),
-    ("token", WRITE),
-    ("token/self", READ),
-    ("token/", ALL),
-    ("tokens", READ),
-    ("clone/", WRITE),
-    ("create", WRITE),
-    ("destroy/", WRITE),
-    ("info/", READ),
-    ("list", READ),
-    ("update", WRITE),
-];
-
-/// The methods of a decoded path, if it is one of these.
-pub(super) fn allow(path: &[u8]) -> Option<&'static str> {
-    let rest = path.strip_prefix(ACL)?;
-    let takes = |name: &str| {
-        let name = name.as_bytes();
-        rest == name || (name.ends_with(b"/") && rest.starts_with(name))
-    };
-    PATHS.iter().find(|(name, _)| takes(name)).map(|(_, allow)| *allow)
-}
+/// All of them, and the methods of each.
+pub(super) const PATHS: Family = Family {
+    begin: "/v1/acl/",
+    paths: &[
+        ("auth-method", WRITE),
+        ("auth-method/", ALL),
+        ("auth-methods", READ),
+        ("binding-rule", WRITE),
+        ("binding-rule/", ALL),
+        ("binding-rules", READ),
+        ("bootstrap", WRITE),
+        ("login", SEND),
+        ("logout", SEND),
+        ("policies", READ),
+        ("policy", WRITE),
+        ("policy/name/", READ),
+        ("policy/", ALL),
+        ("replication", READ),
+        ("role", WRITE),
+        ("role/name/", READ),
+        ("role/", ALL),
+        ("roles", READ),
+        ("templated-policies", READ),
+        ("templated-policy/name/", READ),
+        ("templated-policy/preview/", SEND),
+        ("token", WRITE),
+        ("token/self", READ),
+        ("token/", ALL),
+        ("tokens", READ),
+        ("clone/", WRITE),
+        ("create", WRITE),
+        ("destroy/", WRITE),
+        ("info/", READ),
+        ("list", READ),
+        ("update", WRITE),
+    ],
+};
 
 /// Whatever the method and the token.
 pub(super) fn disabled() -> Answer {
@@ -87,7 +77,8 @@ mod tests {
             ("/v1/acl/nope", None),
             ("/v1/kv/acl/tokens", None),
         ] {
-            assert_eq!(allow(path.as_bytes()), allowed, "{path}");
+            let found = PATHS.find(path.as_bytes()).map(|asked| asked.allow);
+            assert_eq!(found, allowed, "{path}");
         }
     }
 }

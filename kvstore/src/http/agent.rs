@@ -13,7 +13,7 @@ use crate::config::socket_addr;
 use crate::node::Status;
 use crate::raft;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Builds are not dated, so that equal sources give equal programs; Consul says the same of a
 /// build that it knows no date of.
@@ -208,7 +208,7 @@ pub(super) fn node_name(id: u64) -> String {
 }
 
 /// The id of a server in the form of a UUID: the same for as long as it has its data folder.
-fn node_id(cluster: &str, id: u64) -> String {
+pub(super) fn node_id(cluster: &str, id: u64) -> String {
     let digest = Sha256::digest(format!("{cluster}/{id}"));
     let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     // The version, 8, says that it is made by a rule of ours.

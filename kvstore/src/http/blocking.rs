@@ -16,6 +16,7 @@ use super::params::{Consistency, ReadParams};
 use crate::chance;
 use crate::clock;
 use crate::config::Waits;
+use crate::members::Members;
 use crate::node::Node;
 use crate::read::ReadMode;
 use crate::state::State;
@@ -47,6 +48,24 @@ pub(super) async fn read_sessions(node: &Node, params: &ReadParams) -> Result<Ar
     };
     let is_news = |state: &State| state.sessions().index().0 > params.index;
     wait(node, params, subscribe, is_news).await
+}
+
+/// The servers of the cluster: at once, or once they are others.
+pub(super) async fn read_members(node: &Node, params: &ReadParams) -> Result<Members, Error> {
+    let mode = mode(params.consistency);
+    let deadline = clock::now() + longest(params.wait, node.waits());
+    drop(node.read(mode).await?);
+    if params.index == 0 || node.members().index > params.index {
+        return Ok(node.members());
+    }
+    let _counted = node.traffic().blocking();
+    tokio::select! {
+        biased;
+        () = node.stopping().cancelled() => {}
+        () = node.members_changed(params.index) => {}
+        () = clock::sleep_until(deadline) => drop(node.read(mode).await?),
+    }
+    Ok(node.members())
 }
 
 /// What wakes a read that waits.

@@ -86,6 +86,15 @@ impl Caller {
         }
     }
 
+    pub(super) fn may_change_servers(&self) -> Result<(), Error> {
+        match self.door {
+            Door::Tcp | Door::Unix => Ok(()),
+            Door::AgentSocket => Err(Error::forbidden(
+                "the agent socket changes nothing about the servers of the cluster; use the server's own address",
+            )),
+        }
+    }
+
     pub(super) fn may_write(&self, key_or_prefix: &str) -> Result<(), Error> {
         let allowed = match self.door {
             Door::Tcp | Door::Unix => true,

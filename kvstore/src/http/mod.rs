@@ -9,7 +9,9 @@
 //! | `route` | paths and methods |
 //! | `openapi` | all of them described |
 //! | [`traffic`], `metrics` | requests counted, and all numbers shown |
-//! | `kv`, `txn`, `session`, `status`, `agent`, `acl`, `history`, `watch`, `health` | the handlers |
+//! | `kv`, `txn`, `session`, `status`, `agent`, `operator`, `catalog`, `history`, `watch`, `health` | the handlers |
+//! | `acl`, `registration` | what is refused in Consul's words |
+//! | `family` | paths that are many and alike |
 //! | `blocking` | reads that wait for a change |
 //! | [`caller`] | who asks, and what that allows |
 //! | `params`, `slice`, `ops`, `terms`, `path` | what requests say, checked in Consul's order; pure |
@@ -26,7 +28,9 @@ pub mod body;
 pub mod budget;
 mod call;
 pub mod caller;
+mod catalog;
 mod error;
+mod family;
 mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -38,9 +42,11 @@ mod kv;
 mod list;
 mod metrics;
 mod openapi;
+mod operator;
 mod ops;
 mod params;
 mod path;
+mod registration;
 mod route;
 mod session;
 mod slice;

@@ -21,7 +21,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::super::route::Route;
-    use super::super::{acl, traffic};
+    use super::super::{acl, catalog, operator, registration, traffic};
     use super::*;
 
     /// What a path names, as it is described.
@@ -51,9 +51,24 @@ mod tests {
                 .fold((*name).to_owned(), |name, part| name.replace(part, ""))
         };
         paths.extend(traffic::ROUTES.iter().map(bare));
-        paths.extend(acl::PATHS.iter().map(|(name, _)| format!("/v1/acl/{name}")));
-        // What is no path of its own: the beginning of all, of the tokens', and what is none.
-        for other in ["/v1/", "/v1/acl", "none"] {
+        // What is no path of its own: the beginning of all, of a family, and what is none.
+        for family in [
+            acl::PATHS,
+            operator::PATHS,
+            catalog::CATALOG,
+            catalog::HEALTH,
+            registration::PATHS,
+        ] {
+            paths.extend(family.paths.iter().map(|(name, _)| format!("{}{name}", family.begin)));
+        }
+        let families = [
+            "/v1/acl",
+            "/v1/operator",
+            "/v1/catalog",
+            "/v1/health",
+            "/v1/agent/service",
+        ];
+        for other in families.into_iter().chain(["/v1/", "none"]) {
             assert!(paths.remove(other), "{other}");
         }
         let mut found = BTreeSet::new();

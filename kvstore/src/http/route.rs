@@ -7,7 +7,11 @@ use super::answer::Answer;
 use super::body::Incoming;
 use super::call::Call;
 use super::error::Error;
-use super::{acl, agent, health, history, kv, metrics, openapi, path, session, status, txn, watch};
+use super::family::Asked;
+use super::{
+    acl, agent, catalog, health, history, kv, metrics, openapi, operator, path, registration, session, status, txn,
+    watch,
+};
 
 /// A path that is served, with what it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +50,16 @@ pub(super) enum Route<'a> {
     AgentEmpty,
     /// `/v1/agent/version`
     AgentVersion,
-    /// A path of `/v1/acl/`, and its methods.
-    Acl(&'static str),
+    /// A path of `/v1/acl/`.
+    Acl(Asked<'a>),
+    /// A path of `/v1/operator/`.
+    Operator(Asked<'a>),
+    /// A path of `/v1/catalog/`.
+    Catalog(Asked<'a>),
+    /// A path of `/v1/health/`.
+    Health(Asked<'a>),
+    /// A path of `/v1/agent/` by which services and checks are registered.
+    Registration(Asked<'a>),
     /// `/livez`
     Livez,
     /// `/readyz`
@@ -91,7 +103,7 @@ impl<'a> Route<'a> {
             b"/" => Self::Root,
             path if path.starts_with(b"/v1/") => {
                 let unknown = || not_found("Invalid URL path: not a recognized HTTP API endpoint\n");
-                Self::Acl(acl::allow(path).ok_or_else(unknown)?)
+                Self::of_a_family(path).ok_or_else(unknown)?
             }
             _ => {
                 return Err(not_found(
@@ -99,6 +111,17 @@ impl<'a> Route<'a> {
                 ));
             }
         })
+    }
+
+    /// What is in a family's own list.
+    fn of_a_family(path: &'a [u8]) -> Option<Self> {
+        acl::PATHS
+            .find(path)
+            .map(Self::Acl)
+            .or_else(|| operator::PATHS.find(path).map(Self::Operator))
+            .or_else(|| catalog::CATALOG.find(path).map(Self::Catalog))
+            .or_else(|| catalog::HEALTH.find(path).map(Self::Health))
+            .or_else(|| registration::PATHS.find(path).map(Self::Registration))
     }
 
     /// What names a session, or a server, behind it.
@@ -119,7 +142,11 @@ impl<'a> Route<'a> {
             Self::Watch => "OPTIONS,GET,POST",
             Self::HistoryLimits => "OPTIONS,GET,PUT",
             Self::History(_) => "OPTIONS,GET",
-            Self::Acl(allow) => allow,
+            Self::Acl(asked)
+            | Self::Operator(asked)
+            | Self::Catalog(asked)
+            | Self::Health(asked)
+            | Self::Registration(asked) => asked.allow,
             Self::SessionInfo(_)
             | Self::SessionNode(_)
             | Self::SessionList
@@ -156,6 +183,10 @@ impl<'a> Route<'a> {
             | Self::AgentEmpty
             | Self::AgentVersion
             | Self::History(_)
+            | Self::Operator(_)
+            | Self::Catalog(_)
+            | Self::Health(_)
+            | Self::Registration(_)
             | Self::Acl(_) => true,
             Self::HistoryLimits
             | Self::Watch
@@ -193,6 +224,10 @@ impl<'a> Route<'a> {
             Self::SessionInfo(_) => 20,
             Self::SessionNode(_) => 21,
             Self::SessionList => 22,
+            Self::Operator(_) => 23,
+            Self::Catalog(_) => 24,
+            Self::Health(_) => 25,
+            Self::Registration(_) => 26,
         }
     }
 
@@ -226,6 +261,10 @@ impl<'a> Route<'a> {
             Self::AgentEmpty => Ok(agent::nothing(&call)),
             Self::AgentVersion => Ok(agent::version(&call)),
             Self::Acl(_) => Ok(acl::disabled()),
+            Self::Operator(asked) => operator::handle(asked, method, &call).await,
+            Self::Catalog(asked) => catalog::catalog(asked, &call).await,
+            Self::Health(asked) => catalog::health(asked, &call).await,
+            Self::Registration(asked) => registration::handle(asked),
             Self::Livez => Ok(health::livez()),
             Self::Readyz => Ok(health::readyz(&call)),
             Self::Metrics => Ok(metrics::get(&call, doors)),
@@ -252,6 +291,10 @@ mod tests {
         for (number, name) in traffic::ROUTES.iter().enumerate() {
             let path = match *name {
                 "/v1/acl" => "/v1/acl/tokens".to_owned(),
+                "/v1/operator" => "/v1/operator/raft/peer".to_owned(),
+                "/v1/catalog" => "/v1/catalog/nodes".to_owned(),
+                "/v1/health" => "/v1/health/node/a".to_owned(),
+                "/v1/agent/service" => "/v1/agent/check/register".to_owned(),
                 name => ["{key}", "{session}", "{node}"]
                     .iter()
                     .fold(name.to_owned(), |path, part| path.replace(part, "a")),

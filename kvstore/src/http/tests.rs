@@ -429,4 +429,5 @@ async fn whoever_goes_away_stops_waiting() {
 mod about;
 mod limits;
 mod past;
+mod servers;
 mod sessions;

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use super::error::Refusal;
 
 /// Routes that are told apart; the last is what is no route.
-pub(super) const ROUTES: [&str; 24] = [
+pub(super) const ROUTES: [&str; 28] = [
     "/v1/kv/{key}",
     "/v1/txn",
     "/v1/watch",
@@ -33,6 +33,10 @@ pub(super) const ROUTES: [&str; 24] = [
     "/v1/session/info/{session}",
     "/v1/session/node/{node}",
     "/v1/session/list",
+    "/v1/operator",
+    "/v1/catalog",
+    "/v1/health",
+    "/v1/agent/service",
     "none",
 ];
 
