@@ -4,6 +4,7 @@
 //! a folder and a bound in time, `harness::alone` also the whole machine.
 
 mod harness;
+mod oracle;
 
 // The main job, as the README tells it.
 mod demo;
@@ -21,6 +22,7 @@ mod damage;
 mod doors;
 mod durability;
 mod failing_disk;
+mod faults;
 mod full_disk;
 mod globals;
 mod json_page;
@@ -42,6 +44,7 @@ mod million;
 mod mixture;
 mod openapi;
 mod overload;
+mod planted;
 mod server;
 mod status;
 mod streams;

@@ -1,4 +1,4 @@
-//! Failpoints: places where a test lets the process die as if by `kill -9`.
+//! Failpoints: places where a test lets the process die as if by `kill -9`, or do what is wrong.
 //!
 //! `KEYWAY_FAILPOINT=NAME` aborts at the first pass of that place, `NAME:3` at the third. Only
 //! builds with debug assertions look; in the others nothing of this is left.
@@ -8,6 +8,14 @@
 //! | `log-after-append` | entries are durable in the log, and nobody has been told |
 //! | `sled-between-batches` | between two batches of one pass to the state on disk |
 //! | `snapshot-before-rename` | a snapshot file is complete and has no name yet |
+//!
+//! And bugs that are known from other stores, planted so that the tests can show that they would find them:
+//! `KEYWAY_PLANTED=NAME` in the same builds.
+//!
+//! | name | what is wrong then |
+//! | --- | --- |
+//! | `ack-before-fsync` | the log says that entries are durable when they are written, and does not sync them |
+//! | `ring-drops-events` | a watcher that is too slow for the ring goes on with what is new, not with the history |
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +32,13 @@ pub fn hit_after(name: &str, before: impl FnOnce()) {
         eprintln!("failpoint {name}: aborting");
         std::process::abort();
     }
+}
+
+/// Whether this bug is planted.
+pub fn planted(name: &str) -> bool {
+    static PLANTED: OnceLock<Option<String>> = OnceLock::new();
+    let planted = || PLANTED.get_or_init(|| std::env::var("KEYWAY_PLANTED").ok());
+    cfg!(debug_assertions) && planted().as_deref() == Some(name)
 }
 
 struct Failpoint {

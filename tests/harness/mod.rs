@@ -2,6 +2,7 @@
 
 mod agent;
 mod compactor;
+mod contest;
 mod disk;
 mod docker;
 mod eventually;
@@ -10,6 +11,7 @@ mod home;
 mod keyway;
 mod liar;
 mod link;
+mod load;
 mod process;
 mod program;
 mod record;
@@ -18,7 +20,9 @@ mod server;
 mod stream;
 mod terminal;
 mod test;
+mod trial;
 mod web;
+mod witness;
 
 pub(crate) use agent::Agent;
 pub(crate) use disk::{Disk, note_left_out};
@@ -35,4 +39,6 @@ pub(crate) use resources::open_files;
 pub(crate) use server::{Options, Server};
 pub(crate) use stream::{Stream, keys};
 pub(crate) use test::{alone, long, test};
+pub(crate) use trial::{Tally, Trial};
 pub(crate) use web::{ask, backend, backend_at};
+pub(crate) use witness::past;

@@ -345,7 +345,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             Ok(())
         };
-        self.write(write, true, Told::Openraft(callback))
+        let sync = !failpoint::planted("ack-before-fsync");
+        self.write(write, sync, Told::Openraft(callback))
             .map_err(|e| StorageIOError::write_logs(&e).into())
     }
 

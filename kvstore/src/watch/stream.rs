@@ -22,6 +22,7 @@ use super::passage::{PIECE, Passage};
 use super::patterns::{Part, Patterns};
 use super::ring;
 use crate::clock;
+use crate::failpoint;
 use crate::held::{Cut, Held};
 use crate::state::{Event, State};
 use crate::view::Views;
@@ -155,6 +156,7 @@ impl Stream {
                     self.subscription.look_again(self.cursor.next());
                 }
             }
+            None if failpoint::planted("ring-drops-events") => self.cursor = self.subscription.hub().published(),
             None => self.pull_from_history(&views.current()),
         }
         true
