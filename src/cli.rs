@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Read and write settings
     #[command(subcommand)]
     Kv(crate::kv::Kv),
+    /// Look after the servers: backups and restores
+    #[command(subcommand)]
+    Cluster(crate::cluster::Cluster),
     /// Render files from settings, and reload what reads them
     #[command(subcommand)]
     Agent(Box<AgentCommand>),

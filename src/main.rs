@@ -8,11 +8,12 @@
 //! | [`settings`] | flags over environment over files over defaults |
 //! | [`context`], [`output`], [`paint`], [`progress`], [`failure`] | what a command is given, prints and returns |
 //! | [`value`], [`mod@diff`], [`size`], [`signals`], [`logs`], [`store`], [`spawned`], [`connection`] | small tools |
-//! | [`kv`], [`server`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
+//! | [`kv`], [`cluster`], [`server`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
 
 mod argv;
 mod bench;
 mod cli;
+mod cluster;
 mod completions;
 mod config;
 mod connection;
@@ -176,6 +177,7 @@ impl Command {
             Self::Demo(demo) => demo.run(context).await,
             Self::DemoApp(app) => app.run(context).await,
             Self::Kv(kv) => kv.run(context).await,
+            Self::Cluster(cluster) => cluster.run(context).await,
             Self::Agent(command) => {
                 let connection = agent::cli::Connection {
                     json: matches!(context.out.format, output::Format::Json | output::Format::Jsonl),
@@ -200,6 +202,7 @@ impl Command {
             Self::Server(_) | Self::Dev(_) | Self::Demo(_) | Self::DemoApp(_) | Self::Agent(_) | Self::Bench(_) => {
                 false
             }
+            Self::Cluster(_) => false,
             Self::Kv(_) | Self::Config(_) | Self::Context(_) | Self::Completions(_) | Self::Man(_) => true,
             Self::Explain(_) | Self::Version | Self::Help(_) => true,
         };

@@ -345,6 +345,10 @@ fn the_page_of_json_is_true_of_every_command() {
         }
         watching.kill().await?;
 
+        for (name, command) in [("saved", "save"), ("inspected", "inspect")] {
+            let command = ["cluster", "snapshot", command, "backup.snap", "-o", "json"];
+            page.is(name, &server.keyway(home).run(&command).await?.expect(0)?.json()?)?;
+        }
         server.stop().await?;
         let data = server.data.display().to_string();
         let check = ["server", "check", "--data-dir", &data, "-o", "json"];

@@ -46,6 +46,7 @@ mod openapi;
 mod overload;
 mod planted;
 mod server;
+mod snapshots;
 mod status;
 mod streams;
 mod untaken;

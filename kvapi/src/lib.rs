@@ -15,6 +15,7 @@
 //! | [`past`] | what the client reads of the past, and lists page by page |
 //! | `transport`, [`connect`], [`Error`] | tries, addresses, connections; why there is no answer |
 //! | `names`, `resolve` | host names: `/etc/hosts` and name servers, without the C library |
+//! | [`backup`] | the whole state, saved and put back |
 //! | [`lock`] | sessions, and the keys that they lock |
 //! | [`watch`] | one stream of changes, resumed by revision over cuts |
 //!
@@ -22,6 +23,7 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod backup;
 pub mod client;
 pub mod codes;
 pub mod connect;

@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | [`command`], [`state`] | pure: what a log entry holds, and what it does to the map |
 //! | [`store`], [`folder`] | log, state on disk, snapshots, recovery |
+//! | [`archive`] | backups, in the envelope of Consul's |
 //! | [`batch`], [`read`], [`node`] | group commit, shared read-index, and where all is wired |
 //! | [`timers`], `expiry` | when sessions end that are not renewed, while this server leads |
 //! | [`room`], `upkeep` | a disk that is nearly full; snapshots, and a log that stays short |
@@ -18,6 +19,7 @@
 //! | `http`, [`server`](config) | the API, and the doors that it is served at |
 //! | [`net`](chance), [`disk`], [`clock`], [`chance`] | the seams to the world; nothing else touches it |
 
+pub mod archive;
 pub mod batch;
 pub mod chance;
 pub mod clock;

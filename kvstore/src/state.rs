@@ -9,6 +9,7 @@ pub mod delays;
 mod draft;
 mod entry;
 pub mod history;
+pub mod kept;
 mod past;
 pub mod requests;
 pub mod rows;

@@ -14,13 +14,13 @@ use tempfile::NamedTempFile;
 use agent::document::Item;
 
 /// A file that appears under its name once it is whole.
-pub(super) struct Whole {
+pub(crate) struct Whole {
     file: NamedTempFile,
     path: PathBuf,
 }
 
 impl Whole {
-    pub(super) fn begin(path: &Path) -> Result<Self, Problem> {
+    pub(crate) fn begin(path: &Path) -> Result<Self, Problem> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(|e| failed("write", path, &e))?;
         Ok(Self {
@@ -29,7 +29,12 @@ impl Whole {
         })
     }
 
-    pub(super) fn finish(self) -> Result<(), Problem> {
+    /// Where it is until then.
+    pub(crate) fn so_far(&self) -> &Path {
+        self.file.path()
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Problem> {
         let path = self.path;
         self.file.as_file().sync_all().map_err(|e| failed("write", &path, &e))?;
         self.file.persist(&path).map_err(|e| failed("write", &path, &e.error))?;
@@ -185,7 +190,7 @@ pub(super) fn read_folder(folder: &Path) -> Result<Vec<Item>, Problem> {
     Ok(items)
 }
 
-pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> Problem {
+pub(crate) fn failed(what: &str, path: &Path, error: &io::Error) -> Problem {
     Problem::new(exit::INVALID, format!("{what} {}: {error}", path.display()))
 }
 

@@ -6,7 +6,7 @@ mod delete;
 mod diff;
 mod edit;
 mod export;
-mod files;
+pub(crate) mod files;
 mod folder;
 mod get;
 mod history;

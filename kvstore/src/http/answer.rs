@@ -10,12 +10,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use kvapi::Revision;
 use kvapi::types::header;
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use super::body::Body;
 use super::budget::Share;
 use super::error::{Error, Kind, Refusal};
 use super::flow::Flow;
 use super::json;
+use crate::held::Cut;
 use crate::node::{Node, Status};
 use crate::watch::stream::Stream;
 
@@ -42,6 +44,7 @@ enum Content {
     Json(Vec<u8>),
     List(Box<Flow>),
     Watch(Box<(Stream, Node, Share)>),
+    Pieces(mpsc::Receiver<Result<Bytes, Cut>>),
 }
 
 impl Answer {
@@ -102,6 +105,11 @@ impl Answer {
                 HeaderName::from_static("x-accel-buffering"),
                 HeaderValue::from_static("no"),
             )
+    }
+
+    /// What somebody else makes, as it comes.
+    pub(super) fn pieces(pieces: mpsc::Receiver<Result<Bytes, Cut>>) -> Self {
+        Self::new(StatusCode::OK, Content::Pieces(pieces))
     }
 
     /// `OPTIONS`: the methods.
@@ -187,6 +195,7 @@ impl Answer {
         let packs = |length| gzip && length >= GZIP_FROM && headers.contains_key(VARY);
         let body = match content {
             Content::Watch(watch) => Body::Watch(watch),
+            Content::Pieces(pieces) => Body::Pieces(pieces),
             Content::List(mut flow) => {
                 if packs(usize::MAX) {
                     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as _, Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::budget::{Budget, Share};
 use super::error::{Error, Kind, Refusal};
@@ -78,6 +79,8 @@ pub enum Body {
     List(Box<Flow>),
     /// For as long as somebody listens.
     Watch(Box<(Stream, Node, Share)>),
+    /// As somebody else makes it.
+    Pieces(mpsc::Receiver<Result<Bytes, Cut>>),
 }
 
 impl Body {
@@ -96,6 +99,11 @@ impl hyper::body::Body for Body {
         let next = match self.get_mut() {
             Self::List(flow) => return Poll::Ready(flow.next_piece().map(|piece| piece.map(Frame::data))),
             Self::Whole(bytes) | Self::Chunked(bytes) => Poll::Ready(bytes.take()),
+            Self::Pieces(pieces) => {
+                return pieces
+                    .poll_recv(cx)
+                    .map(|piece| piece.map(|piece| piece.map(Frame::data)));
+            }
             Self::Watch(watch) => {
                 let (stream, node, _) = &mut **watch;
                 return stream
@@ -113,7 +121,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Chunked(_) | Self::List(_) | Self::Watch(_) => SizeHint::default(),
+            Self::Chunked(_) | Self::List(_) | Self::Watch(_) | Self::Pieces(_) => SizeHint::default(),
         }
     }
 }
@@ -234,7 +242,7 @@ pub(super) fn counted(mut response: Response<Body>, budget: &Arc<Budget>) -> Res
                 return response;
             }
         }
-        Body::Whole(_) | Body::Chunked(_) | Body::Watch(_) => return response,
+        Body::Whole(_) | Body::Chunked(_) | Body::Watch(_) | Body::Pieces(_) => return response,
     }
     let text = format!(
         "too many large answers wait for clients that do not take them ({} MiB in all); try again",

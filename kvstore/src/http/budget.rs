@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
+use super::snapshot::SENT_AT_A_TIME;
 use crate::config::MOST;
 
 /// What request bodies may take while they are being read.
@@ -26,6 +28,8 @@ pub struct Budgets {
     pub bodies: Arc<Budget>,
     pub answers: Arc<Budget>,
     pub watches: Arc<Budget>,
+    /// Backups that are being sent.
+    pub snapshots: Arc<Semaphore>,
 }
 
 impl Default for Budgets {
@@ -34,6 +38,7 @@ impl Default for Budgets {
             bodies: Budget::new(BODIES),
             answers: Budget::new(ANSWERS),
             watches: Budget::new(WATCHES),
+            snapshots: Arc::new(Semaphore::new(SENT_AT_A_TIME)),
         }
     }
 }

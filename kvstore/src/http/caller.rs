@@ -77,6 +77,15 @@ impl Caller {
         }
     }
 
+    pub(super) fn may_see_everything(&self) -> Result<(), Error> {
+        match self.door {
+            Door::Tcp | Door::Unix => Ok(()),
+            Door::AgentSocket => Err(Error::forbidden(
+                "the agent socket gives and takes no snapshots; use the server's own address",
+            )),
+        }
+    }
+
     pub(super) fn may_use_sessions(&self) -> Result<(), Error> {
         match self.door {
             Door::Tcp | Door::Unix => Ok(()),

@@ -9,7 +9,7 @@
 //! | `route` | paths and methods |
 //! | `openapi` | all of them described |
 //! | [`traffic`], `metrics` | requests counted, and all numbers shown |
-//! | `kv`, `txn`, `session`, `status`, `agent`, `operator`, `catalog`, `history`, `watch`, `health` | the handlers |
+//! | `kv`, `txn`, `session`, `snapshot`, `status`, `agent`, `operator`, `catalog`, `history`, `watch`, `health` | the handlers |
 //! | `acl`, `registration` | what is refused in Consul's words |
 //! | `family` | paths that are many and alike |
 //! | `blocking` | reads that wait for a change |
@@ -50,6 +50,7 @@ mod registration;
 mod route;
 mod session;
 mod slice;
+mod snapshot;
 mod status;
 mod terms;
 #[cfg(test)]

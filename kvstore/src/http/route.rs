@@ -9,8 +9,8 @@ use super::call::Call;
 use super::error::Error;
 use super::family::Asked;
 use super::{
-    acl, agent, catalog, health, history, kv, metrics, openapi, operator, path, registration, session, status, txn,
-    watch,
+    acl, agent, catalog, health, history, kv, metrics, openapi, operator, path, registration, session, snapshot,
+    status, txn, watch,
 };
 
 /// A path that is served, with what it names.
@@ -38,6 +38,8 @@ pub(super) enum Route<'a> {
     SessionNode(&'a [u8]),
     /// `/v1/session/list`
     SessionList,
+    /// `/v1/snapshot`
+    Snapshot,
     /// `/v1/status/leader`
     Leader,
     /// `/v1/status/peers`
@@ -87,6 +89,7 @@ impl<'a> Route<'a> {
         Ok(match path {
             b"/v1/session/create" => Self::SessionCreate,
             b"/v1/session/list" => Self::SessionList,
+            b"/v1/snapshot" => Self::Snapshot,
             b"/v1/txn" => Self::Txn,
             b"/v1/history" => Self::HistoryLimits,
             b"/v1/watch" => Self::Watch,
@@ -150,6 +153,7 @@ impl<'a> Route<'a> {
             Self::SessionInfo(_)
             | Self::SessionNode(_)
             | Self::SessionList
+            | Self::Snapshot
             | Self::Leader
             | Self::Peers
             | Self::AgentSelf
@@ -176,6 +180,7 @@ impl<'a> Route<'a> {
             | Self::SessionInfo(_)
             | Self::SessionNode(_)
             | Self::SessionList
+            | Self::Snapshot
             | Self::Leader
             | Self::Peers
             | Self::AgentSelf
@@ -228,6 +233,7 @@ impl<'a> Route<'a> {
             Self::Catalog(_) => 24,
             Self::Health(_) => 25,
             Self::Registration(_) => 26,
+            Self::Snapshot => 27,
         }
     }
 
@@ -254,6 +260,7 @@ impl<'a> Route<'a> {
             Self::SessionInfo(id) => session::info(&call, id).await,
             Self::SessionNode(node) => session::of_node(&call, node).await,
             Self::SessionList => session::list(&call).await,
+            Self::Snapshot => snapshot::get(&call, doors).await,
             Self::Leader => Ok(status::leader(&call)),
             Self::Peers => Ok(status::peers(&call)),
             Self::AgentSelf => Ok(agent::this(&call)),

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use super::error::Refusal;
 
 /// Routes that are told apart; the last is what is no route.
-pub(super) const ROUTES: [&str; 28] = [
+pub(super) const ROUTES: [&str; 29] = [
     "/v1/kv/{key}",
     "/v1/txn",
     "/v1/watch",
@@ -37,6 +37,7 @@ pub(super) const ROUTES: [&str; 28] = [
     "/v1/catalog",
     "/v1/health",
     "/v1/agent/service",
+    "/v1/snapshot",
     "none",
 ];
 

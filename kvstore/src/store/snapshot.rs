@@ -13,6 +13,7 @@
 //! mark tells a file that is whole from one that is not. Sections and formats that this version
 //! does not know are refused, not skipped: a state without a part of itself is another state.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,7 @@ pub const FORMAT: u16 = 1;
 /// The version of a section's rows that this version writes, and the newest that it reads.
 const SECTION_VERSION: u16 = 1;
 
-const MAGIC: &[u8; 8] = b"KEYWSNAP";
+pub(crate) const MAGIC: &[u8; 8] = b"KEYWSNAP";
 
 /// A block of rows is closed when it has grown to this size.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -56,6 +57,17 @@ pub struct Header {
 }
 
 impl Header {
+    /// Of a backup: it stands at no entry of any log.
+    pub(crate) fn of_backup(cluster_id: &str, revision: u64) -> Self {
+        Self {
+            cluster_id: cluster_id.to_owned(),
+            revision,
+            last_log_id: None,
+            membership: StoredMembership::default(),
+            snapshot_id: "backup".into(),
+        }
+    }
+
     /// The header in openraft's form.
     #[must_use]
     pub fn meta(&self) -> SnapshotMeta {
@@ -147,7 +159,7 @@ fn load(mut reader: Reader<impl Read>) -> Result<(Header, State), BadSnapshot> {
     Ok((header, state))
 }
 
-pub(super) fn write_all(out: &mut impl Write, header: &Header, state: &State) -> io::Result<()> {
+pub(crate) fn write_all(out: &mut impl Write, header: &Header, state: &State) -> io::Result<()> {
     begin(out, header)?;
     let mut section = None;
     let mut block = Vec::with_capacity(BLOCK_BYTES * 2);
@@ -221,13 +233,14 @@ fn checksum(kind: u8, length: u32, bytes: &[u8]) -> u32 {
 
 /// Gives the rows of a file one after the other, a block of them in memory. It ends at the first
 /// thing wrong; [`Reader::finish`] says whether it was the end mark.
-struct Reader<R> {
+pub(crate) struct Reader<R> {
     path: PathBuf,
     file: R,
     header: Header,
     table: Option<Table>,
     rows: std::vec::IntoIter<Row>,
     count: u64,
+    tally: BTreeMap<Table, (u64, u64)>,
     end: Option<Result<(), BadSnapshot>>,
 }
 
@@ -243,7 +256,7 @@ impl Reader<disk::Reading> {
 }
 
 impl<R: Read> Reader<R> {
-    fn begin(path: &Path, mut file: R) -> Result<Self, BadSnapshot> {
+    pub(crate) fn begin(path: &Path, mut file: R) -> Result<Self, BadSnapshot> {
         let mut start = [0; 10];
         read_exact(path, &mut file, &mut start)?;
         let (magic, format) = start.split_at(MAGIC.len());
@@ -267,6 +280,7 @@ impl<R: Read> Reader<R> {
             table: None,
             rows,
             count: 0,
+            tally: BTreeMap::new(),
             end: None,
         })
     }
@@ -288,6 +302,8 @@ impl<R: Read> Reader<R> {
                     .ok_or_else(|| damaged(&self.path, "rows come before their section"))?;
                 let rows = rows_of(table, &bytes).map_err(|e| damaged(&self.path, e.to_string()))?;
                 self.count += rows.len() as u64;
+                let tally = self.tally.entry(table).or_default();
+                *tally = (tally.0 + rows.len() as u64, tally.1 + bytes.len() as u64);
                 self.rows = rows.into_iter();
             }
             Kind::End => return self.check_end(&bytes).map(|()| false),
@@ -306,8 +322,13 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// Rows of each table so far, and their bytes.
+    pub(crate) const fn tally(&self) -> &BTreeMap<Table, (u64, u64)> {
+        &self.tally
+    }
+
     /// The header, if all was read and all was well.
-    fn finish(self) -> Result<Header, BadSnapshot> {
+    pub(crate) fn finish(self) -> Result<Header, BadSnapshot> {
         match self.end {
             Some(Ok(())) => Ok(self.header),
             Some(Err(e)) => Err(e),
