@@ -292,8 +292,8 @@ fn flags_that_are_wrong_are_said_as_go_says_them() {
             ),
             (vec![], "Usage: consul [--help] <command> [<args>]\n"),
             (
-                vec!["members"],
-                "Error! There is no command `consul members` here\n\nUsage: consul [--help]",
+                vec!["catalog"],
+                "Error! There is no command `consul catalog` here\n\nUsage: consul [--help]",
             ),
             (vec!["kv", "-stale", "get", "a"], "Invalid flags before the subcommand."),
         ] {

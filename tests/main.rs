@@ -17,6 +17,7 @@ mod compaction;
 mod consul;
 mod consul_commands;
 mod consul_compat;
+mod consul_others;
 mod crashes;
 mod damage;
 mod doors;

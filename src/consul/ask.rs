@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use kvapi::Entry;
 use kvapi::connect::addresses;
 use kvapi::types::header;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::go::{errno, path, query};
+use super::in_path;
 use super::place::{Dial, Place};
 use crate::connection::{Answer, Connection};
 
@@ -41,8 +43,20 @@ impl Server {
         asked: &[(&'static str, String)],
         body: Bytes,
     ) -> Result<Answer, String> {
-        let target = target(&self.place, key, asked);
-        self.send(method, &target, body).await.map_err(|why| {
+        let behind = format!("/v1/kv/{}", path(key));
+        self.call(method, &behind, asked, body).await
+    }
+
+    /// The same of any path.
+    pub(super) async fn call(
+        &mut self,
+        method: &Method,
+        behind: &str,
+        asked: &[(&'static str, String)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, String> {
+        let target = target(&self.place, behind, asked);
+        self.send(method, &target, body.into()).await.map_err(|why| {
             let name = method.as_str();
             let name = format!("{}{}", &name[..1], name[1..].to_lowercase());
             format!("{name} \"http://{}{target}\": {why}", self.place.host)
@@ -67,7 +81,7 @@ impl Server {
 }
 
 /// Path and query; a query is sorted by name.
-fn target(place: &Place, key: &[u8], asked: &[(&'static str, String)]) -> String {
+fn target(place: &Place, behind: &str, asked: &[(&'static str, String)]) -> String {
     // What the request asks for outranks what holds for all.
     let parts: BTreeMap<&str, &String> = place
         .query
@@ -80,7 +94,7 @@ fn target(place: &Place, key: &[u8], asked: &[(&'static str, String)]) -> String
         .map(|(name, value)| format!("{name}={}", query(value.as_bytes())))
         .collect();
     let mark = if query.is_empty() { "" } else { "?" };
-    format!("{}/v1/kv/{}{mark}{}", place.prefix, path(key), query.join("&"))
+    format!("{}{behind}{mark}{}", place.prefix, query.join("&"))
 }
 
 async fn open(place: &Place) -> Result<Connection, String> {
@@ -139,4 +153,29 @@ pub(super) fn expect(answer: Answer, statuses: &[StatusCode]) -> Result<Answer, 
     }
     let body = String::from_utf8_lossy(&answer.body).trim().to_owned();
     Err(format!("Unexpected response code: {} ({body})", answer.status.as_u16()))
+}
+
+/// The entries of a key or a prefix, and the index of the answer; `asked` says how.
+pub(super) async fn look(
+    server: &mut Server,
+    key: &str,
+    asked: &[(&'static str, String)],
+) -> Result<(Vec<Entry>, u64), String> {
+    let answer = server
+        .ask(&Method::GET, in_path(key.as_bytes()), asked, Bytes::new())
+        .await?;
+    let answer = expect(answer, &[StatusCode::OK, StatusCode::NOT_FOUND])?;
+    let index = answer.headers.get(header::INDEX).and_then(|index| index.to_str().ok());
+    let index = index.and_then(|index| index.parse().ok()).unwrap_or_default();
+    let entries = match answer.status {
+        StatusCode::NOT_FOUND => Vec::new(),
+        _ => serde_json::from_slice(&answer.body).map_err(|e| e.to_string())?,
+    };
+    Ok((entries, index))
+}
+
+/// Whether a write was done.
+pub(super) fn is_true(answer: Answer) -> Result<bool, String> {
+    let answer = expect(answer, &[StatusCode::OK])?;
+    Ok(answer.body.windows(4).any(|word| word == b"true"))
 }

@@ -1,6 +1,7 @@
-//! `consul kv` as Consul's own command is: its flags, its texts, its exit codes 0 and 1, to the byte.
+//! `consul` as Consul's own command is, as far as there is something to ask: its flags, its texts, its exit codes, to
+//! the byte.
 //!
-//! For scripts that call `consul kv`. It is this program under the name `consul` (a symlink), with
+//! For scripts that call it. It is this program under the name `consul` (a symlink), with
 //! `--compat consul` in front, or, for `kv` alone, with `KEYWAY_COMPAT=consul`. Nothing of Keyway's own
 //! command line holds here, its settings and environment neither (docs/decisions/0053).
 //!
@@ -10,7 +11,9 @@
 //! | [`words`] | usage, and the flags that all take |
 //! | [`place`], [`ask`] | which server, and asking it once |
 //! | [`data`] | `@FILE`, `-` and the text itself |
-//! | [`get`], [`put`], [`delete`], [`export`], [`import`] | one file for each command |
+//! | [`get`], [`put`], [`delete`], [`export`], [`import`] | `consul kv`: one file for each command |
+//! | [`lock`], [`watch`] | a command under a lock, and one for every change |
+//! | [`servers`] | `members`, `info`, `operator raft list-peers` |
 
 mod ask;
 mod data;
@@ -19,8 +22,11 @@ mod export;
 mod get;
 mod go;
 mod import;
+mod lock;
 mod place;
 mod put;
+mod servers;
+mod watch;
 mod words;
 
 use std::ffi::OsString;
@@ -28,6 +34,9 @@ use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::ExitCode;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
 
 use self::ask::Server;
 use self::go::flags::{Flag, Parsed};
@@ -58,6 +67,8 @@ enum Stop {
     Usage(String),
     /// Nobody reads what is printed.
     NobodyReads,
+    /// Another code than 1, and everything is said.
+    Code(u8),
 }
 
 impl From<io::Error> for Stop {
@@ -97,6 +108,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         Err(Stop::Said(line)) => format!("{line}\n"),
         Err(Stop::Usage(text)) => text,
         Err(Stop::NobodyReads) => return ExitCode::FAILURE,
+        Err(Stop::Code(code)) => return ExitCode::from(code),
     };
     // Where nobody reads the reason either, the code is all there is.
     let _ = io::stderr().write_all(complaint.as_bytes());
@@ -109,22 +121,21 @@ fn dispatch(arguments: &[Vec<u8>]) -> Done {
         .iter()
         .take_while(|argument| *argument != b"--")
         .any(|argument| matches!(argument.as_slice(), b"-h" | b"-help" | b"--help"));
-    let mut words = arguments.iter().filter(|argument| !argument.starts_with(b"-"));
-    let first = words.next().map(|word| shown(word));
-    let second = words.next().map(|word| shown(word));
-    let Some(command) = Command::named(first.as_deref(), second.as_deref()) else {
-        let usage = match first.as_deref() {
+    let words = arguments.iter().filter(|argument| !argument.starts_with(b"-"));
+    let words: Vec<String> = words.take(3).map(|word| shown(word)).collect();
+    let Some((command, name)) = Command::named(&words) else {
+        let usage = match words.first().map(String::as_str) {
             Some("kv") => words::KV,
             _ => words::CONSUL,
         };
-        return match (wants_help, first.as_deref()) {
-            (true, None | Some("kv")) => print(usage.as_bytes()),
-            (_, None) => stop(usage),
-            (_, Some("kv")) => match second {
+        return match words.first().map(String::as_str) {
+            None | Some("kv") if wants_help => print(usage.as_bytes()),
+            None => stop(usage),
+            Some("kv") => match words.get(1) {
                 None => stop(usage),
                 Some(second) => stop(format!("Error! There is no command `consul kv {second}`\n\n{usage}")),
             },
-            (_, Some(first)) => stop(format!("Error! There is no command `consul {first}` here\n\n{usage}")),
+            Some(first) => stop(format!("Error! There is no command `consul {first}` here\n\n{usage}")),
         };
     };
     let flags = command.flags();
@@ -132,13 +143,19 @@ fn dispatch(arguments: &[Vec<u8>]) -> Done {
         let text = format!("{}\n\nOptions:\n{}", command.usage(), go::flags::defaults(&flags));
         return print(text.trim_end().as_bytes());
     }
-    if arguments.get(1).is_none_or(|word| Some(shown(word)) != second) {
+    if !arguments
+        .iter()
+        .map(|word| shown(word))
+        .take(name.len())
+        .eq(name.iter().copied())
+    {
         return stop(format!(
             "Invalid flags before the subcommand. If these flags are for\nthe subcommand, please put them after the subcommand.\n\n{}",
             command.usage()
         ));
     }
-    let parsed = go::flags::parse(&flags, &arguments[2..])
+    let arguments = &arguments[name.len()..];
+    let parsed = go::flags::parse(&flags, arguments)
         .map_err(|said| Stop::Usage(format!("{said}\nUsage:\n{}", go::flags::defaults(&flags))))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(command.run(parsed))
@@ -152,18 +169,34 @@ enum Command {
     Delete,
     Export,
     Import,
+    Lock,
+    Watch,
+    Members,
+    Info,
+    ListPeers,
 }
 
 impl Command {
-    fn named(first: Option<&str>, second: Option<&str>) -> Option<Self> {
-        match (first?, second?) {
-            ("kv", "get") => Some(Self::Get),
-            ("kv", "put") => Some(Self::Put),
-            ("kv", "delete") => Some(Self::Delete),
-            ("kv", "export") => Some(Self::Export),
-            ("kv", "import") => Some(Self::Import),
-            _ => None,
-        }
+    const NAMES: &[(&'static [&'static str], Self)] = &[
+        (&["kv", "get"], Self::Get),
+        (&["kv", "put"], Self::Put),
+        (&["kv", "delete"], Self::Delete),
+        (&["kv", "export"], Self::Export),
+        (&["kv", "import"], Self::Import),
+        (&["lock"], Self::Lock),
+        (&["watch"], Self::Watch),
+        (&["members"], Self::Members),
+        (&["info"], Self::Info),
+        (&["operator", "raft", "list-peers"], Self::ListPeers),
+    ];
+
+    /// The command that the first words name, and its own words.
+    fn named(words: &[String]) -> Option<(Self, &'static [&'static str])> {
+        let found = Self::NAMES.iter().find(|(name, _)| {
+            let words = words.iter().map(String::as_str);
+            words.take(name.len()).eq(name.iter().copied())
+        });
+        found.map(|(name, command)| (*command, *name))
     }
 
     fn flags(self) -> Vec<Flag> {
@@ -171,8 +204,11 @@ impl Command {
             Self::Get => get::FLAGS,
             Self::Put => put::FLAGS,
             Self::Delete => delete::FLAGS,
-            Self::Export => &[],
+            Self::Export | Self::Info | Self::ListPeers => &[],
             Self::Import => import::FLAGS,
+            Self::Lock => lock::FLAGS,
+            Self::Watch => watch::FLAGS,
+            Self::Members => servers::MEMBERS,
         };
         [own, words::COMMON].concat()
     }
@@ -184,6 +220,11 @@ impl Command {
             Self::Delete => words::DELETE,
             Self::Export => words::EXPORT,
             Self::Import => words::IMPORT,
+            Self::Lock => words::LOCK,
+            Self::Watch => words::WATCH,
+            Self::Members => words::MEMBERS,
+            Self::Info => words::INFO,
+            Self::ListPeers => words::LIST_PEERS,
         }
     }
 
@@ -194,16 +235,33 @@ impl Command {
             Self::Delete => delete::run(&parsed).await,
             Self::Export => export::run(&parsed).await,
             Self::Import => import::run(&parsed).await,
+            Self::Lock => lock::run(&parsed).await,
+            Self::Watch => watch::run(&parsed).await,
+            Self::Members => servers::members(&parsed).await,
+            Self::Info => servers::info(&parsed).await,
+            Self::ListPeers => servers::list_peers(&parsed).await,
         }
     }
 }
 
-/// The server that flags and environment name.
-fn server(parsed: &Parsed) -> Result<Server, Stop> {
+/// Where to ask, as flags and environment have it.
+fn place(parsed: &Parsed) -> Result<Place, Stop> {
     let place = Place::of(parsed, |name| std::env::var(name).ok());
-    place
-        .map(Server::new)
-        .or_else(|why| stop(format!("Error connecting to Consul agent: {why}")))
+    place.or_else(|why| stop(format!("Error connecting to Consul agent: {why}")))
+}
+
+/// The server there.
+fn server(parsed: &Parsed) -> Result<Server, Stop> {
+    place(parsed).map(Server::new)
+}
+
+/// Asks the server who it is, as those commands of Consul's do that go on for long: a wrong address is told at once.
+async fn about(server: &mut Server) -> Done {
+    let answer = server.call(&Method::GET, "/v1/agent/self", &[], Bytes::new()).await;
+    let answer = answer.and_then(|answer| ask::expect(answer, &[StatusCode::OK]));
+    answer
+        .map(drop)
+        .or_else(|why| stop(format!("Error querying Consul agent: {why}")))
 }
 
 /// The one word that get, delete and export take, or the empty one. One slash in front is left out: people

@@ -42,8 +42,13 @@ const fn named(name: &'static str, word: &'static str, usage: &'static str) -> F
 pub(super) const CONSUL: &str = "\
 Usage: consul [--help] <command> [<args>]
 
-Of Consul's command Keyway has one:
-    kv    Read and write settings
+Of Consul's commands Keyway has these:
+    info                        Show what a server tells about itself
+    kv                          Read and write settings
+    lock                        Run a command while a lock is held
+    members                     List the servers of the cluster
+    operator raft list-peers    List the servers as Raft has them
+    watch                       Run a command whenever settings change
 
 Everything else is in keyway itself; see   keyway --help";
 
@@ -92,3 +97,30 @@ Usage: consul kv import [options] DATA
 Stores what export printed: DATA itself, the contents of FILE for @FILE, of the standard input for -. The
 entries are written one by one, and what was written before a failure stays; `keyway kv import` writes them
 in one transaction.";
+
+pub(super) const LOCK: &str = "\
+Usage: consul lock [options] prefix child...
+
+Runs a command while PREFIX/.lock is held, or with -n one of several places below PREFIX. If the lock is lost
+the command gets TERM, and KILL after five seconds.";
+
+pub(super) const WATCH: &str = "\
+Usage: consul watch [options] [child...]
+
+Prints a key (-type=key -key=KEY) or what is below a prefix (-type=keyprefix -prefix=PREFIX) as JSON; with a
+command, runs it with that on its standard input, now and whenever it changes, until it fails.";
+
+pub(super) const MEMBERS: &str = "\
+Usage: consul members [options]
+
+Lists the servers of the cluster.";
+
+pub(super) const INFO: &str = "\
+Usage: consul info [options]
+
+Shows what the server tells about itself.";
+
+pub(super) const LIST_PEERS: &str = "\
+Usage: consul operator raft list-peers [options]
+
+Lists the servers as Raft has them: who leads, who votes, how far each one's log is.";

@@ -185,6 +185,7 @@ impl Member {
                 ("id", node_id(cluster, id)),
                 ("port", port.to_string()),
                 ("role", "consul".to_owned()),
+                ("vsn", "2".to_owned()),
             ]),
             status: ALIVE,
             protocol_min: 1,

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use kvapi::duration::parse_nanos;
+
 use super::quote;
 
 /// A flag that a command takes.
@@ -28,6 +30,10 @@ pub(crate) enum Kind {
     Named(&'static str),
     /// A number that is not negative.
     Number,
+    /// Any number.
+    Int,
+    /// A time with a unit; it is kept in nanoseconds.
+    Duration,
 }
 
 impl Flag {
@@ -38,6 +44,16 @@ impl Flag {
 
     pub(crate) const fn number(name: &'static str, usage: &'static str) -> Self {
         let kind = Kind::Number;
+        Self { name, kind, usage }
+    }
+
+    pub(crate) const fn int(name: &'static str, usage: &'static str) -> Self {
+        let kind = Kind::Int;
+        Self { name, kind, usage }
+    }
+
+    pub(crate) const fn duration(name: &'static str, usage: &'static str) -> Self {
+        let kind = Kind::Duration;
         Self { name, kind, usage }
     }
 
@@ -52,6 +68,7 @@ impl Flag {
 pub(crate) struct Parsed {
     switches: BTreeMap<&'static str, bool>,
     numbers: BTreeMap<&'static str, u64>,
+    ints: BTreeMap<&'static str, i64>,
     texts: BTreeMap<&'static str, Vec<u8>>,
     /// The words behind the flags.
     pub(crate) words: Vec<Vec<u8>>,
@@ -60,6 +77,16 @@ pub(crate) struct Parsed {
 impl Parsed {
     pub(crate) fn is_on(&self, name: &str) -> bool {
         self.switches.get(name).copied().unwrap_or_default()
+    }
+
+    /// Whether a switch that is on by itself was switched off.
+    pub(crate) fn is_off(&self, name: &str) -> bool {
+        self.switches.get(name) == Some(&false)
+    }
+
+    /// A number or a duration that was given.
+    pub(crate) fn int(&self, name: &str) -> Option<i64> {
+        self.ints.get(name).copied()
     }
 
     pub(crate) fn number(&self, name: &str) -> u64 {
@@ -119,12 +146,22 @@ pub(crate) fn parse(flags: &[Flag], arguments: &[Vec<u8>]) -> Result<Parsed, Str
                 .ok_or_else(|| format!("flag needs an argument: -{shown}"))?
                 .as_slice(),
         };
-        if flag.kind == Kind::Number {
-            let number =
-                number(value).map_err(|why| format!("invalid value {} for flag -{shown}: {why}", quote(value)))?;
-            parsed.numbers.insert(flag.name, number);
-        } else {
-            parsed.texts.insert(flag.name, value.to_vec());
+        let unfit = |why: &str| format!("invalid value {} for flag -{shown}: {why}", quote(value));
+        match flag.kind {
+            Kind::Number => {
+                parsed.numbers.insert(flag.name, number(value).map_err(unfit)?);
+            }
+            Kind::Int => {
+                parsed.ints.insert(flag.name, int(value).map_err(unfit)?);
+            }
+            Kind::Duration => {
+                let text = std::str::from_utf8(value).ok();
+                let nanos = text.and_then(parse_nanos).ok_or_else(|| unfit("parse error"))?;
+                parsed.ints.insert(flag.name, nanos);
+            }
+            _ => {
+                parsed.texts.insert(flag.name, value.to_vec());
+            }
         }
     }
     parsed.words.extend(rest.cloned());
@@ -175,6 +212,17 @@ fn number(text: &[u8]) -> Result<u64, &'static str> {
     }
 }
 
+/// The same with a sign.
+fn int(text: &[u8]) -> Result<i64, &'static str> {
+    let out_of_range = |_| "value out of range";
+    match text {
+        [b'-', digits @ ..] => {
+            number(digits).and_then(|number| i64::try_from(-i128::from(number)).map_err(out_of_range))
+        }
+        [b'+', digits @ ..] | digits => number(digits).and_then(|number| i64::try_from(number).map_err(out_of_range)),
+    }
+}
+
 /// What Go prints of a command's flags.
 pub(crate) fn defaults(flags: &[Flag]) -> String {
     let mut flags: Vec<&Flag> = flags.iter().collect();
@@ -185,6 +233,8 @@ pub(crate) fn defaults(flags: &[Flag]) -> String {
             Kind::Text => " string".to_owned(),
             Kind::Named(name) => format!(" {name}"),
             Kind::Number => " uint".to_owned(),
+            Kind::Int => " int".to_owned(),
+            Kind::Duration => " duration".to_owned(),
         };
         format!("  -{}{takes}\n    \t{}\n", flag.name, flag.usage)
     });
@@ -288,6 +338,37 @@ mod tests {
         ] {
             assert_eq!(of(&arguments).unwrap_err(), said, "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn numbers_with_a_sign_durations_and_switches_that_are_on_are_kept() {
+        const FLAGS: &[Flag] = &[
+            Flag::int("n", ""),
+            Flag::duration("timeout", ""),
+            Flag::switch("shell", ""),
+        ];
+        let of = |arguments: &[&str]| {
+            let arguments: Vec<Vec<u8>> = arguments.iter().map(|text| text.as_bytes().to_vec()).collect();
+            parse(FLAGS, &arguments)
+        };
+        let parsed = of(&["-n=-3", "-timeout", "1.5s", "-shell=false"]).unwrap();
+        assert_eq!(
+            (parsed.int("n"), parsed.int("timeout")),
+            (Some(-3), Some(1_500_000_000))
+        );
+        assert!(parsed.is_off("shell") && !of(&["-shell"]).unwrap().is_off("shell"));
+        assert!(!of(&[]).unwrap().is_off("shell"));
+        for (argument, why) in [
+            ("-n=x", "invalid value \"x\" for flag -n: parse error"),
+            (
+                "-n=9223372036854775808",
+                "invalid value \"9223372036854775808\" for flag -n: value out of range",
+            ),
+            ("-timeout=10", "invalid value \"10\" for flag -timeout: parse error"),
+        ] {
+            assert_eq!(of(&[argument]).unwrap_err(), why);
+        }
+        assert_eq!(of(&["-n=-9223372036854775808"]).unwrap().int("n"), Some(i64::MIN));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use kvapi::golang::json::{Json, only};
+use serde::Serialize;
 
 /// An entry of an export.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -76,9 +77,25 @@ pub(crate) fn write(entries: &[Exported]) -> String {
     out
 }
 
-/// What a page of HTML would stumble over is escaped too.
+/// Any value, indented by four spaces if it is to be pretty.
+pub(crate) fn indented(value: &impl Serialize, pretty: bool) -> String {
+    let mut out = Vec::new();
+    let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let written = match pretty {
+        true => value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, indent)),
+        false => serde_json::to_writer(&mut out, value),
+    };
+    // What is shown has text keys and no values that JSON does not have.
+    debug_assert!(written.is_ok(), "{written:?}");
+    escaped(String::from_utf8_lossy(&out).into_owned())
+}
+
 fn text(text: &str) -> String {
-    let mut out = serde_json::Value::from(text).to_string();
+    escaped(serde_json::Value::from(text).to_string())
+}
+
+/// What a page of HTML would stumble over is escaped too. It stands within texts only.
+fn escaped(mut out: String) -> String {
     for (plain, escaped) in [
         ('<', "\\u003c"),
         ('>', "\\u003e"),

@@ -1,9 +1,10 @@
 //! Go's ways, which Consul's command shows. Here its spellings: URLs, errors of the system, base64;
-//! [`flags`], [`json`] and [`columns`] beside them.
+//! [`flags`], [`json`], [`columns`] and [`table`] beside them.
 
 pub(crate) mod columns;
 pub(crate) mod flags;
 pub(crate) mod json;
+pub(crate) mod table;
 
 use std::fmt::Write as _;
 use std::io;
