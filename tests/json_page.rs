@@ -349,6 +349,8 @@ fn the_page_of_json_is_true_of_every_command() {
             let command = ["cluster", "snapshot", command, "backup.snap", "-o", "json"];
             page.is(name, &server.keyway(home).run(&command).await?.expect(0)?.json()?)?;
         }
+        let restore = ["cluster", "snapshot", "restore", "backup.snap", "--yes", "-o", "json"];
+        page.is("restored", &server.keyway(home).run(&restore).await?.expect(0)?.json()?)?;
         server.stop().await?;
         let data = server.data.display().to_string();
         let check = ["server", "check", "--data-dir", &data, "-o", "json"];

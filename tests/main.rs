@@ -46,6 +46,7 @@ mod mixture;
 mod openapi;
 mod overload;
 mod planted;
+mod restores;
 mod server;
 mod snapshots;
 mod status;

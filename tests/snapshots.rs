@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::harness::{Disk, Home, Options, Said, Server, alone, holds, test, write_file};
 
 /// `keyway cluster snapshot ARGUMENTS`, to its end.
-async fn snapshot(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
+pub(crate) async fn snapshot(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
     let arguments = [&["cluster", "snapshot"], arguments].concat();
     server.keyway(home).run(&arguments).await
 }
@@ -204,4 +204,10 @@ fn the_agents_socket_gives_no_snapshot_and_the_others_say_what_consul_says() {
         );
         Ok(())
     });
+}
+
+/// `keyway cluster snapshot save`, to a file of that name.
+pub(crate) async fn save(server: &Server, home: &Home, name: &str) -> anyhow::Result<()> {
+    snapshot(server, home, &["save", name]).await?.expect(0)?;
+    Ok(())
 }

@@ -251,19 +251,7 @@ impl Client {
         body: Bytes,
         options: &WriteOptions,
     ) -> Result<Reply, Error> {
-        let mut headers = HeaderMap::new();
-        let mut put = |name: &'static str, text: &str| {
-            if let Ok(value) = utf8_percent_encode(text, HEADER).to_string().parse() {
-                headers.insert(name, value);
-            }
-        };
-        put(header::REQUEST, &uuid::Uuid::new_v4().to_string());
-        if let Some(author) = &options.author {
-            put(header::AUTHOR, author);
-        }
-        if let Some(message) = &options.message {
-            put(header::MESSAGE, message);
-        }
+        let headers = write_headers(options);
         let reply = self.send(method, path, body, headers).await?;
         match (reply.status, reply.header(header::OUTCOME)) {
             (StatusCode::GONE, Some(outcome @ ("done" | "failed"))) => Err(Error::Ended {
@@ -286,6 +274,24 @@ impl Client {
             .send(method, path, body, headers, self.transport.timeout)
             .await
     }
+}
+
+/// What is said of a write beside it: an id of its own, who and why.
+pub(crate) fn write_headers(options: &WriteOptions) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: &'static str, text: &str| {
+        if let Ok(value) = utf8_percent_encode(text, HEADER).to_string().parse() {
+            headers.insert(name, value);
+        }
+    };
+    put(header::REQUEST, &uuid::Uuid::new_v4().to_string());
+    if let Some(author) = &options.author {
+        put(header::AUTHOR, author);
+    }
+    if let Some(message) = &options.message {
+        put(header::MESSAGE, message);
+    }
+    headers
 }
 
 const HEADER: &AsciiSet = &percent_encoding::CONTROLS.add(b'%');

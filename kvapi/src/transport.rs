@@ -46,6 +46,11 @@ impl Transport {
         }
     }
 
+    /// The token that is shown to servers.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// Tries each address until one answers or `limit` passes. A write (anything but GET) is
     /// repeated only if it carries a request id. What has been read may take longer: a list of a million
     /// keys has as long as it needs, as long as no two pieces of it are `limit` apart.

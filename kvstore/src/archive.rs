@@ -24,8 +24,8 @@ use kvapi::Revision;
 pub use envelope::{Stamp, read, write};
 pub use meta::Meta;
 
-use crate::state::kept::Kept;
 use crate::state::sessions::Terms;
+use crate::state::staged::Kept;
 
 /// What a backup holds that can be restored.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +62,8 @@ pub struct Contents {
     pub format: Format,
     /// No index in it is higher.
     pub revision: Revision,
+    /// Keys that can be restored.
+    pub keys: u64,
     /// By the names of the kinds.
     pub kinds: BTreeMap<String, Tally>,
     /// The checksum of `state.bin`, which names the backup.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::Entry;
 use crate::state::sessions::Terms;
+use crate::state::staged::Piece;
 
 /// The format of proposals that this version writes, and the newest that it reads.
 pub const FORMAT: u16 = 1;
@@ -85,6 +86,8 @@ impl Command {
             } => key.as_str().len() + value.len() + session.len(),
             Action::CreateSession { id, terms } => id.len() + terms.weight(),
             Action::EndSession { id } => id.len(),
+            Action::Stage { restore, piece, .. } => restore.len() + piece.weight(),
+            Action::Restore { restore, .. } => restore.len(),
             Action::Delete { key, .. } => key.as_str().len(),
             Action::DeletePrefix { prefix } => prefix.len(),
             Action::Txn { ops } => ops.iter().map(Op::weight).sum(),
@@ -168,6 +171,22 @@ pub enum Action {
     CreateSession { id: Arc<str>, terms: Terms },
     /// Ends a session, and with it its hold on every key.
     EndSession { id: Arc<str> },
+    /// Puts a piece of a backup aside, to be restored.
+    Stage {
+        /// Which restore: a name that the backup's content gives.
+        restore: Arc<str>,
+        /// Its place among the pieces, from 0.
+        part: u64,
+        piece: Arc<Piece>,
+    },
+    /// Has what was put aside take the place of all keys and sessions.
+    Restore {
+        restore: Arc<str>,
+        /// How many pieces there have to be.
+        parts: u64,
+        /// The backup's own revision.
+        newest: Revision,
+    },
 }
 
 /// What is to be different about the history.

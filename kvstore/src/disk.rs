@@ -244,6 +244,12 @@ impl NewFile {
         rename(&self.unfinished, &self.path)
     }
 
+    /// What has been written so far, to be read from its start.
+    pub fn reread(&mut self) -> io::Result<Reading> {
+        self.file.flush()?;
+        open(&self.unfinished)
+    }
+
     /// Takes over everything that is left in `from`.
     pub fn copy_from(&mut self, from: &mut impl Read) -> io::Result<u64> {
         io::copy(from, &mut self.file)

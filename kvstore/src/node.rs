@@ -5,6 +5,7 @@
 //! changes.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,7 @@ struct Inner {
     closing: Closing,
     cluster_id: String,
     node_id: u64,
+    scratch_dir: PathBuf,
 }
 
 /// How the server stands, as it knows itself.
@@ -94,6 +96,7 @@ impl Node {
         let upkeep = Upkeep::begin(folder.dir(), config.min_free)
             .with_context(|| format!("tell how much is free on the disk of {}", folder.dir().display()))?;
         let cluster_id = folder.cluster_id().to_owned();
+        let scratch_dir = folder.snapshots();
         let views = Views::default();
         let hub = Hub::start();
         let opened = store::open(folder, views.clone(), Arc::clone(&hub) as _).await?;
@@ -141,6 +144,7 @@ impl Node {
             closing: opened.closing,
             cluster_id,
             node_id: config.node_id,
+            scratch_dir,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -258,6 +262,12 @@ impl Node {
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
         &self.inner.stopping
+    }
+
+    /// A folder for files that nobody needs after this run.
+    #[must_use]
+    pub fn scratch_dir(&self) -> &Path {
+        &self.inner.scratch_dir
     }
 
     /// The id that the cluster got when it was made.

@@ -217,6 +217,7 @@ fn level_after(before: Level, free: u64, min: u64) -> Level {
 fn shrinks(action: &Action) -> bool {
     let stores = match action {
         Action::Put { .. } | Action::Acquire { .. } | Action::Release { .. } | Action::CreateSession { .. } => true,
+        Action::Stage { .. } | Action::Restore { .. } => true,
         Action::Txn { ops } => ops.iter().any(|op| {
             matches!(
                 op,

@@ -9,11 +9,12 @@ pub mod delays;
 mod draft;
 mod entry;
 pub mod history;
-pub mod kept;
 mod past;
 pub mod requests;
+mod restore;
 pub mod rows;
 pub mod sessions;
+pub mod staged;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod tombstones;
@@ -32,8 +33,10 @@ pub use entry::{Entry, Event};
 use history::{History, Version};
 pub use past::Unreadable;
 use requests::{Known, Requests};
+pub use restore::SERVERS;
 use rows::Row;
 use sessions::Sessions;
+use staged::Staged;
 use tombstones::Tombstones;
 
 /// Rows that a write of one key changes: its own, its version and record, those of a version that
@@ -52,6 +55,7 @@ pub struct State {
     history: History,
     requests: Requests,
     sessions: Sessions,
+    staged: Staged,
     sums: Sums,
 }
 
@@ -91,6 +95,8 @@ pub struct Applied {
     pub reply: Reply,
     /// `None` if nothing changed.
     pub event: Option<Arc<Event>>,
+    /// Whether so much may be another that everybody has to look at the whole state again, and nobody at the event.
+    pub replaced: bool,
     /// The rows that are different now.
     pub rows: Vec<Row>,
 }
@@ -109,6 +115,7 @@ impl Default for State {
             history: History::with(crate::command::Limits::default(), Revision(1), Revision(1)),
             requests: Requests::default(),
             sessions: Sessions::default(),
+            staged: Staged::default(),
             sums: Sums::default(),
         }
     }
@@ -121,6 +128,7 @@ impl State {
         self.at = self.at.max(at);
         self.requests.expire(self.at, &mut rows);
         self.sessions.expire_delays(self.at, &mut rows);
+        self.staged.expire(self.at, &mut rows);
         let known = match &command.request {
             Some(id) => self.requests.look_up(id, || command.action.fingerprint()),
             None => Known::New,
@@ -138,6 +146,7 @@ impl State {
             return Applied {
                 reply,
                 event: None,
+                replaced: false,
                 rows,
             };
         }
@@ -152,7 +161,13 @@ impl State {
                 .insert(id.clone(), self.at, action, reply.clone(), &mut rows);
         }
         rows.push(Row::Counters(self.counters()));
-        Applied { reply, event, rows }
+        let replaced = event.is_some() && matches!(command.action, Action::Restore { .. });
+        Applied {
+            reply,
+            event,
+            replaced,
+            rows,
+        }
     }
 
     fn perform(&mut self, command: &Command, rows: &mut Vec<Row>) -> (Outcome, Option<Arc<Event>>) {
@@ -178,6 +193,10 @@ impl State {
             }
             Action::CreateSession { id, terms } => return self.create_session(id, terms, command, rows),
             Action::EndSession { id } => return self.end_session(id, command, rows),
+            Action::Stage { restore, part, piece } => return (self.stage(restore, *part, piece, rows), None),
+            Action::Restore { restore, parts, newest } => {
+                return self.restore(restore, *parts, *newest, command, rows);
+            }
             _ => {}
         }
         let mut draft = Draft::new(&mut self.entries, self.revision.next(), &self.sessions, self.at);
@@ -328,6 +347,12 @@ impl State {
     #[must_use]
     pub const fn requests(&self) -> &Requests {
         &self.requests
+    }
+
+    /// What is put aside for a restore.
+    #[must_use]
+    pub const fn staged(&self) -> &Staged {
+        &self.staged
     }
 
     /// Who may hold keys.

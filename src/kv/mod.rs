@@ -14,7 +14,7 @@ mod import;
 mod lock;
 mod ls;
 mod past;
-mod put;
+pub(crate) mod put;
 mod revert;
 mod shown;
 mod side;

@@ -243,7 +243,7 @@ fn would(context: &mut Context<'_>, key: &Key, value: Bytes, flags: u64, now: Op
 }
 
 /// Who writes, as far as this machine knows: a claim, for people. `KEYWAY_AUTHOR` names somebody else.
-pub(super) fn author() -> String {
+pub(crate) fn author() -> String {
     let set = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     if let Some(author) = set("KEYWAY_AUTHOR") {
         return author;

@@ -10,7 +10,7 @@ use kvapi::Revision;
 use sha2::{Digest as _, Sha256};
 
 use super::meta::{Meta, check_sums, hex, sums};
-use super::{BadArchive, Contents, Format, Tally, Visit, ours};
+use super::{BadArchive, Contents, Format, Item, Tally, Visit, ours};
 use crate::state::State;
 use crate::store::snapshot::{Header, write_all};
 
@@ -41,6 +41,8 @@ pub struct Stamp {
 
 /// Writes a backup of a state. The state is gone through twice, since its length and its checksum come first.
 pub fn write<W: Write>(out: W, state: &State, stamp: &Stamp) -> io::Result<W> {
+    // What is put aside for a restore is no part of what there is.
+    let state = &state.without_staged();
     let revision = state.revision().0;
     let header = Header::of_backup(&stamp.cluster_id, revision);
     let mut counted = Summed::new(io::sink());
@@ -146,18 +148,26 @@ pub(super) struct StateBin {
     pub(super) format: Format,
     pub(super) revision: u64,
     pub(super) kinds: BTreeMap<String, Tally>,
+    /// Keys that were given to whoever visits.
+    pub(super) keys: u64,
 }
 
 fn state(entry: impl Read, visit: Visit<'_>) -> Result<(StateBin, u64, String), BadArchive> {
+    let mut keys = 0;
+    let visit: Visit<'_> = &mut |item| {
+        keys += u64::from(matches!(item, Item::Key(_)));
+        visit(item)
+    };
     let mut file = BufReader::with_capacity(256 << 10, Summed::new(entry));
     let start = file.fill_buf().map_err(|e| envelope(&e))?;
-    let found = if start.starts_with(ours::MAGIC) {
+    let mut found = if start.starts_with(ours::MAGIC) {
         ours::read(&mut file, visit)?
     } else {
         return Err(BadArchive::State(
             "state.bin is not a snapshot of keyway; use a file that `keyway cluster snapshot save` has written".into(),
         ));
     };
+    found.keys = keys;
     if found.revision > MOST_INDEX {
         let reason = format!("its index is {}, which no store comes to", found.revision);
         return Err(BadArchive::State(reason));
@@ -193,6 +203,7 @@ impl Found {
             meta,
             format: found.format,
             revision: Revision(found.revision),
+            keys: found.keys,
             kinds: found.kinds,
             sha256,
         })

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::envelope::StateBin;
 use super::{BadArchive, Format, Item, Tally, Visit};
-use crate::state::kept::Kept;
 use crate::state::rows::Row;
+use crate::state::staged::Kept;
 use crate::store::snapshot::{BadSnapshot, Reader};
 
 pub(super) use crate::store::snapshot::MAGIC;
@@ -53,6 +53,7 @@ pub(super) fn read(file: &mut impl Read, visit: Visit<'_>) -> Result<StateBin, B
         },
         revision: header.revision,
         kinds,
+        keys: 0,
     })
 }
 

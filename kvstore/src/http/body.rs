@@ -126,6 +126,36 @@ impl hyper::body::Body for Body {
     }
 }
 
+/// Hands a body on as it comes, however long it is, until nobody takes it any more.
+pub(super) async fn pour(mut body: Incoming, headers: &HeaderMap, taker: &mpsc::Sender<Bytes>) -> Result<(), Error> {
+    let started = clock::now();
+    let mut length = 0;
+    loop {
+        let deadline = started + PATIENCE + Duration::from_secs((length / RATE) as u64);
+        let Some(next) = body.next_by(deadline).await else {
+            return Err(too_slow(length, started, PATIENCE));
+        };
+        let Some(data) = next else { return Ok(()) };
+        let data = data.map_err(|e| Error::bad(format!("the body cannot be read: {e}")).kind(Kind::Close))?;
+        length += data.len();
+        if taker.send(data).await.is_err() {
+            let text = "the body was not taken to its end".to_owned();
+            return Err(refused(body, headers, StatusCode::INTERNAL_SERVER_ERROR, text).await);
+        }
+    }
+}
+
+fn too_slow(length: usize, started: clock::Instant, patience: Duration) -> Error {
+    let text = format!(
+        "the body came too slowly: {length} bytes in {} s; after {} s at least {RATE} a second are expected",
+        started.elapsed().as_secs(),
+        patience.as_secs()
+    );
+    Error::new(StatusCode::REQUEST_TIMEOUT, text)
+        .kind(Kind::Close)
+        .refusal(Refusal::SlowBody)
+}
+
 /// Reads a body of at most `limit` bytes. `too_large` says so, given the length if it was said.
 pub(super) async fn read(
     body: Incoming,
@@ -154,15 +184,7 @@ async fn read_within(
     while !over {
         let deadline = started + patience + Duration::from_secs((bytes.len() / RATE) as u64);
         let Some(next) = body.next_by(deadline).await else {
-            let text = format!(
-                "the body came too slowly: {} bytes in {} s; after {} s at least {RATE} a second are expected",
-                bytes.len(),
-                started.elapsed().as_secs(),
-                patience.as_secs()
-            );
-            return Err(Error::new(StatusCode::REQUEST_TIMEOUT, text)
-                .kind(Kind::Close)
-                .refusal(Refusal::SlowBody));
+            return Err(too_slow(bytes.len(), started, patience));
         };
         let Some(data) = next else {
             bytes.shrink_to_fit();

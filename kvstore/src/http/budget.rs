@@ -30,6 +30,8 @@ pub struct Budgets {
     pub watches: Arc<Budget>,
     /// Backups that are being sent.
     pub snapshots: Arc<Semaphore>,
+    /// Backups that are being restored.
+    pub restores: Semaphore,
 }
 
 impl Default for Budgets {
@@ -39,6 +41,7 @@ impl Default for Budgets {
             answers: Budget::new(ANSWERS),
             watches: Budget::new(WATCHES),
             snapshots: Arc::new(Semaphore::new(SENT_AT_A_TIME)),
+            restores: Semaphore::new(1),
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | `route` | paths and methods |
 //! | `openapi` | all of them described |
 //! | [`traffic`], `metrics` | requests counted, and all numbers shown |
-//! | `kv`, `txn`, `session`, `snapshot`, `status`, `agent`, `operator`, `catalog`, `history`, `watch`, `health` | the handlers |
+//! | `kv`, `txn`, `session`, `snapshot`, `restore`, `status`, `agent`, `operator`, `catalog`, `history`, `watch`, `health` | the handlers |
 //! | `acl`, `registration` | what is refused in Consul's words |
 //! | `family` | paths that are many and alike |
 //! | `blocking` | reads that wait for a change |
@@ -47,6 +47,7 @@ mod ops;
 mod params;
 mod path;
 mod registration;
+mod restore;
 mod route;
 mod session;
 mod slice;

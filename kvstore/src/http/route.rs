@@ -9,8 +9,8 @@ use super::call::Call;
 use super::error::Error;
 use super::family::Asked;
 use super::{
-    acl, agent, catalog, health, history, kv, metrics, openapi, operator, path, registration, session, snapshot,
-    status, txn, watch,
+    acl, agent, catalog, health, history, kv, metrics, openapi, operator, path, registration, restore, session,
+    snapshot, status, txn, watch,
 };
 
 /// A path that is served, with what it names.
@@ -143,7 +143,7 @@ impl<'a> Route<'a> {
             Self::Kv(_) => "OPTIONS,GET,PUT,DELETE",
             Self::Txn | Self::SessionCreate | Self::SessionDestroy(_) | Self::SessionRenew(_) => "OPTIONS,PUT",
             Self::Watch => "OPTIONS,GET,POST",
-            Self::HistoryLimits => "OPTIONS,GET,PUT",
+            Self::HistoryLimits | Self::Snapshot => "OPTIONS,GET,PUT",
             Self::History(_) => "OPTIONS,GET",
             Self::Acl(asked)
             | Self::Operator(asked)
@@ -153,7 +153,6 @@ impl<'a> Route<'a> {
             Self::SessionInfo(_)
             | Self::SessionNode(_)
             | Self::SessionList
-            | Self::Snapshot
             | Self::Leader
             | Self::Peers
             | Self::AgentSelf
@@ -260,6 +259,7 @@ impl<'a> Route<'a> {
             Self::SessionInfo(id) => session::info(&call, id).await,
             Self::SessionNode(node) => session::of_node(&call, node).await,
             Self::SessionList => session::list(&call).await,
+            Self::Snapshot if *method == Method::PUT => restore::put(&call, body, doors).await,
             Self::Snapshot => snapshot::get(&call, doors).await,
             Self::Leader => Ok(status::leader(&call)),
             Self::Peers => Ok(status::peers(&call)),

@@ -124,7 +124,9 @@ impl<'a> Draft<'a> {
             | Action::Compact { .. }
             | Action::Retain(_)
             | Action::CreateSession { .. }
-            | Action::EndSession { .. } => Outcome::Done(true),
+            | Action::EndSession { .. }
+            | Action::Stage { .. }
+            | Action::Restore { .. } => Outcome::Done(true),
         }
     }
 

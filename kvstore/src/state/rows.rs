@@ -14,6 +14,7 @@ use super::entry::Entry;
 use super::history::{Record, Version};
 use super::requests::Remembered;
 use super::sessions::Session;
+use super::staged::Part;
 use crate::command::{Limits, RequestId};
 
 /// The tables, in the order of a snapshot's sections.
@@ -27,10 +28,11 @@ pub enum Table {
     Sessions,
     Requests,
     Delays,
+    Staged,
 }
 
 impl Table {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Counters,
         Self::Keys,
         Self::Versions,
@@ -39,6 +41,7 @@ impl Table {
         Self::Sessions,
         Self::Requests,
         Self::Delays,
+        Self::Staged,
     ];
 
     /// The name of the table's tree and section.
@@ -53,6 +56,7 @@ impl Table {
             Self::Sessions => "sessions",
             Self::Requests => "requests",
             Self::Delays => "delays",
+            Self::Staged => "staged",
         }
     }
 
@@ -104,6 +108,8 @@ pub enum Row {
     Session(Arc<str>, Option<Arc<Session>>),
     /// Until when, in log time, the key may not be locked.
     Delay(Key, Option<u64>),
+    /// A part of what is to be restored, by its number.
+    Staged(u64, Option<Arc<Part>>),
 }
 
 /// A row that does not read.
@@ -125,6 +131,7 @@ pub enum RowId {
     Session(Arc<str>),
     Request(RequestId),
     Delay(Key),
+    Staged(u64),
 }
 
 impl Row {
@@ -146,6 +153,7 @@ impl Row {
             Self::Request(id, _) => RowId::Request(id),
             Self::Session(id, _) => RowId::Session(id),
             Self::Delay(key, _) => RowId::Delay(key),
+            Self::Staged(number, _) => RowId::Staged(number),
         }
     }
 
@@ -160,6 +168,7 @@ impl Row {
             Self::Request(..) => Table::Requests,
             Self::Session(..) => Table::Sessions,
             Self::Delay(..) => Table::Delays,
+            Self::Staged(..) => Table::Staged,
         }
     }
 
@@ -173,6 +182,7 @@ impl Row {
             Self::Record(revision, _) => revision.0.to_be_bytes().to_vec(),
             Self::Request(id, _) => id.0.as_bytes().to_vec(),
             Self::Session(id, _) => id.as_bytes().to_vec(),
+            Self::Staged(number, _) => number.to_be_bytes().to_vec(),
         }
     }
 
@@ -188,6 +198,7 @@ impl Row {
             Self::Request(_, remembered) => remembered.as_deref().map(encode),
             Self::Session(_, session) => session.as_deref().map(encode),
             Self::Delay(_, end) => end.as_ref().map(encode),
+            Self::Staged(_, part) => part.as_deref().map(encode),
         }
     }
 
@@ -212,6 +223,7 @@ impl Row {
             Table::Sessions => Self::Session(text(key).map_err(bad)?, Some(decode(content).map_err(bad)?)),
             Table::Requests => Self::Request(RequestId(text(key).map_err(bad)?), Some(decode(content).map_err(bad)?)),
             Table::Delays => Self::Delay(text_key(key).map_err(bad)?, Some(decode(content).map_err(bad)?)),
+            Table::Staged => Self::Staged(revision_key(key).map_err(bad)?.0, Some(decode(content).map_err(bad)?)),
         })
     }
 }
@@ -234,6 +246,6 @@ fn text_key(bytes: &[u8]) -> Result<Key, String> {
 }
 
 fn revision_key(bytes: &[u8]) -> Result<Revision, String> {
-    let bytes: [u8; 8] = bytes.try_into().map_err(|_| "its key is not a revision".to_owned())?;
+    let bytes: [u8; 8] = bytes.try_into().map_err(|_| "its key is not a number".to_owned())?;
     Ok(Revision(u64::from_be_bytes(bytes)))
 }

@@ -4,6 +4,7 @@
 //! follows. The keys that it held are released or deleted, all in the one revision that ends it, and
 //! may not be locked again for its lock-delay. Behaviour: Consul's, reference 3.3 to 3.5.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -233,7 +234,7 @@ impl Sessions {
     }
 
     /// The keys that it held are shut from `at` on.
-    fn end(&mut self, id: &Arc<str>, keys: Vec<Key>, revision: Revision, at: u64, rows: &mut Vec<Row>) {
+    pub(super) fn end(&mut self, id: &Arc<str>, keys: Vec<Key>, revision: Revision, at: u64, rows: &mut Vec<Row>) {
         self.newest = revision;
         let delay = self.by_id.remove(id).map_or(0, |session| session.terms.delay_ms());
         rows.push(Row::Session(Arc::clone(id), None));
@@ -242,6 +243,18 @@ impl Sessions {
                 self.delays.insert(key, at.saturating_add(delay), rows);
             }
         }
+    }
+
+    /// Has these sessions there. One that is there already, and the same, goes on; any other begins now.
+    pub(super) fn resume(&mut self, wanted: &BTreeMap<Arc<str>, &Terms>, create: Revision, rows: &mut Vec<Row>) {
+        for (id, terms) in wanted {
+            if self.by_id.get(id).is_some_and(|there| there.terms == **terms) {
+                continue;
+            }
+            let terms = Terms::clone(terms);
+            self.begin(Arc::clone(id), Session { terms, create }, rows);
+        }
+        self.newest = create;
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> + '_ {

@@ -14,6 +14,7 @@ mod answers;
 mod locks;
 pub(crate) mod model;
 mod past;
+mod restores;
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()

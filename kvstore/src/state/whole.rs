@@ -6,6 +6,7 @@ use super::State;
 use super::history::History;
 use super::rows::{BadRow, Counters, Row, RowId, Table};
 use super::sessions::Sessions;
+use super::staged::Staged;
 use super::tombstones::Tombstones;
 
 impl State {
@@ -25,6 +26,7 @@ impl State {
                 let session = self.sessions.get(id).map(|(_, session)| Arc::clone(session));
                 Row::Session(Arc::clone(id), session)
             }
+            RowId::Staged(number) => Row::Staged(*number, self.staged.get(*number).cloned()),
             RowId::Delay(key) => Row::Delay(key.clone(), self.sessions.delays().get(key)),
         }
     }
@@ -57,6 +59,7 @@ impl State {
             .chain(self.sessions.rows())
             .chain(self.requests.rows())
             .chain(self.sessions.delays().rows())
+            .chain(self.staged.rows())
     }
 
     /// Builds the state that gave these rows. No rows are the empty store.
@@ -94,13 +97,15 @@ impl State {
                 Row::Request(id, Some(remembered)) => state.requests.restore(id, remembered),
                 Row::Session(id, Some(session)) => state.sessions.restore(id, session),
                 Row::Delay(key, Some(end)) => state.sessions.restore_delay(key, end),
+                Row::Staged(number, Some(part)) => state.staged.restore(number, part),
                 Row::Key(_, None)
                 | Row::Version(_, _, None)
                 | Row::Record(_, None)
                 | Row::Tombstone(_, None)
                 | Row::Request(_, None)
                 | Row::Session(_, None)
-                | Row::Delay(_, None) => {
+                | Row::Delay(_, None)
+                | Row::Staged(_, None) => {
                     return Err(BadRow {
                         table,
                         reason: "it has no content".into(),
@@ -109,6 +114,15 @@ impl State {
             }
         }
         Ok(state)
+    }
+
+    /// The state without what is put aside for a restore, as a backup has it.
+    #[must_use]
+    pub fn without_staged(&self) -> Self {
+        Self {
+            staged: Staged::default(),
+            ..self.clone()
+        }
     }
 
     /// A hash of everything: equal on equal states, on every replica and after every restart.

@@ -45,6 +45,8 @@ pub(super) struct Replica {
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub events: Vec<Arc<Event>>,
+    /// Whether they tell less than what has become another.
+    pub replaced: bool,
     pub rows: Vec<Row>,
 }
 
@@ -84,6 +86,7 @@ impl Replica {
         for command in &proposal.commands {
             let applied = self.state.apply(proposal.at, command);
             news.events.extend(applied.event);
+            news.replaced |= applied.replaced;
             news.rows.extend(applied.rows);
             replies.push(applied.reply);
         }
@@ -128,7 +131,9 @@ impl StateMachine {
     async fn publish(&self, news: News) -> io::Result<()> {
         let view = Arc::new(self.replica.state.clone());
         self.views.set(Arc::clone(&view));
-        if !news.events.is_empty() {
+        if news.replaced {
+            self.sink.replaced(&view);
+        } else if !news.events.is_empty() {
             self.sink.applied(&view, news.events);
         }
         self.writer.write(news.rows, &view, self.replica.mark()).await

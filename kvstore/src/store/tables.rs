@@ -361,6 +361,7 @@ const fn id_of(table: Table) -> u8 {
         Table::Sessions => 6,
         Table::Requests => 7,
         Table::Delays => 8,
+        Table::Staged => 9,
     }
 }
 

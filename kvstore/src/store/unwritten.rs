@@ -31,7 +31,8 @@ impl Unwritten {
             | RowId::Tombstone(_)
             | RowId::Session(_)
             | RowId::Request(_)
-            | RowId::Delay(_) => {
+            | RowId::Delay(_)
+            | RowId::Staged(_) => {
                 self.rows.insert(row);
             }
         }
@@ -57,6 +58,7 @@ pub(super) fn weight(row: &Row) -> usize {
         + match row {
             Row::Key(key, now) => key.as_str().len() + now.as_ref().map_or(0, |entry| entry.value.len()),
             Row::Request(id, answer) => id.0.len() + answer.as_ref().map_or(0, |answer| answer.reply.weight()),
+            Row::Staged(_, part) => part.as_ref().map_or(0, |part| part.piece.weight()),
             Row::Session(id, now) => id.len() + now.as_ref().map_or(0, |session| session.terms.weight()),
             Row::Counters(_) | Row::Version(..) | Row::Record(..) | Row::Tombstone(..) | Row::Delay(..) => 0,
         }

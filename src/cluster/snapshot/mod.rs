@@ -1,6 +1,7 @@
 //! `keyway cluster snapshot`: backups, as Consul's snapshots are.
 
 mod inspect;
+mod restore;
 mod save;
 
 use std::fs::File;
@@ -26,12 +27,29 @@ Examples:
 
 The file is checked before it gets its name; one that is there already is replaced by a good one only.")]
     Save(OfFile),
+    /// Put everything back as it is in such a file
+    #[command(after_help = "\
+Examples:
+  keyway cluster snapshot restore backup.snap  after a question
+  keyway cluster snapshot restore backup.snap --yes -m 'after the fire'
+
+Into a running cluster, through any of its servers, at one new revision: keys and sessions that are not in the file are gone.")]
+    Restore(Restore),
     /// Show what is in such a file, and whether it is whole
     #[command(after_help = "\
 Examples:
   keyway cluster snapshot inspect backup.snap  kinds, numbers and sizes
   keyway cluster snapshot inspect backup.snap -o json   for a script; code 3 if it is damaged")]
     Inspect(OfFile),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    of: OfFile,
+    /// Why, for the history
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -44,6 +62,7 @@ impl Snapshot {
     pub(super) async fn run(self, context: Context<'_>) -> Outcome {
         match self {
             Self::Save(OfFile { file }) => save::run(context, &file).await,
+            Self::Restore(Restore { of, message }) => restore::run(context, &of.file, message).await,
             Self::Inspect(OfFile { file }) => inspect::run(context, &file),
         }
     }

@@ -288,6 +288,7 @@ impl Model {
                 self.floor = self.floor.max(revision.0.min(self.revision()));
                 Outcome::Done(true)
             }
+            Action::Stage { .. } | Action::Restore { .. } => unreachable!("restores.rs is about these"),
             Action::Retain(retain) => {
                 self.limits = retain.limits(self.limits);
                 let compact_to = retain.compact_to.map_or(0, |revision| revision.0);
