@@ -181,8 +181,10 @@ fn consul_lock_lets_in_as_many_as_it_is_told() {
         let why = "Lock acquisition failed: semaphore limit conflict (lock: 2, local: 3)\n";
         assert_eq!(other, (Exit::Code(1), String::new(), why.to_owned()));
 
-        // Whoever is killed is out as soon as its session is.
+        // Whoever is killed is out as soon as its session is. What ran under it runs on, here as with Consul.
+        let left = one.children();
         one.kill().await?;
+        left.iter().for_each(crate::harness::Process::kill);
         let three = consul(home, &server)?.start(home, "three", &["lock", "-n=2", "jobs/n", "echo third"])?;
         let ended = async || {
             let sessions = server.request("GET", "/v1/session/list", &[]).await.ok()?;
