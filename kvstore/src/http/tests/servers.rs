@@ -117,8 +117,12 @@ async fn a_server_that_is_not_there_is_not_removed_and_nobody_else_leads() {
 #[tokio::test]
 async fn the_catalog_knows_the_servers_and_nothing_else() {
     let store = Fixture::new().await;
+    let datacenters = store.ask("GET", "/v1/catalog/datacenters", "").await;
+    assert_eq!(
+        (datacenters.text(), datacenters.header(header::INDEX)),
+        (r#"["dc1"]"#, "")
+    );
     for (path, body) in [
-        ("catalog/datacenters", r#"["dc1"]"#),
         ("catalog/services", r#"{"consul":[]}"#),
         ("catalog/service/web", "[]"),
         ("catalog/service/consul?tag=x", "[]"),
