@@ -39,7 +39,7 @@ impl Dev {
         let mut stop = Stop::listen()?;
         let (dir, kept) = folder(self.data_dir)?;
         let config = local(&dir, self.http_addr);
-        let (node_id, raft_addr) = (config.node_id, config.raft_addr.clone());
+        let node_id = config.node_id;
         let started = store::start_until_stopped(config, &mut stop).await;
         let started = started.map_err(|problem| match problem.code {
             exit::UNAVAILABLE => problem.help("a free port: keyway dev --http-addr 127.0.0.1:0"),
@@ -54,7 +54,6 @@ impl Dev {
                 command: "dev",
                 server: &server,
                 node_id,
-                raft_addr: &raft_addr,
             },
         )?;
         if let Some(address) = server.http_addrs().first() {

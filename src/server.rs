@@ -22,6 +22,8 @@ use crate::store;
 #[command(after_help = "\
 Examples:
   keyway server --data-dir /var/lib/keyway --node-id 1 --bootstrap
+  keyway server --data-dir d2 --node-id 2 --http-addr 127.0.0.1:8502 --raft-addr 127.0.0.1:8302 \
+    --join http://127.0.0.1:8500                              a second one, on the same machine
   keyway server --data-dir d --http-addr 127.0.0.1:0          a free port; the first line names it
   keyway server check --data-dir d                            is the folder good?
   keyway server --data-dir d --http-addr unix:/run/keyway.sock --agent-socket /run/keyway-agent.sock
@@ -44,9 +46,12 @@ pub(crate) struct Server {
     /// Make a new cluster if the data folder is new, or log and keyway.json were moved away from it
     #[arg(long, conflicts_with = "join")]
     bootstrap: bool,
-    /// Join the cluster of the server at this address; refused until clusters have several servers
-    #[arg(long, value_name = "URL", hide = true)]
-    join: Option<String>,
+    /// Join the cluster of the server at this address if the data folder is new; several with commas
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    join: Vec<Address>,
+    /// Where the other servers reach this one, if it is not where it listens
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise_raft: Option<String>,
     /// A second unix socket with few rights, to give to containers
     #[arg(long, value_name = "PATH")]
     agent_socket: Option<PathBuf>,
@@ -112,7 +117,7 @@ impl Server {
         };
         let mut stop = Stop::listen()?;
         let config = self.config(data_dir);
-        let (node_id, raft_addr) = (config.node_id, config.raft_addr.clone());
+        let node_id = config.node_id;
         let Some(server) = store::start_until_stopped(config, &mut stop).await? else {
             return Ok(exit::OK);
         };
@@ -122,7 +127,6 @@ impl Server {
                 command: "server",
                 server: &server,
                 node_id,
-                raft_addr: &raft_addr,
             },
         )?;
         store::run_until_stopped(server, stop).await
@@ -136,6 +140,7 @@ impl Server {
             agent_socket: self.agent_socket,
             bootstrap: self.bootstrap,
             join: self.join,
+            advertise_raft: self.advertise_raft,
             insecure_listen: self.insecure_listen,
             allowed_hosts: self.allowed_host,
             limits: Limits {
@@ -174,7 +179,6 @@ pub(crate) struct Ready<'a> {
     pub(crate) command: &'a str,
     pub(crate) server: &'a kvstore::server::Server,
     pub(crate) node_id: u64,
-    pub(crate) raft_addr: &'a str,
 }
 
 /// `keyway server ready http=http://127.0.0.1:43211 raft=127.0.0.1:8300 node=1 cluster=...`, with
@@ -186,7 +190,7 @@ pub(crate) fn announce(out: &mut Out, ready: &Ready<'_>) -> Result<(), Failure> 
         return out.json_line(&serde_json::json!({
             "ready": ready.command,
             "http_addrs": http,
-            "raft_addr": ready.raft_addr,
+            "raft_addr": ready.server.raft_addr(),
             "node_id": ready.node_id,
             "cluster_id": cluster,
         }));
@@ -195,7 +199,7 @@ pub(crate) fn announce(out: &mut Out, ready: &Ready<'_>) -> Result<(), Failure> 
         "keyway {} ready http={} raft={} node={} cluster={cluster}",
         ready.command,
         http.join(","),
-        ready.raft_addr,
+        ready.server.raft_addr(),
         ready.node_id,
     ))
 }

@@ -42,6 +42,7 @@ mod kv_write;
 mod limits;
 mod lists;
 mod lost_log;
+mod members;
 mod million;
 mod mixture;
 mod openapi;

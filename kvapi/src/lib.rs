@@ -11,6 +11,7 @@
 //! | [`problem`] | what a person is told when something fails, and the exit codes |
 //! | [`sse`] | server-sent events out of a stream of bytes |
 //! | [`client`] | requests over several addresses; says `Unknown` when a write may have happened |
+//! | [`cluster`] | who is in a cluster, and what a server says that joins it |
 //! | [`limits`] | what a server takes at once |
 //! | [`past`] | what the client reads of the past, and lists page by page |
 //! | `transport`, [`connect`], [`Error`] | tries, addresses, connections; why there is no answer |
@@ -25,6 +26,7 @@
 pub mod address;
 pub mod backup;
 pub mod client;
+pub mod cluster;
 pub mod codes;
 pub mod connect;
 pub mod duration;

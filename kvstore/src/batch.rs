@@ -1,7 +1,8 @@
 //! Group commit: the writes that are waiting become one log entry, and one fsync serves them all.
 //!
 //! No timer: while two entries are on their way, what comes in waits, and that is the next
-//! batch. One client alone waits for nobody. openraft 0.9 syncs once a proposal, so this is what
+//! batch. One client alone waits for nobody. A server that does not lead takes its batches to the one that does,
+//! under request ids, so that what is asked twice happens once. openraft 0.9 syncs once a proposal, so this is what
 //! makes many writers fast. A batch is cut at [`MAX_COMMANDS`] and [`MAX_BYTES`].
 
 use std::collections::VecDeque;
@@ -10,13 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::chance;
 use crate::clock;
 use crate::command::{Command, FORMAT, Proposal, Reply, RequestId};
-use crate::leadership;
-use crate::raft::Raft;
+use crate::leadership::{Leader, Leadership};
+use crate::peer::ask::{Ask, Told};
+use crate::peer::links::{Links, PeerError};
 use crate::room::NoRoom;
 
 /// The most commands of one log entry.
@@ -36,8 +39,11 @@ const QUEUE_BYTES: usize = 256 << 20;
 /// How long a write is held while nobody leads.
 pub const HOLD: Duration = Duration::from_secs(3);
 
+/// How soon it is tried again to reach a leader.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Why a write was not acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ProposeError {
     /// Nobody led for [`HOLD`]. Nothing was done.
     #[error("no cluster leader")]
@@ -74,6 +80,11 @@ impl Waiting {
             _room: room,
         }
     }
+
+    /// Nobody may be there any more to hear it.
+    fn tell(self, result: Result<Reply, ProposeError>) {
+        let _ = self.answer.send(result);
+    }
 }
 
 /// The way in for writes. Clones share the queue; the task ends when the last is dropped.
@@ -94,10 +105,10 @@ struct Made {
 impl Batcher {
     /// Starts the task that makes batches and proposes them.
     #[must_use]
-    pub fn start(raft: Raft) -> Self {
+    pub(crate) fn start(leadership: Leadership, links: Links) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let made = Arc::<Made>::default();
-        tokio::spawn(run(raft, waiting, Arc::clone(&made)));
+        tokio::spawn(run(leadership, links, waiting, Arc::clone(&made)));
         Self {
             queue,
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
@@ -140,7 +151,7 @@ impl Batcher {
     }
 }
 
-async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>, made: Arc<Made>) {
+async fn run(leadership: Leadership, links: Links, mut queue: mpsc::Receiver<Waiting>, made: Arc<Made>) {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut waiting = VecDeque::new();
     let mut fresh = Vec::new();
@@ -162,9 +173,9 @@ async fn run(raft: Raft, mut queue: mpsc::Receiver<Waiting>, made: Arc<Made>) {
         let batch = take_batch(&mut waiting);
         made.batches.fetch_add(1, Ordering::Relaxed);
         made.commands.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let raft = raft.clone();
+        let (leadership, links) = (leadership.clone(), links.clone());
         tokio::spawn(async move {
-            propose(&raft, batch).await;
+            propose(&leadership, &links, batch).await;
             drop(slot);
         });
     }
@@ -184,9 +195,17 @@ fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     waiting.drain(..count).collect()
 }
 
-async fn propose(raft: &Raft, mut batch: Vec<Waiting>) {
-    if !leadership::is_mine(raft) {
-        // It is going to be held, and may be proposed again: now it needs a name.
+/// A batch on its way: what is left of it, and whether any of that may have been done.
+struct Journey {
+    batch: Vec<Waiting>,
+    maybe: Option<String>,
+    deadline: clock::Instant,
+}
+
+/// Takes a batch to the leader, wherever that is, until it is answered or its time is over.
+async fn propose(leadership: &Leadership, links: &Links, mut batch: Vec<Waiting>) {
+    if !leadership.is_mine() {
+        // It is going to be held or forwarded, and may be proposed again: now it needs a name.
         for waiting in &mut batch {
             waiting
                 .command
@@ -194,43 +213,106 @@ async fn propose(raft: &Raft, mut batch: Vec<Waiting>) {
                 .get_or_insert_with(|| RequestId(chance::id().into()));
         }
     }
-    let deadline = clock::now() + HOLD;
-    let result = loop {
-        if !leadership::wait_until_mine(raft, deadline).await {
-            break Err(ProposeError::NoLeader);
-        }
-        let commands = batch.iter().map(|waiting| waiting.command.clone()).collect();
-        match raft
-            .client_write(Proposal {
-                format: FORMAT,
-                at: clock::wall_ms(),
-                commands,
-            })
-            .await
-        {
-            Ok(response) => break Ok(response.data),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))
-                if batch.iter().all(|waiting| waiting.command.request.is_some()) && clock::now() < deadline => {}
-            Err(e) => break Err(ProposeError::Unknown(e.to_string())),
-        }
+    let mut journey = Journey {
+        batch,
+        maybe: None,
+        deadline: clock::now() + HOLD,
     };
-    answer(batch, result);
+    while !journey.batch.is_empty() {
+        match leadership.known(journey.deadline).await {
+            Some(Leader::Me) => journey.write(leadership).await,
+            Some(Leader::Other(id)) => journey.forward(links, id).await,
+            None => return journey.give_up(),
+        }
+        if !journey.batch.is_empty() {
+            if clock::now() >= journey.deadline {
+                return journey.give_up();
+            }
+            // What is known of the leader lags behind: not to be asked in a spin.
+            clock::sleep(AGAIN).await;
+        }
+    }
 }
 
-fn answer(batch: Vec<Waiting>, result: Result<Vec<Reply>, ProposeError>) {
-    match result {
-        Ok(replies) => {
-            debug_assert_eq!(replies.len(), batch.len(), "one reply for each command");
-            for (waiting, reply) in batch.into_iter().zip(replies) {
-                // Nobody may be there any more to hear it.
-                let _ = waiting.answer.send(Ok(reply));
+impl Journey {
+    fn commands(&self) -> Vec<Command> {
+        self.batch.iter().map(|waiting| waiting.command.clone()).collect()
+    }
+
+    /// Proposes it here. What is left has to be tried again.
+    async fn write(&mut self, leadership: &Leadership) {
+        let proposal = Proposal {
+            format: FORMAT,
+            at: clock::wall_ms(),
+            commands: self.commands(),
+        };
+        let written = leadership.raft().client_write(proposal);
+        let written = if leadership.is_alone() {
+            // Only the disk is waited for, and that has no way to do without us.
+            Some(written.await)
+        } else {
+            clock::timeout_at(self.deadline, written).await.ok()
+        };
+        match written {
+            Some(Ok(response)) => {
+                debug_assert_eq!(response.data.len(), self.batch.len(), "one reply for each command");
+                for (waiting, reply) in self.batch.drain(..).zip(response.data) {
+                    waiting.tell(Ok(reply));
+                }
             }
-        }
-        Err(e) => {
-            for waiting in batch {
-                let _ = waiting.answer.send(Err(e.clone()));
+            // It may be in the log, and the next leader may keep it.
+            Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+                self.lose("the leader changed before it was carried out");
             }
+            Some(Err(e)) => {
+                let e = ProposeError::Unknown(e.to_string());
+                self.batch.drain(..).for_each(|waiting| waiting.tell(Err(e.clone())));
+            }
+            None => self.lose("it is in the log, and no majority of the servers has taken it in time"),
         }
+    }
+
+    /// Has the leader carry it out. What is left has to be tried again.
+    async fn forward(&mut self, links: &Links, leader: u64) {
+        let ask = Ask::Propose {
+            commands: self.commands(),
+        };
+        let limit = self.deadline.saturating_duration_since(clock::now());
+        match links.ask(leader, &ask, limit).await {
+            Ok(Told::Proposed(results)) if results.len() == self.batch.len() => {
+                let batch = std::mem::take(&mut self.batch);
+                for (waiting, result) in batch.into_iter().zip(results) {
+                    match result {
+                        Err(ProposeError::NoLeader | ProposeError::Stopping) => self.batch.push(waiting),
+                        Err(ProposeError::Unknown(reason)) => {
+                            self.maybe = Some(reason);
+                            self.batch.push(waiting);
+                        }
+                        result => waiting.tell(result),
+                    }
+                }
+            }
+            Ok(Told::NotLeader) | Err(PeerError::Unreachable { .. } | PeerError::Refused { .. }) => {}
+            Ok(told) => self.maybe = Some(format!("the leader answers {told:?}")),
+            Err(e @ PeerError::Lost { .. }) => self.maybe = Some(e.to_string()),
+        }
+    }
+
+    /// It may have been done. What has no name cannot be tried again.
+    fn lose(&mut self, reason: &str) {
+        self.maybe = Some(reason.to_owned());
+        let (named, nameless) = std::mem::take(&mut self.batch)
+            .into_iter()
+            .partition(|waiting| waiting.command.request.is_some());
+        self.batch = named;
+        for waiting in nameless {
+            waiting.tell(Err(ProposeError::Unknown(reason.to_owned())));
+        }
+    }
+
+    fn give_up(self) {
+        let e = self.maybe.map_or(ProposeError::NoLeader, ProposeError::Unknown);
+        self.batch.into_iter().for_each(|waiting| waiting.tell(Err(e.clone())));
     }
 }
 

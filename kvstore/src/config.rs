@@ -79,8 +79,10 @@ pub struct Config {
     pub agent_socket: Option<PathBuf>,
     /// Make a new cluster if the data folder is new.
     pub bootstrap: bool,
-    /// Join the cluster of this server.
-    pub join: Option<String>,
+    /// Join the cluster of these servers if the data folder is new.
+    pub join: Vec<Address>,
+    /// Where the other servers reach this one, as `HOST:PORT`, if not where it listens.
+    pub advertise_raft: Option<String>,
     /// Listen beyond this machine although nobody is asked for a token yet.
     pub insecure_listen: bool,
     /// Names beside `localhost` under which clients on this machine may address the server.
@@ -112,9 +114,13 @@ pub enum BadConfig {
     #[error("node id 0 is not allowed; number the servers of a cluster from 1")]
     NodeZero,
     #[error(
-        "joining another server is not possible in this version, which runs one server a cluster; leave --join away"
+        "--raft-addr {0} is every address of this machine, and the other servers need one: name it with --advertise-raft HOST:PORT"
     )]
-    Join,
+    Everywhere(String),
+    #[error(
+        "--advertise-raft `{0}` is not HOST:PORT; give what the other servers can connect to, such as 10.0.0.1:8300"
+    )]
+    NoAdvertised(String),
     #[error("{0} is 0, and blocking queries would not wait at all; give a duration such as 5m")]
     NoWait(&'static str),
     #[error("{flag} is {given}, and it can be from 1 to {most}; give less, or split what is written")]
@@ -136,7 +142,8 @@ impl Config {
             raft_addr: "127.0.0.1:8300".into(),
             agent_socket: None,
             bootstrap: true,
-            join: None,
+            join: Vec::new(),
+            advertise_raft: None,
             insecure_listen: false,
             allowed_hosts: Vec::new(),
             min_free: MIN_FREE,
@@ -155,15 +162,32 @@ impl Config {
         }
         check_limits(self.limits)?;
         self.waits.check()?;
-        if self.join.is_some() {
-            return Err(BadConfig::Join);
-        }
         for address in &self.http_addrs {
             if let Address::Tcp(authority) = address {
                 self.check_listen(authority)?;
             }
         }
-        self.check_listen(&self.raft_addr)
+        self.check_listen(&self.raft_addr)?;
+        self.check_advertised()
+    }
+
+    /// The others must be able to find this server.
+    fn check_advertised(&self) -> Result<(), BadConfig> {
+        let Some(advertised) = &self.advertise_raft else {
+            let everywhere = socket_addr(&self.raft_addr).is_some_and(|address| address.ip().is_unspecified());
+            return match everywhere && !self.join.is_empty() {
+                true => Err(BadConfig::Everywhere(self.raft_addr.clone())),
+                false => Ok(()),
+            };
+        };
+        let port = advertised.rsplit_once(':').and_then(|(host, port)| {
+            let port: u16 = port.parse().ok()?;
+            (!host.is_empty() && !host.contains(['/', ' ', ';'])).then_some(port)
+        });
+        match port {
+            Some(1..) => Ok(()),
+            _ => Err(BadConfig::NoAdvertised(advertised.clone())),
+        }
     }
 
     fn check_listen(&self, authority: &str) -> Result<(), BadConfig> {

@@ -7,7 +7,7 @@
 //! files of their own; those stay within `store/`.)
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 /// How the name of a file ends while it is being written.
@@ -53,6 +53,25 @@ pub type Reading = BufReader<File>;
 /// Opens a file to read from.
 pub fn open(path: &Path) -> io::Result<Reading> {
     Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
+}
+
+/// Opens a file to read from somewhere in it.
+pub fn open_at(path: &Path, offset: u64) -> io::Result<Reading> {
+    let mut reading = open(path)?;
+    reading.seek(io::SeekFrom::Start(offset))?;
+    Ok(reading)
+}
+
+/// The next bytes, at most so many; none at the end.
+pub fn read_piece(reading: &mut Reading, most: usize) -> io::Result<Vec<u8>> {
+    let mut piece = Vec::new();
+    reading.by_ref().take(most as u64).read_to_end(&mut piece)?;
+    Ok(piece)
+}
+
+/// Adds to the end of a file. Nothing of it is durable.
+pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    OpenOptions::new().append(true).open(path)?.write_all(bytes)
 }
 
 /// A file held so that no other process has it; dropping it gives it free.

@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::MAX_COMMANDS;
 use crate::clock;
 use crate::command::{Action, Command, FORMAT, Proposal};
-use crate::leadership;
-use crate::raft::Raft;
+use crate::leadership::Leadership;
 use crate::room::{Admitted, Room};
 use crate::state::State;
 use crate::timers::Timers;
@@ -57,13 +56,20 @@ impl Expiry {
     }
 
     /// Ends sessions until the server stops.
-    pub(crate) async fn run(self, raft: Raft, views: Views, hub: Arc<Hub>, room: Room, stopping: CancellationToken) {
+    pub(crate) async fn run(
+        self,
+        leadership: Leadership,
+        views: Views,
+        hub: Arc<Hub>,
+        room: Room,
+        stopping: CancellationToken,
+    ) {
         let work = async {
-            while leadership::begins(&raft).await {
-                let leads = self.lead(&raft, &views, &hub, &room);
+            while leadership.begins().await {
+                let leads = self.lead(&leadership, &views, &hub, &room);
                 tokio::select! {
                     () = leads => {}
-                    () = leadership::ends(&raft) => {}
+                    () = leadership.ends() => {}
                 }
                 self.timers().stop();
             }
@@ -72,7 +78,7 @@ impl Expiry {
     }
 
     /// While this server leads.
-    async fn lead(&self, raft: &Raft, views: &Views, hub: &Hub, room: &Room) {
+    async fn lead(&self, leadership: &Leadership, views: &Views, hub: &Hub, room: &Room) {
         // First, so that nothing is missed between the look and the wait.
         let mut news = hub.sessions();
         self.timers().begin(views.current().sessions(), self.now());
@@ -92,12 +98,12 @@ impl Expiry {
                     news.borrow_and_update();
                     self.timers().follow(views.current().sessions(), self.now());
                 }
-                () = due => self.end_due(raft, views, room).await,
+                () = due => self.end_due(leadership, views, room).await,
             }
         }
     }
 
-    async fn end_due(&self, raft: &Raft, views: &Views, room: &Room) {
+    async fn end_due(&self, leadership: &Leadership, views: &Views, room: &Room) {
         let late = |at: u64| self.now() > at + LATE_MS;
         if self.timers().next().is_some_and(late) {
             tracing::warn!("the server stood still; all sessions have their full time again");
@@ -118,7 +124,7 @@ impl Expiry {
             at: clock::wall_ms(),
             commands,
         };
-        match raft.client_write(proposal).await {
+        match leadership.raft().client_write(proposal).await {
             Ok(_) => tracing::info!(sessions = due.len(), "sessions ended that were not renewed"),
             Err(error) => {
                 tracing::warn!(%error, sessions = due.len(), "sessions are over and could not be ended; tried again");

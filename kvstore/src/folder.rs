@@ -38,6 +38,9 @@ struct Identity {
     format: u16,
     cluster_id: String,
     node_id: u64,
+    /// Tells this folder from every other one that a server of this number may have had.
+    #[serde(default)]
+    instance: String,
     /// Whether the log has had an entry: if it has none then, it was lost.
     #[serde(default)]
     initialised: bool,
@@ -65,6 +68,14 @@ pub(crate) struct Note {
 /// Makes what is left of a folder, its state and its snapshots, the beginning of the cluster with
 /// this id, and returns the revision; `None` if nothing good is left.
 pub(crate) type Gather<'a> = &'a dyn Fn(&Path, &Path, &str) -> Result<Option<u64>, String>;
+
+/// What a folder becomes that is new or empty.
+enum New<'a> {
+    /// The first of a new cluster, perhaps from what is left of another.
+    First(Option<Gather<'a>>),
+    /// One more of this cluster.
+    OneOf(String),
+}
 
 /// Why a folder was not opened, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -110,22 +121,34 @@ impl Folder {
     /// Opens the folder for a node and locks it. A folder that is new or empty is made the
     /// first of a new cluster.
     pub fn open(dir: &Path, node_id: u64) -> Result<Self, FolderError> {
-        Self::open_with(dir, node_id, None)
+        Self::open_with(dir, node_id, New::First(None))
+    }
+
+    /// The same; but a folder that is new or empty is made one of this cluster.
+    pub fn open_of(dir: &Path, node_id: u64, cluster: String) -> Result<Self, FolderError> {
+        Self::open_with(dir, node_id, New::OneOf(cluster))
+    }
+
+    /// Whether somebody's data is in it, or should be.
+    pub fn is_begun(dir: &Path) -> Result<bool, FolderError> {
+        let path = dir.join(IDENTITY);
+        let identity = disk::read(&path).map_err(failed("read", &path))?;
+        Ok(identity.is_some() || Self::has_data(dir))
     }
 
     /// The same; but where log and identity are gone and state or snapshots are left, it is made the
     /// first of a new cluster that goes on from these.
     pub(crate) fn open_or_go_on(dir: &Path, node_id: u64, gather: Gather<'_>) -> Result<Self, FolderError> {
-        Self::open_with(dir, node_id, Some(gather))
+        Self::open_with(dir, node_id, New::First(Some(gather)))
     }
 
-    fn open_with(dir: &Path, node_id: u64, gather: Option<Gather<'_>>) -> Result<Self, FolderError> {
+    fn open_with(dir: &Path, node_id: u64, new: New<'_>) -> Result<Self, FolderError> {
         disk::create_dir(dir).map_err(failed("make the data folder", dir))?;
         let lock = lock(dir)?;
         let path = dir.join(IDENTITY);
         let identity = match disk::read(&path).map_err(failed("read", &path))? {
-            Some(text) => Identity::parse(dir, &path, &text)?,
-            None => Identity::create(dir, &path, node_id, gather)?,
+            Some(text) => Identity::parse(dir, &path, &text)?.with_instance(&path)?,
+            None => Identity::create(dir, &path, node_id, new)?,
         };
         if identity.node_id != node_id {
             return Err(FolderError::OtherNode {
@@ -194,6 +217,12 @@ impl Folder {
         self.identity.node_id
     }
 
+    /// Tells this folder from every other one of the same number.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.identity.instance
+    }
+
     /// The folder itself.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -260,11 +289,29 @@ impl Identity {
         serde_json::from_slice(text).map_err(bad)
     }
 
-    fn create(dir: &Path, path: &Path, node_id: u64, gather: Option<Gather<'_>>) -> Result<Self, FolderError> {
+    /// A folder that is older than the telling apart is told apart from now on.
+    fn with_instance(mut self, path: &Path) -> Result<Self, FolderError> {
+        if self.instance.is_empty() {
+            self.instance = chance::id();
+            match self.write(path) {
+                // A start on a full disk serves reads; the next one does it.
+                Err(FolderError::Io { reason, .. }) if disk::is_full(&reason) => {}
+                written => written?,
+            }
+        }
+        Ok(self)
+    }
+
+    fn create(dir: &Path, path: &Path, node_id: u64, new: New<'_>) -> Result<Self, FolderError> {
+        let (cluster_id, gather) = match new {
+            New::First(gather) => (chance::id(), gather),
+            New::OneOf(cluster) => (cluster, None),
+        };
         let mut identity = Self {
             format: FORMAT,
-            cluster_id: chance::id(),
+            cluster_id,
             node_id,
+            instance: chance::id(),
             initialised: false,
             began_at: None,
         };

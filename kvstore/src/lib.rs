@@ -12,6 +12,7 @@
 //! | [`store`], [`folder`] | log, state on disk, snapshots, recovery |
 //! | [`archive`] | backups, in the envelope of Consul's |
 //! | [`batch`], [`read`], [`node`] | group commit, shared read-index, and where all is wired |
+//! | [`peer`], [`network`], [`cluster`] | the other servers: connections, Raft's messages, who is a member |
 //! | [`timers`], `expiry` | when sessions end that are not renewed, while this server leads |
 //! | [`room`], `upkeep` | a disk that is nearly full; snapshots, and a log that stays short |
 //! | [`view`], [`held`] | the state that readers see, and how long a slow one holds on to it |
@@ -23,6 +24,7 @@ pub mod archive;
 pub mod batch;
 pub mod chance;
 pub mod clock;
+pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod disk;
@@ -36,6 +38,7 @@ pub mod members;
 pub mod net;
 pub mod network;
 pub mod node;
+pub mod peer;
 pub mod raft;
 pub mod read;
 pub mod room;

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use listener::Connection;
-pub use listener::{BindError, Listener};
+pub use listener::{BindError, Listener, Stream, dial};
 pub use paced::Incoming;
 use paced::{Paced, Progress, Told};
 pub use places::{MAX_CONNECTIONS, MAX_PER_CLIENT, NoPlace, Place, Places};

@@ -2,29 +2,38 @@
 //!
 //! The composition root of this crate: everything is wired here and nowhere else. A write goes
 //! in by [`Node::propose`] and comes back when it is applied; a read gets a [`State`] that never
-//! changes.
+//! changes. What it says of itself and to the other servers is in `status` and `serving`.
 
-use std::collections::BTreeMap;
+mod serving;
+mod start;
+mod status;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kvapi::Address;
 use kvapi::limits::Limits;
-use openraft::SnapshotPolicy;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, ProposeError};
 use crate::clock;
+use crate::cluster::{Cluster, joining};
 use crate::command::{Command, Reply};
 use crate::config::{Config, Waits};
-use crate::disk;
 use crate::expiry::Expiry;
-use crate::folder::{Folder, FolderError, Note};
+use crate::folder::Note;
 use crate::http::traffic::Traffic;
+use crate::leadership::Leadership;
 use crate::members::{self, Members};
+use crate::net::Listener;
 use crate::network::Network;
-use crate::raft::{self, Raft};
+use crate::peer;
+use crate::peer::door::Door;
+use crate::peer::links::Links;
+use crate::peer::transfer::Receiving;
+use crate::raft::Raft;
 use crate::read::{ReadError, ReadMode, Reads};
 use crate::room::{Room, RoomStatus};
 use crate::state::State;
@@ -32,13 +41,13 @@ use crate::store::{self, Closing, Fatal, LogSize};
 use crate::upkeep::Upkeep;
 use crate::view::Views;
 use crate::watch::hub::Hub;
+use serving::Contact;
+use start::{bootstrap, me, note_initialised, open_folder, raft_config};
+pub use status::Status;
 
 /// How long closing may take. With what requests get to end, it stays below the two seconds that a
 /// server has to stop in.
 const CLOSE: Duration = Duration::from_millis(600);
-
-/// How long a start waits for the log's first entry.
-const NOTE: Duration = Duration::from_secs(10);
 
 /// A handle; clones are the same server.
 #[derive(Clone)]
@@ -48,6 +57,10 @@ pub struct Node {
 
 struct Inner {
     raft: Raft,
+    leadership: Leadership,
+    links: Links,
+    cluster: Cluster,
+    contact: Contact,
     batcher: Batcher,
     reads: Reads,
     expiry: Expiry,
@@ -60,76 +73,59 @@ struct Inner {
     log_size: LogSize,
     started_ms: u64,
     stopping: CancellationToken,
+    /// Cancelled when the other servers get no more answers.
+    closed: CancellationToken,
     fatal: Fatal,
     closing: Closing,
     cluster_id: String,
     node_id: u64,
     scratch_dir: PathBuf,
-}
-
-/// How the server stands, as it knows itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    pub node_id: u64,
-    pub cluster_id: String,
-    /// Who leads, if anyone is known to.
-    pub leader: Option<(u64, raft::Node)>,
-    pub is_leader: bool,
-    /// Milliseconds since the leader was heard of; 0 on the leader.
-    pub last_contact_ms: u64,
-    /// The voting servers, this one included, by their numbers.
-    pub peers: Vec<(u64, raft::Node)>,
-    /// Why the server takes no traffic, if it does not: each condition that fails, by its name.
-    pub not_ready: Vec<(&'static str, String)>,
+    peers: Address,
 }
 
 impl Node {
     /// Opens the data folder and starts the server: recovery, then Raft.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let folder = if config.bootstrap {
-            Folder::open_or_go_on(&config.data_dir, config.node_id, &store::gather)?
-        } else {
-            Folder::open(&config.data_dir, config.node_id)?
-        };
+        // First, since a port in use is the likeliest trouble.
+        let peers = Listener::bind(&Address::Tcp(config.raft_addr.clone())).await?;
+        let folder = open_folder(config).await?;
         let note = folder.note();
         let started_ms = clock::wall_ms();
         let upkeep = Upkeep::begin(folder.dir(), config.min_free)
             .with_context(|| format!("tell how much is free on the disk of {}", folder.dir().display()))?;
-        let cluster_id = folder.cluster_id().to_owned();
         let scratch_dir = folder.snapshots();
+        let me = me(config, &folder, peers.address());
         let views = Views::default();
         let hub = Hub::start();
         let opened = store::open(folder, views.clone(), Arc::clone(&hub) as _).await?;
+        let links = Links::new(me.clone(), opened.fatal.clone());
+        let network = Network(links.clone());
         let raft = Raft::new(
             config.node_id,
             Arc::new(raft_config()?),
-            Network,
+            network,
             opened.log,
             opened.machine,
         )
         .await
         .context("start raft")?;
-        bootstrap(&raft, config).await?;
-        if let Some(note) = note {
-            note_initialised(&raft, &note).await?;
-        }
         let stopping = CancellationToken::new();
         let room = upkeep.room.clone();
         let log_size = opened.log_size.clone();
         tokio::spawn(upkeep.run(raft.clone(), opened.log_size, config.snapshot_every, stopping.clone()));
+        let leadership = Leadership::new(raft.clone());
+        let batcher = Batcher::start(leadership.clone(), links.clone());
+        let reads = Reads::start(leadership.clone(), links.clone(), views.clone());
+        let cluster = Cluster::new(leadership.clone(), links.clone(), reads.clone(), batcher.clone());
         let expiry = Expiry::new();
-        let ending = expiry.clone().run(
-            raft.clone(),
-            views.clone(),
-            Arc::clone(&hub),
-            room.clone(),
-            stopping.clone(),
-        );
-        tokio::spawn(ending);
         let inner = Inner {
+            leadership,
+            links,
+            cluster,
+            contact: Contact::default(),
             expiry,
-            batcher: Batcher::start(raft.clone()),
-            reads: Reads::start(raft.clone(), views.clone()),
+            batcher,
+            reads,
             raft,
             views,
             hub,
@@ -140,13 +136,79 @@ impl Node {
             log_size,
             started_ms,
             stopping,
+            closed: CancellationToken::new(),
             fatal: opened.fatal,
             closing: opened.closing,
-            cluster_id,
+            cluster_id: me.cluster.clone(),
             node_id: config.node_id,
             scratch_dir,
+            peers: peers.address().clone(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let node = Self { inner: Arc::new(inner) };
+        node.serve_peers(peers);
+        if let Err(e) = node.become_member(config, note).await {
+            // Whoever starts a server that does not come to be wants its folder and port back.
+            node.close().await?;
+            return Err(e);
+        }
+        node.look_after();
+        Ok(node)
+    }
+
+    /// Lets the other servers in, for as long as this one is open: also while it stops, since others may wait for
+    /// its answers.
+    fn serve_peers(&self, peers: Listener) {
+        let door = Arc::new(Door {
+            node: self.clone(),
+            receiving: Receiving::default(),
+        });
+        let closed = self.inner.closed.clone();
+        tokio::spawn(peer::door::serve(peers, door, closed));
+    }
+
+    /// Makes a cluster, or joins one, unless the folder is of a member already.
+    async fn become_member(&self, config: &Config, note: Option<Note>) -> anyhow::Result<()> {
+        let raft = &self.inner.raft;
+        if !raft.is_initialized().await.context("ask raft for its members")? {
+            let me = self.inner.links.me();
+            if config.join.is_empty() {
+                bootstrap(raft, config, me.node.clone()).await?;
+            } else {
+                joining::ask_to_join(&config.join, me).await?;
+                let wait = raft.wait(None);
+                let joined = wait.metrics(|m| m.membership_config.nodes().count() > 0, "to be a member");
+                joined.await.context("wait for the cluster's log")?;
+            }
+        }
+        match note {
+            Some(note) => note_initialised(raft, &note).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What goes on beside the requests until the server stops.
+    fn look_after(&self) {
+        let Inner {
+            expiry,
+            leadership,
+            views,
+            hub,
+            room,
+            stopping,
+            cluster,
+            fatal,
+            ..
+        } = &*self.inner;
+        let ending = expiry.clone().run(
+            leadership.clone(),
+            views.clone(),
+            Arc::clone(hub),
+            room.clone(),
+            stopping.clone(),
+        );
+        tokio::spawn(ending);
+        tokio::spawn(cluster.clone().run(stopping.clone()));
+        tokio::spawn(cluster.clone().stay_found(fatal.clone(), stopping.clone()));
     }
 
     /// Carries out a write: returns once it is durable and applied.
@@ -158,11 +220,9 @@ impl Node {
         self.inner.batcher.propose(command).await
     }
 
-    /// The client of a session is there, so the session has its full time again. `false` if it came too
-    /// late. The leader's word: to be asked behind a linearizable read.
-    #[must_use]
-    pub fn renew_session(&self, id: &str) -> bool {
-        self.inner.expiry.renew(id)
+    /// The connections to the other servers.
+    pub(crate) fn links(&self) -> &Links {
+        &self.inner.links
     }
 
     /// The state to answer a read from.
@@ -270,6 +330,12 @@ impl Node {
         &self.inner.scratch_dir
     }
 
+    /// Where the other servers connect, with the port that was really taken.
+    #[must_use]
+    pub fn raft_addr(&self) -> &Address {
+        &self.inner.peers
+    }
+
     /// The id that the cluster got when it was made.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
@@ -299,45 +365,6 @@ impl Node {
         members::changed(&self.inner.raft, after).await;
     }
 
-    /// How the server stands.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let metrics = self.inner.raft.server_metrics().borrow().clone();
-        let members: BTreeMap<u64, raft::Node> = metrics
-            .membership_config
-            .nodes()
-            .map(|(id, node)| (*id, node.clone()))
-            .collect();
-        let leader = metrics
-            .current_leader
-            .and_then(|id| Some((id, members.get(&id)?.clone())));
-        let mut not_ready = Vec::new();
-        if self.inner.stopping.is_cancelled() {
-            not_ready.push(("stopping", "the server is stopping".to_owned()));
-        }
-        if leader.is_none() {
-            not_ready.push(("leader", "no leader is known".to_owned()));
-        }
-        if let Some(refusal) = self.inner.room.refusal() {
-            not_ready.push(("disk", refusal.to_string()));
-        }
-        let is_leader = metrics.current_leader == Some(metrics.id);
-        Status {
-            node_id: self.inner.node_id,
-            cluster_id: self.inner.cluster_id.clone(),
-            is_leader,
-            // With one server there is no other leader to have been in contact with.
-            last_contact_ms: 0,
-            peers: metrics
-                .membership_config
-                .voter_ids()
-                .filter_map(|id| Some((id, members.get(&id)?.clone())))
-                .collect(),
-            leader,
-            not_ready,
-        }
-    }
-
     /// Waits until the disk fails or Raft ends by itself; then nothing can be acknowledged any
     /// more and the server must end.
     pub async fn failed(&self) -> anyhow::Error {
@@ -359,64 +386,9 @@ impl Node {
     pub async fn close(&self) -> anyhow::Result<()> {
         let until = clock::now() + CLOSE;
         self.inner.stopping.cancel();
+        self.inner.closed.cancel();
         self.inner.raft.shutdown().await.context("stop raft")?;
         self.inner.closing.close(until).await
-    }
-}
-
-fn raft_config() -> anyhow::Result<openraft::Config> {
-    let config = openraft::Config {
-        cluster_name: "keyway".into(),
-        heartbeat_interval: 100,
-        election_timeout_min: 500,
-        election_timeout_max: 1000,
-        install_snapshot_timeout: 10_000,
-        max_payload_entries: 256,
-        replication_lag_threshold: 30_000,
-        // Both are asked for in `upkeep`.
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: u64::MAX,
-        ..openraft::Config::default()
-    };
-    config.validate().context("raft's settings")
-}
-
-/// Makes a cluster of one if the folder belongs to no cluster yet and this is asked for.
-async fn bootstrap(raft: &Raft, config: &Config) -> anyhow::Result<()> {
-    if raft.is_initialized().await.context("ask raft for its members")? {
-        return Ok(());
-    }
-    anyhow::ensure!(
-        config.bootstrap,
-        "the data folder {} belongs to no cluster yet; start the first server of a cluster with --bootstrap",
-        config.data_dir.display()
-    );
-    let http_addr = config.http_addrs.first().map(ToString::to_string).unwrap_or_default();
-    let node = raft::Node {
-        raft_addr: config.raft_addr.clone(),
-        http_addr,
-    };
-    raft.initialize(BTreeMap::from([(config.node_id, node)]))
-        .await
-        .context("make the cluster")
-}
-
-/// Has the folder say, before anything is acknowledged, that its log has an entry. What has been applied
-/// is durable in the log, so a power cut does not leave the one without the other.
-async fn note_initialised(raft: &Raft, note: &Note) -> anyhow::Result<()> {
-    let wait = raft.wait(Some(NOTE));
-    let applied = wait.metrics(|m| m.last_applied.is_some(), "the first entry").await;
-    if applied.is_err() {
-        // Nobody leads, or the log has failed, which is told elsewhere: the next start notes it.
-        return Ok(());
-    }
-    match note.write() {
-        // A start on a full disk serves reads.
-        Err(FolderError::Io { reason, .. }) if disk::is_full(&reason) => {
-            tracing::warn!(%reason, "keyway.json cannot be written; the next start does it");
-            Ok(())
-        }
-        written => Ok(written?),
     }
 }
 
@@ -426,9 +398,14 @@ mod tests {
 
     use super::*;
     use crate::command::Action;
+    use crate::disk;
 
     async fn open(dir: &Path) -> Node {
-        Node::open(&Config::new(dir)).await.unwrap()
+        let config = Config {
+            raft_addr: "127.0.0.1:0".into(),
+            ..Config::new(dir)
+        };
+        Node::open(&config).await.unwrap()
     }
 
     async fn put(node: &Node, key: &str) {

@@ -34,6 +34,13 @@ openraft::declare_raft_types!(
         AsyncRuntime = Runtime,
 );
 
+/// How often a leader is heard of, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 100;
+
+/// How long nobody has heard of it when another stands for election, in milliseconds: at least, and at most. As
+/// long as the greatest, the others stay true to a leader that they have heard.
+pub const ELECTION_MS: (u64, u64) = (500, 1000);
+
 pub type NodeId = u64;
 pub type Raft = openraft::Raft<TypeConfig>;
 pub type Entry = openraft::Entry<TypeConfig>;

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::command::{Action, Op};
@@ -40,7 +41,7 @@ pub struct RoomStatus {
 }
 
 /// Why a write was refused. Nothing was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error(
     "the disk of the data folder is nearly full ({} MiB free, writes need {} MiB); make room: reads go on",
     .free >> 20,

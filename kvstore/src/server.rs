@@ -41,7 +41,7 @@ impl Server {
             };
             listeners.push((door, Listener::bind(address).await?));
         }
-        let addresses = listeners
+        let addresses: Vec<Address> = listeners
             .iter()
             .map(|(_, listener)| listener.address().clone())
             .collect();
@@ -49,6 +49,10 @@ impl Server {
             let listener = Listener::bind(&Address::Unix(path.clone())).await?;
             listeners.push((Door::AgentSocket, listener.for_everybody()?));
         }
+        let config = Config {
+            http_addrs: addresses.clone(),
+            ..config
+        };
         let node = Node::open(&config).await?;
         let connections = connections(config.max_connections);
         let close = CancellationToken::new();
@@ -76,6 +80,15 @@ impl Server {
         &self.addresses
     }
 
+    /// Where the other servers connect, as `HOST:PORT`, with the port that was really taken.
+    #[must_use]
+    pub fn raft_addr(&self) -> String {
+        match self.node.raft_addr() {
+            Address::Tcp(authority) => authority.clone(),
+            Address::Unix(path) => path.display().to_string(),
+        }
+    }
+
     /// The id of the cluster.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
@@ -87,9 +100,10 @@ impl Server {
         self.node.failed().await
     }
 
-    /// Takes no new writes, ends streams with a last event, waits for what is under way, and
-    /// closes the store. Under two seconds.
+    /// Has another server lead, if this one does. Then takes no new writes, ends streams with a last event, waits for what is under way, and
+    /// closes the store. Under two seconds; a leader takes a second and a half more to be followed.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.node.step_down().await;
         self.node.stopping().cancel();
         let all_out = async { while self.doors.join_next().await.is_some() {} };
         if clock::timeout(GRACE, all_out).await.is_err() {

@@ -51,7 +51,7 @@ use crate::clock;
 use crate::disk;
 use crate::folder::Folder;
 use crate::view::{Sink, Views};
-use machine::blocking;
+pub(crate) use machine::blocking;
 use snapshots::Snapshots;
 use writer::Writer;
 

@@ -14,7 +14,11 @@ use kvstore::node::Node;
 use kvstore::read::ReadMode;
 
 async fn open(dir: &Path) -> Node {
-    Node::open(&Config::new(dir)).await.unwrap()
+    let config = Config {
+        raft_addr: "127.0.0.1:0".into(),
+        ..Config::new(dir)
+    };
+    Node::open(&config).await.unwrap()
 }
 
 fn put(key: &str, value: impl Into<Bytes>) -> Command {

@@ -18,6 +18,10 @@ pub(crate) struct Options {
     pub(crate) data: Option<PathBuf>,
     /// The address to listen on; a free port of 127.0.0.1 if `None`.
     pub(crate) address: Option<String>,
+    /// The address for the other servers; a free port of 127.0.0.1 if `None`.
+    pub(crate) raft: Option<String>,
+    /// The number and whom to join; the first of a cluster if `None`.
+    pub(crate) join: Option<(String, String)>,
     /// More flags.
     pub(crate) flags: Vec<String>,
     /// More environment.
@@ -29,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) program: Program,
     pub(crate) address: Address,
     pub(crate) cluster: String,
+    /// Where the other servers reach it.
+    pub(crate) raft: String,
     pub(crate) data: PathBuf,
 }
 
@@ -58,6 +64,7 @@ impl Server {
         Ok(Self {
             address: Address::parse_list(address).map_err(anyhow::Error::msg)?.remove(0),
             cluster: word("cluster")?.to_owned(),
+            raft: word("raft")?.to_owned(),
             program,
             data,
         })
@@ -70,14 +77,15 @@ impl Server {
         command
             .args([
                 "server",
-                "--node-id",
-                "1",
-                "--bootstrap",
                 "--raft-addr",
-                "127.0.0.1:0",
+                options.raft.as_deref().unwrap_or("127.0.0.1:0"),
                 "--data-dir",
             ])
             .arg(&data)
+            .args(match &options.join {
+                None => vec!["--node-id", "1", "--bootstrap"],
+                Some((number, servers)) => vec!["--node-id", number, "--join", servers],
+            })
             .args(["--http-addr", options.address.as_deref().unwrap_or("127.0.0.1:0")])
             .args(&options.flags)
             .envs(options.environment.iter().map(|(name, value)| (name, value)));
@@ -93,11 +101,13 @@ impl Server {
     pub(crate) async fn restart_with(&mut self, home: &Home, options: Options) -> anyhow::Result<()> {
         self.program.exit().await?;
         let (data, address) = (Some(self.data.clone()), Some(self.address.to_string()));
+        let raft = options.raft.or_else(|| Some(self.raft.clone()));
         *self = Self::with(
             home,
             Options {
                 data,
                 address,
+                raft,
                 ..options
             },
         )

@@ -119,7 +119,7 @@ impl Error {
         }
     }
 
-    fn no_leader() -> Self {
+    pub(super) fn no_leader() -> Self {
         Self::internal("No cluster leader")
     }
 }

@@ -9,7 +9,7 @@
 //! | `route` | paths and methods |
 //! | `openapi` | all of them described |
 //! | [`traffic`], `metrics` | requests counted, and all numbers shown |
-//! | `kv`, `txn`, `session`, `snapshot`, `restore`, `status`, `agent`, `operator`, `catalog`, `history`, `watch`, `health` | the handlers |
+//! | `kv`, `txn`, `session`, `cluster`, `snapshot`, `restore`, `status`, `agent`, `operator`, `catalog`, `history`, `watch`, `health` | the handlers |
 //! | `acl`, `registration` | what is refused in Consul's words |
 //! | `family` | paths that are many and alike |
 //! | `blocking` | reads that wait for a change |
@@ -29,6 +29,7 @@ pub mod budget;
 mod call;
 pub mod caller;
 mod catalog;
+mod cluster;
 mod error;
 mod family;
 mod flow;

@@ -14,6 +14,7 @@ use super::family::{Asked, Family};
 use super::golang::quote;
 use super::params::{Consistency, ReadParams, check_datacenter, refuse_enterprise};
 use crate::clock;
+use crate::cluster::ChangeError;
 use crate::members::{Member, Members};
 use crate::read::ReadMode;
 
@@ -125,27 +126,34 @@ async fn remove(call: &Call) -> Result {
             })?
         }
     };
-    let others = members
-        .servers
-        .iter()
-        .filter(|other| other.votes && other.id != member.id);
-    if others.count() == 0 {
-        return Err(Error::internal(format!(
-            "{} is the only server that votes, and a cluster needs one",
-            node_name(member.id)
-        )));
-    }
-    Err(Error::internal("servers are not removed yet"))
+    call.node.remove_server(member.id).await.map_err(refused)?;
+    Ok(Answer::empty(StatusCode::OK))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Transferred {
+    success: bool,
 }
 
 /// `POST raft/transfer-leader`: another server is to lead; with `id` that one.
 async fn transfer(call: &Call) -> Result {
     call.caller.may_change_servers()?;
     let members = members(call).await?;
-    if let Some(id) = call.query.filled("id") {
-        with_id(call, &members, &id)?;
+    let to = match call.query.filled("id") {
+        Some(id) => Some(with_id(call, &members, &id)?.id),
+        None => None,
+    };
+    call.node.transfer_leader(to).await.map_err(refused)?;
+    Ok(Answer::json(&Transferred { success: true }, call.pretty()))
+}
+
+/// To Consul's clients what cannot be done is a 500 with the reason.
+fn refused(error: ChangeError) -> Error {
+    match error {
+        ChangeError::Refused(reason) => Error::internal(reason),
+        error => error.into(),
     }
-    Err(Error::internal("cannot find peer"))
 }
 
 /// How a server is.

@@ -9,8 +9,8 @@ use super::call::Call;
 use super::error::Error;
 use super::family::Asked;
 use super::{
-    acl, agent, catalog, health, history, kv, metrics, openapi, operator, path, registration, restore, session,
-    snapshot, status, txn, watch,
+    acl, agent, catalog, cluster, health, history, kv, metrics, openapi, operator, path, registration, restore,
+    session, snapshot, status, txn, watch,
 };
 
 /// A path that is served, with what it names.
@@ -40,6 +40,10 @@ pub(super) enum Route<'a> {
     SessionList,
     /// `/v1/snapshot`
     Snapshot,
+    /// `/v1/cluster`
+    Cluster,
+    /// `/v1/cluster/join`
+    ClusterJoin,
     /// `/v1/status/leader`
     Leader,
     /// `/v1/status/peers`
@@ -93,6 +97,8 @@ impl<'a> Route<'a> {
             b"/v1/txn" => Self::Txn,
             b"/v1/history" => Self::HistoryLimits,
             b"/v1/watch" => Self::Watch,
+            b"/v1/cluster" => Self::Cluster,
+            b"/v1/cluster/join" => Self::ClusterJoin,
             b"/v1/status/leader" => Self::Leader,
             b"/v1/status/peers" => Self::Peers,
             b"/v1/agent/self" => Self::AgentSelf,
@@ -141,7 +147,9 @@ impl<'a> Route<'a> {
     pub(super) const fn allow(self) -> &'static str {
         match self {
             Self::Kv(_) => "OPTIONS,GET,PUT,DELETE",
-            Self::Txn | Self::SessionCreate | Self::SessionDestroy(_) | Self::SessionRenew(_) => "OPTIONS,PUT",
+            Self::Txn | Self::ClusterJoin | Self::SessionCreate | Self::SessionDestroy(_) | Self::SessionRenew(_) => {
+                "OPTIONS,PUT"
+            }
             Self::Watch => "OPTIONS,GET,POST",
             Self::HistoryLimits | Self::Snapshot => "OPTIONS,GET,PUT",
             Self::History(_) => "OPTIONS,GET",
@@ -153,6 +161,7 @@ impl<'a> Route<'a> {
             Self::SessionInfo(_)
             | Self::SessionNode(_)
             | Self::SessionList
+            | Self::Cluster
             | Self::Leader
             | Self::Peers
             | Self::AgentSelf
@@ -194,6 +203,8 @@ impl<'a> Route<'a> {
             | Self::Acl(_) => true,
             Self::HistoryLimits
             | Self::Watch
+            | Self::Cluster
+            | Self::ClusterJoin
             | Self::Livez
             | Self::Readyz
             | Self::Metrics
@@ -233,6 +244,8 @@ impl<'a> Route<'a> {
             Self::Health(_) => 25,
             Self::Registration(_) => 26,
             Self::Snapshot => 27,
+            Self::Cluster => 28,
+            Self::ClusterJoin => 29,
         }
     }
 
@@ -261,6 +274,8 @@ impl<'a> Route<'a> {
             Self::SessionList => session::list(&call).await,
             Self::Snapshot if *method == Method::PUT => restore::put(&call, body, doors).await,
             Self::Snapshot => snapshot::get(&call, doors).await,
+            Self::Cluster => Ok(cluster::get(&call)),
+            Self::ClusterJoin => cluster::join(&call, body).await,
             Self::Leader => Ok(status::leader(&call)),
             Self::Peers => Ok(status::peers(&call)),
             Self::AgentSelf => Ok(agent::this(&call)),

@@ -119,15 +119,13 @@ pub(super) async fn renew(call: &Call, path: &[u8]) -> Result {
     call.caller.may_use_sessions()?;
     // Whoever was told that a session has ended must not be able to renew it.
     let state = call.node.read(ReadMode::Linearizable).await?;
-    match state.sessions().get(&text) {
-        Some((id, session)) if call.node.renew_session(id) => {
-            Ok(Answer::json(&[Shown::of((id, session))], call.pretty()))
-        }
-        _ => {
-            let text = format!("Session id '{text}' not found");
-            Err(Error::new(StatusCode::NOT_FOUND, text))
-        }
+    if let Some((id, session)) = state.sessions().get(&text)
+        && call.node.renew_session(id).await?
+    {
+        return Ok(Answer::json(&[Shown::of((id, session))], call.pretty()));
     }
+    let text = format!("Session id '{text}' not found");
+    Err(Error::new(StatusCode::NOT_FOUND, text))
 }
 
 /// `GET info/ID`: one session, or none, in a list.

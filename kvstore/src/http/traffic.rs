@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use super::error::Refusal;
 
 /// Routes that are told apart; the last is what is no route.
-pub(super) const ROUTES: [&str; 29] = [
+pub(super) const ROUTES: [&str; 31] = [
     "/v1/kv/{key}",
     "/v1/txn",
     "/v1/watch",
@@ -38,6 +38,8 @@ pub(super) const ROUTES: [&str; 29] = [
     "/v1/health",
     "/v1/agent/service",
     "/v1/snapshot",
+    "/v1/cluster",
+    "/v1/cluster/join",
     "none",
 ];
 

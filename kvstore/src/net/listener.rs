@@ -5,10 +5,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kvapi::Address;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
+use crate::clock;
 use crate::config::socket_addr;
 
 /// Connections that may wait to be accepted.
@@ -96,6 +98,14 @@ impl Listener {
         &self.address
     }
 
+    /// Whoever comes of the other servers.
+    pub async fn accept_peer(&self) -> io::Result<Stream> {
+        match self.accept().await? {
+            Connection::Tcp(stream, _) => Ok(stream),
+            Connection::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     pub(super) async fn accept(&self) -> io::Result<Connection> {
         match &self.socket {
             Socket::Tcp(listener) => {
@@ -108,12 +118,50 @@ impl Listener {
     }
 }
 
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() {
+/// A connection between two servers.
+pub type Stream = TcpStream;
+
+/// How long a server may take to accept.
+const DIAL: Duration = Duration::from_secs(2);
+
+/// Connects to another server at `HOST:PORT`, from this address of ours if one is given.
+pub async fn dial(authority: &str, from: Option<IpAddr>) -> io::Result<Stream> {
+    let no_address = || io::Error::new(io::ErrorKind::InvalidInput, "it is not HOST:PORT");
+    let (host, port) = authority.rsplit_once(':').ok_or_else(no_address)?;
+    let port = port.parse().map_err(|_| no_address())?;
+    let connect = async {
+        let mut last = no_address();
+        for address in kvapi::connect::addresses(host).await? {
+            let address = SocketAddr::new(address, port);
+            match connect_from(address, from.filter(|from| from.is_ipv4() == address.is_ipv4())).await {
+                Ok(stream) => return stream.set_nodelay(true).map(|()| stream),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    };
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {DIAL:?}"));
+    clock::timeout(DIAL, connect).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn connect_from(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = new_socket(&to)?;
+    if let Some(from) = from {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    socket.connect(to).await
+}
+
+fn new_socket(addr: &SocketAddr) -> io::Result<TcpSocket> {
+    if addr.is_ipv4() {
         TcpSocket::new_v4()
     } else {
         TcpSocket::new_v6()
-    }?;
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = new_socket(&addr)?;
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)

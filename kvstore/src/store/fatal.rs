@@ -12,7 +12,7 @@ pub struct Fatal {
 
 impl Fatal {
     /// Tells everybody why the server must end.
-    pub(super) fn report(&self, reason: impl Into<String>) {
+    pub(crate) fn report(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.reason.send_if_modified(|known| {
             let first = known.is_none();

@@ -135,6 +135,13 @@ impl SnapshotFile {
         Reader::open(&self.path).map(|reader| reader.header)
     }
 
+    /// Reads the whole file and believes none of it: whether it is whole.
+    pub fn check(&self) -> Result<Header, BadSnapshot> {
+        let mut reader = Reader::open(&self.path)?;
+        reader.by_ref().for_each(drop);
+        reader.finish()
+    }
+
     /// Reads the whole file and builds the state again.
     pub fn load(&self) -> Result<(Header, State), BadSnapshot> {
         load(Reader::open(&self.path)?)

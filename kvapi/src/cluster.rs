@@ -1,0 +1,89 @@
+//! What a server says of its cluster, and how one joins it.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Client, Error, Reply};
+use crate::types::header;
+
+/// A cluster, as one of its servers knows it (`GET /v1/cluster`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ClusterStatus {
+    /// The id that it got when it was made.
+    #[serde(rename = "ClusterID")]
+    pub cluster_id: String,
+    /// The server that answers.
+    #[serde(rename = "NodeID")]
+    pub node_id: u64,
+    /// Who leads, if anyone is known to.
+    pub leader: Option<u64>,
+    /// Raft's term.
+    pub term: u64,
+    /// The last entry of the log of the server that answers.
+    pub log_index: u64,
+    /// The last entry of it that is applied there.
+    pub applied_index: u64,
+    /// The revision there.
+    pub revision: u64,
+    /// All members, by their numbers.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// One member of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ServerStatus {
+    /// Its number.
+    #[serde(rename = "ID")]
+    pub id: u64,
+    /// Where the other servers reach it, as `HOST:PORT`.
+    pub raft_addr: String,
+    /// Where clients reach it.
+    #[serde(rename = "HTTPAddr")]
+    pub http_addr: String,
+    /// Whether it votes; else it still learns.
+    pub voter: bool,
+    /// Whether it leads.
+    pub leader: bool,
+    /// The last entry of its log, as far as the server that answers knows: its own it does, another's only if it
+    /// leads.
+    #[serde(default)]
+    pub last_index: Option<u64>,
+}
+
+/// What a server says that wants to join (`PUT /v1/cluster/join`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Join {
+    /// The cluster that its data folder is of.
+    #[serde(rename = "ClusterID")]
+    pub cluster_id: String,
+    /// Its number.
+    #[serde(rename = "NodeID")]
+    pub node_id: u64,
+    /// Its data folder.
+    pub instance: String,
+    /// Where the other servers reach it, as `HOST:PORT`.
+    pub raft_addr: String,
+    /// Where clients reach it.
+    #[serde(rename = "HTTPAddr")]
+    pub http_addr: String,
+}
+
+impl Client {
+    /// The cluster, as the server that is asked knows it.
+    pub async fn cluster_status(&self) -> Result<ClusterStatus, Error> {
+        self.read("/v1/cluster").await?.json()
+    }
+
+    /// A request that may be sent twice, since the second time changes nothing.
+    pub async fn send_again(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, Error> {
+        let mut headers = HeaderMap::new();
+        if let Ok(id) = uuid::Uuid::new_v4().to_string().parse() {
+            headers.insert(header::REQUEST, id);
+        }
+        self.send(method, path, body, headers).await
+    }
+}

@@ -1,0 +1,66 @@
+//! **The contract of peers**: what one server asks of another beside Raft's own messages, and is told.
+//!
+//! It goes between servers of one cluster that may be a version apart while they are brought up to date:
+//! variants may be added, never changed.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::ProposeError;
+use crate::command::{Command, Reply};
+use crate::raft::Node;
+
+/// A server that wants to be a member, or to be found where it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applicant {
+    /// Its number.
+    pub id: u64,
+    /// Its data folder.
+    pub instance: String,
+    /// The cluster that the folder is of.
+    pub cluster: String,
+    pub node: Node,
+}
+
+/// What one asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Ask {
+    /// Of the leader: to carry out writes, each of which has a request id.
+    Propose { commands: Vec<Command> },
+    /// Of the leader: up to which log index a read that comes now has to see.
+    ReadIndex,
+    /// Of the leader: to give a session its full time again.
+    Renew { session: Arc<str> },
+    /// Of the leader: to be a member.
+    Admit(Applicant),
+    /// Of the leader: that a server be a member no more.
+    Remove { server: u64 },
+    /// Of the leader: to hand over to another.
+    Transfer { to: Option<u64> },
+    /// Of anybody: to know where the one that asks is, which it says with every request.
+    Here,
+    /// Of a follower: to stand for election now.
+    Stand,
+    /// Of a follower: how much of this snapshot it has already.
+    Have { snapshot: String },
+}
+
+/// What one is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Told {
+    Proposed(Vec<Result<Reply, ProposeError>>),
+    ReadIndex(u64),
+    /// `false` if the session is over.
+    Renewed(bool),
+    Done,
+    /// Who leads now.
+    Transferred(u64),
+    Have(u64),
+    /// It does not lead, or not any more. Nothing was done.
+    NotLeader,
+    /// Nothing was done, for this reason, and asking again will not help.
+    Refused(String),
+    /// What was asked may or may not have been done.
+    Unknown(String),
+}

@@ -1,0 +1,157 @@
+//! Servers that join and leave at run time, and that are one store to whoever asks any of them.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use kvapi::cluster::ClusterStatus;
+use kvapi::{Address, Client, Consistency};
+use nix::sys::signal::Signal;
+
+use crate::harness::{Exit, Home, Options, Server, eventually, test};
+
+/// One more server of the cluster of another.
+async fn join(home: &Home, number: u64, of: &Address) -> anyhow::Result<Server> {
+    Server::with(home, joining(home, number, &of.to_string())).await
+}
+
+fn joining(home: &Home, number: u64, of: &str) -> Options {
+    Options {
+        data: Some(home.path(&format!("data-{number}"))),
+        raft: Some(format!("127.0.0.1{number}:0")),
+        join: Some((number.to_string(), of.to_owned())),
+        ..Options::default()
+    }
+}
+
+async fn three(home: &Home) -> anyhow::Result<[Server; 3]> {
+    let first = Server::start(home).await?;
+    let second = join(home, 2, &first.address).await?;
+    let third = join(home, 3, &first.address).await?;
+    all_vote(&first, 3).await?;
+    Ok([first, second, third])
+}
+
+async fn all_vote(server: &Server, count: usize) -> anyhow::Result<ClusterStatus> {
+    eventually("all servers vote", async || {
+        let status = server.client().cluster_status().await.ok()?;
+        let voters = status.servers.iter().filter(|server| server.voter).count();
+        (voters == count && status.servers.len() == count && status.leader.is_some()).then_some(status)
+    })
+    .await
+}
+
+fn client_of(servers: &[&Server]) -> Client {
+    let addresses = servers.iter().map(|server| server.address.clone()).collect();
+    Client::new(addresses, None, Duration::from_secs(10))
+}
+
+#[test]
+fn what_is_written_at_one_server_is_read_at_every_other_at_once() {
+    test(async |home| {
+        let servers = three(home).await?;
+
+        for round in 0..60 {
+            let (writer, reader) = (&servers[round % 3], &servers[(round + 1) % 3]);
+            let value = round.to_string();
+            ensure!(writer.client().put("a", value.clone(), &Default::default()).await?);
+            let read = reader.client().get("a", Consistency::Default).await?.value;
+            let read = read.context("there is no a")?;
+            ensure!(read.value == value, "{round}: {:?}", read.value);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_loss_of_any_one_server_loses_nothing_and_all_three_come_back() {
+    test(async |home| {
+        let mut servers = three(home).await?;
+        for lost in 0..3 {
+            servers[lost].program.signal(Signal::SIGKILL)?;
+            servers[lost].program.exit().await?;
+            let rest: Vec<&Server> = servers
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i != lost)
+                .map(|(_, s)| s)
+                .collect();
+            let client = client_of(&rest);
+            ensure!(client.put(&format!("k{lost}"), "v", &Default::default()).await?);
+            for seen in 0..=lost {
+                ensure!(
+                    client
+                        .get(&format!("k{seen}"), Consistency::Default)
+                        .await?
+                        .value
+                        .is_some()
+                );
+            }
+            let options = match lost {
+                0 => Options::default(),
+                _ => Options {
+                    raft: None,
+                    ..joining(home, lost as u64 + 1, &rest[0].address.to_string())
+                },
+            };
+            servers[lost].restart_with(home, options).await?;
+            for server in &servers {
+                all_vote(server, 3).await?;
+            }
+            let back = servers[lost]
+                .client()
+                .get(&format!("k{lost}"), Consistency::Default)
+                .await?;
+            ensure!(back.value.is_some());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stopped_leader_hands_over_and_no_write_fails_meanwhile() {
+    test(async |home| {
+        let mut servers = three(home).await?;
+        let client = client_of(&[&servers[1], &servers[2]]);
+        let writes = tokio::spawn(async move {
+            let mut count = 0_u64;
+            loop {
+                client.put("count", count.to_string(), &Default::default()).await?;
+                count += 1;
+                let status = client.cluster_status().await?;
+                if status.leader.is_some_and(|leader| leader != 1) && count > 50 {
+                    return Ok::<_, kvapi::Error>(count);
+                }
+            }
+        });
+
+        let exit = servers[0].stop().await?;
+
+        ensure!(exit == Exit::Code(0), "{exit:?}");
+        let count = writes.await??;
+        let read = servers[1].client().get("count", Consistency::Default).await?.value;
+        ensure!(read.is_some_and(|entry| entry.value == (count - 1).to_string()));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_of_another_cluster_and_one_without_its_folder_are_refused_with_the_reason() {
+    test(async |home| {
+        let servers = three(home).await?;
+        let first = servers[0].address.to_string();
+
+        let wiped = Options {
+            data: Some(home.path("wiped")),
+            ..joining(home, 2, &first)
+        };
+        let mut wiped = Server::spawn(home, "wiped", &wiped)?;
+        let exit = wiped.exit().await?;
+        ensure!(exit != Exit::Code(0), "{exit:?}");
+        let said = wiped.log();
+        ensure!(
+            said.contains("server 2 has another data folder") && said.contains("keyway cluster remove 2"),
+            "{said}"
+        );
+        Ok(())
+    });
+}
