@@ -27,15 +27,19 @@ async fn three(home: &Home) -> anyhow::Result<[Server; 3]> {
     let first = Server::start(home).await?;
     let second = join(home, 2, &first.address).await?;
     let third = join(home, 3, &first.address).await?;
-    all_vote(&first, 3).await?;
-    Ok([first, second, third])
+    let servers = [first, second, third];
+    for server in &servers {
+        all_vote(server, 3).await?;
+    }
+    Ok(servers)
 }
 
 async fn all_vote(server: &Server, count: usize) -> anyhow::Result<ClusterStatus> {
     eventually("all servers vote", async || {
         let status = server.client().cluster_status().await.ok()?;
         let voters = status.servers.iter().filter(|server| server.voter).count();
-        (voters == count && status.servers.len() == count && status.leader.is_some()).then_some(status)
+        let all = voters == count && status.servers.len() == count;
+        (all && status.settled && status.leader.is_some()).then_some(status)
     })
     .await
 }

@@ -27,6 +27,9 @@ pub struct ClusterStatus {
     pub applied_index: u64,
     /// The revision there.
     pub revision: u64,
+    /// Whether no change of the members is under way. Until then a server that votes already may be needed still
+    /// for the change, and the loss of one more stops the cluster.
+    pub settled: bool,
     /// All members, by their numbers.
     pub servers: Vec<ServerStatus>,
 }

@@ -11,6 +11,8 @@ pub struct Members {
     pub term: u64,
     /// Who leads, if anyone is known to.
     pub leader: Option<u64>,
+    /// Whether no change of them is under way: all that is shown is agreed on.
+    pub settled: bool,
     /// By their numbers.
     pub servers: Vec<Member>,
 }
@@ -31,7 +33,9 @@ impl Members {
         let metrics = raft.metrics();
         let metrics = metrics.borrow();
         let membership = &metrics.membership_config;
-        let voters: Vec<u64> = membership.voter_ids().collect();
+        // While it is changed who votes, a majority is needed of those before and of those after.
+        let majorities = membership.membership().get_joint_config();
+        let votes = |id: &u64| majorities.iter().all(|majority| majority.contains(id));
         let matched = |id: &u64| {
             metrics
                 .replication
@@ -43,7 +47,7 @@ impl Members {
         let servers = membership.nodes().map(|(id, node)| Member {
             id: *id,
             node: node.clone(),
-            votes: voters.contains(id),
+            votes: votes(id),
             last_index: if *id == metrics.id {
                 metrics.last_log_index
             } else {
@@ -54,6 +58,7 @@ impl Members {
             index: index(membership.log_id().map(|log_id| log_id.index)),
             term: metrics.current_term,
             leader: metrics.current_leader,
+            settled: majorities.len() == 1 && *membership.log_id() <= metrics.last_applied,
             servers: servers.collect(),
         }
     }

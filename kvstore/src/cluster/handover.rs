@@ -26,7 +26,9 @@ impl Cluster {
     pub(super) async fn hand_over(&self, to: Option<u64>) -> Told {
         let me = self.links.me().id;
         let others: Vec<Member> = self
-            .standing()
+            .members
+            .all()
+            .servers
             .into_iter()
             .filter(|other| other.votes && other.id != me)
             .collect();

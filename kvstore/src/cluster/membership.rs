@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 
-use crate::members::{Member, Members};
+use crate::members::{self, Member, Members};
 use crate::peer::ask::Told;
 use crate::raft::{Node, Raft};
 
@@ -25,9 +25,9 @@ impl Membership {
         Self { raft }
     }
 
-    /// All of them, by number.
-    pub(super) fn standing(&self) -> Vec<Member> {
-        Members::of(&self.raft).servers
+    /// All of them.
+    pub(super) fn all(&self) -> Members {
+        Members::of(&self.raft)
     }
 
     /// Where each of them is.
@@ -39,19 +39,9 @@ impl Membership {
         nodes
     }
 
-    /// Waits until they are other than these.
-    pub(super) async fn changed(&self, known: &[Member]) {
-        let mut metrics = self.raft.server_metrics();
-        let _ = metrics
-            .wait_for(|metrics| {
-                let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-                let now = metrics
-                    .membership_config
-                    .nodes()
-                    .map(|(id, _)| (*id, voters.contains(id)));
-                !now.eq(known.iter().map(|standing| (standing.id, standing.votes)))
-            })
-            .await;
+    /// Waits until they are others.
+    pub(super) async fn changed(&self, known: &Members) {
+        members::changed(&self.raft, known.index).await;
     }
 
     /// A new one, which does not vote yet.
@@ -88,12 +78,13 @@ impl Membership {
     pub(super) async fn promote(&self) {
         let last = self.raft.data_metrics().borrow().last_log.map_or(0, |id| id.index);
         let caught_up =
-            |standing: &Member| !standing.votes && standing.last_index.is_some_and(|index| index + CAUGHT_UP >= last);
+            |member: &Member| !member.votes && member.last_index.is_some_and(|index| index + CAUGHT_UP >= last);
         let ids: BTreeSet<u64> = self
-            .standing()
+            .all()
+            .servers
             .into_iter()
             .filter(caught_up)
-            .map(|standing| standing.id)
+            .map(|member| member.id)
             .collect();
         if ids.is_empty() {
             return;

@@ -25,7 +25,6 @@ use crate::batch::{Batcher, ProposeError};
 use crate::clock;
 use crate::command::{Action, Command};
 use crate::leadership::{Leader, Leadership};
-use crate::members::Member;
 use crate::peer::ask::{Applicant, Ask, Told};
 use crate::peer::links::{Links, PeerError};
 use crate::read::Reads;
@@ -75,11 +74,6 @@ impl Cluster {
             batcher,
             turn: Arc::default(),
         }
-    }
-
-    /// Who is in the cluster, as this server knows it.
-    pub(crate) fn standing(&self) -> Vec<Member> {
-        self.members.standing()
     }
 
     /// Has the leader change something, wherever that is.
@@ -176,11 +170,11 @@ impl Cluster {
 
     async fn remove(&self, server: u64) -> Told {
         let me = self.links.me().id;
-        let standing = self.members.standing();
-        let Some(found) = standing.iter().find(|standing| standing.id == server) else {
+        let members = self.members.all();
+        let Some(found) = members.get(server) else {
             return Told::Refused(format!("server {server} is not a member of this cluster"));
         };
-        let voters = standing.iter().filter(|standing| standing.votes).count();
+        let voters = members.servers.iter().filter(|member| member.votes).count();
         if found.votes && voters == 1 {
             return Told::Refused(format!(
                 "server {server} is the only one that votes, and cannot be removed"
@@ -258,8 +252,8 @@ impl Cluster {
 
     async fn look_after_members(&self) {
         loop {
-            let standing = self.members.standing();
-            let learners = standing.iter().any(|standing| !standing.votes);
+            let members = self.members.all();
+            let learners = members.servers.iter().any(|member| !member.votes);
             if learners {
                 let _turn = self.turn.lock().await;
                 self.members.promote().await;
@@ -270,7 +264,7 @@ impl Cluster {
             if learners {
                 clock::sleep(AGAIN).await;
             } else {
-                self.members.changed(&standing).await;
+                self.members.changed(&members).await;
             }
         }
     }

@@ -23,6 +23,7 @@ pub(super) fn get(call: &Call) -> Answer {
         node_id,
         cluster_id,
         members,
+        settled,
         term,
         applied,
         ..
@@ -43,6 +44,7 @@ pub(super) fn get(call: &Call) -> Answer {
         log_index: call.node.log_index(),
         applied_index: applied,
         revision: call.node.view().revision().0,
+        settled,
         servers: servers.collect(),
     };
     Answer::json(&status, call.pretty())

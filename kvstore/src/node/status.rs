@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Node;
-use crate::members::Member;
+use crate::members::{Member, Members};
 use crate::raft;
 
 /// A leader that no majority has answered for so long is not believed to be one.
@@ -24,6 +24,8 @@ pub struct Status {
     pub peers: Vec<(u64, raft::Node)>,
     /// All members, also those that do not vote yet.
     pub members: Vec<Member>,
+    /// Whether no change of them is under way.
+    pub settled: bool,
     /// Raft's term.
     pub term: u64,
     /// The last entry of the log that is applied here.
@@ -38,7 +40,11 @@ impl Node {
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow().clone();
         let me = self.inner.node_id;
-        let members = self.inner.cluster.standing();
+        let Members {
+            servers: members,
+            settled,
+            ..
+        } = self.members();
         let node = |id: u64| {
             members
                 .iter()
@@ -78,6 +84,7 @@ impl Node {
                 .collect(),
             leader,
             members,
+            settled,
             term: metrics.current_term,
             applied: metrics.last_applied.map_or(0, |id| id.index),
             not_ready,
