@@ -366,6 +366,7 @@ fn the_page_of_json_is_true_of_every_command() {
             "status templates_omitted",
             "status variables names_omitted",
             "progress done",
+            "restored left_out",
             "progress progress",
             "progress seconds",
             "progress total",

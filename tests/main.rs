@@ -19,6 +19,7 @@ mod consul;
 mod consul_commands;
 mod consul_compat;
 mod consul_others;
+mod consul_snapshots;
 mod crashes;
 mod damage;
 mod doors;

@@ -163,7 +163,7 @@ fn a_restore_is_news_to_every_watcher_and_to_every_query_that_waits() {
 }
 
 /// A tar, compressed, of these files.
-fn envelope(files: &[(&str, &[u8])]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn envelope(files: &[(&str, &[u8])]) -> anyhow::Result<Vec<u8>> {
     let mut tar = Vec::new();
     for (name, content) in files {
         let mut head = [0_u8; 512];

@@ -9,12 +9,15 @@
 //! | `envelope` | writes one as it is sent; reads and checks one piece by piece |
 //! | `meta` | `meta.json` and `SHA256SUMS`, in Consul's form |
 //! | `ours` | `state.bin` as we write it: a snapshot file |
+//! | `consul`, `pack` | `state.bin` as Consul writes it, of which the keys are read |
 //!
 //! Nothing here is ever in memory as a whole, however large the store is.
 
+mod consul;
 mod envelope;
 mod meta;
 mod ours;
+mod pack;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -44,6 +47,8 @@ pub type Visit<'a> = &'a mut dyn FnMut(Item) -> ControlFlow<()>;
 pub enum Format {
     /// Ours, of the cluster with this id.
     Keyway { cluster: String },
+    /// Consul's.
+    Consul,
 }
 
 /// How much there is of a kind of record.
@@ -75,6 +80,26 @@ impl Contents {
     #[must_use]
     pub fn count(&self, kind: &str) -> u64 {
         self.kinds.get(kind).map_or(0, |tally| tally.count)
+    }
+
+    /// What of it is not restored and why, if it is Consul's and holds more than keys.
+    #[must_use]
+    pub fn left_out(&self) -> Option<String> {
+        let sessions = self.count("Session");
+        let others = self
+            .kinds
+            .iter()
+            .filter(|(name, _)| *name != "KVS" && *name != "Session");
+        let (kinds, records) = others.fold((0, 0), |(kinds, records), (_, tally)| {
+            (kinds + 1, records + tally.count)
+        });
+        if self.format != Format::Consul || (sessions == 0 && records == 0) {
+            return None;
+        }
+        Some(format!(
+            "left out: {sessions} sessions, whose clients begin new ones, so that no key is locked; and {records} records of \
+             {kinds} kinds that are no settings"
+        ))
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`data`] | `@FILE`, `-` and the text itself |
 //! | [`get`], [`put`], [`delete`], [`export`], [`import`] | `consul kv`: one file for each command |
 //! | [`lock`], [`watch`] | a command under a lock, and one for every change |
+//! | [`snapshot`] | everything in a file, and back |
 //! | [`servers`] | `members`, `info`, `operator raft list-peers` |
 
 mod ask;
@@ -26,6 +27,7 @@ mod lock;
 mod place;
 mod put;
 mod servers;
+mod snapshot;
 mod watch;
 mod words;
 
@@ -174,6 +176,9 @@ enum Command {
     Members,
     Info,
     ListPeers,
+    SnapshotSave,
+    SnapshotRestore,
+    SnapshotInspect,
 }
 
 impl Command {
@@ -188,6 +193,9 @@ impl Command {
         (&["members"], Self::Members),
         (&["info"], Self::Info),
         (&["operator", "raft", "list-peers"], Self::ListPeers),
+        (&["snapshot", "save"], Self::SnapshotSave),
+        (&["snapshot", "restore"], Self::SnapshotRestore),
+        (&["snapshot", "inspect"], Self::SnapshotInspect),
     ];
 
     /// The command that the first words name, and its own words.
@@ -205,6 +213,8 @@ impl Command {
             Self::Put => put::FLAGS,
             Self::Delete => delete::FLAGS,
             Self::Export | Self::Info | Self::ListPeers => &[],
+            Self::SnapshotSave | Self::SnapshotRestore => &[],
+            Self::SnapshotInspect => snapshot::INSPECT,
             Self::Import => import::FLAGS,
             Self::Lock => lock::FLAGS,
             Self::Watch => watch::FLAGS,
@@ -225,6 +235,9 @@ impl Command {
             Self::Members => words::MEMBERS,
             Self::Info => words::INFO,
             Self::ListPeers => words::LIST_PEERS,
+            Self::SnapshotSave => words::SNAPSHOT_SAVE,
+            Self::SnapshotRestore => words::SNAPSHOT_RESTORE,
+            Self::SnapshotInspect => words::SNAPSHOT_INSPECT,
         }
     }
 
@@ -240,6 +253,9 @@ impl Command {
             Self::Members => servers::members(&parsed).await,
             Self::Info => servers::info(&parsed).await,
             Self::ListPeers => servers::list_peers(&parsed).await,
+            Self::SnapshotSave => snapshot::save(&parsed).await,
+            Self::SnapshotRestore => snapshot::restore(&parsed).await,
+            Self::SnapshotInspect => snapshot::inspect(&parsed),
         }
     }
 }

@@ -48,6 +48,7 @@ Of Consul's commands Keyway has these:
     lock                        Run a command while a lock is held
     members                     List the servers of the cluster
     operator raft list-peers    List the servers as Raft has them
+    snapshot                    Save everything in a file, look into it, put it back
     watch                       Run a command whenever settings change
 
 Everything else is in keyway itself; see   keyway --help";
@@ -124,3 +125,18 @@ pub(super) const LIST_PEERS: &str = "\
 Usage: consul operator raft list-peers [options]
 
 Lists the servers as Raft has them: who leads, who votes, how far each one's log is.";
+
+pub(super) const SNAPSHOT_SAVE: &str = "\
+Usage: consul snapshot save [options] FILE
+
+Saves everything that the cluster holds in a file, which gets its name when it has been checked.";
+
+pub(super) const SNAPSHOT_RESTORE: &str = "\
+Usage: consul snapshot restore [options] FILE
+
+Puts everything back as it is in the file; what is not in it is gone. Nothing asks before.";
+
+pub(super) const SNAPSHOT_INSPECT: &str = "\
+Usage: consul snapshot inspect [options] FILE
+
+Shows what is in a file, of Keyway or of Consul.";

@@ -10,7 +10,7 @@ use kvapi::Revision;
 use sha2::{Digest as _, Sha256};
 
 use super::meta::{Meta, check_sums, hex, sums};
-use super::{BadArchive, Contents, Format, Item, Tally, Visit, ours};
+use super::{BadArchive, Contents, Format, Item, Tally, Visit, consul, ours};
 use crate::state::State;
 use crate::store::snapshot::{Header, write_all};
 
@@ -163,9 +163,7 @@ fn state(entry: impl Read, visit: Visit<'_>) -> Result<(StateBin, u64, String), 
     let mut found = if start.starts_with(ours::MAGIC) {
         ours::read(&mut file, visit)?
     } else {
-        return Err(BadArchive::State(
-            "state.bin is not a snapshot of keyway; use a file that `keyway cluster snapshot save` has written".into(),
-        ));
+        consul::read(&mut file, visit)?
     };
     found.keys = keys;
     if found.revision > MOST_INDEX {

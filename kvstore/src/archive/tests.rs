@@ -205,7 +205,7 @@ fn what_is_wrong_is_refused_in_the_words_that_consul_has_for_it() {
         (
             "another kind of state",
             tar_of(&[meta, ("state.bin", b"\xc1hello"), sums]),
-            "failed to restore snapshot: state.bin is not a snapshot",
+            "failed to restore snapshot: state.bin is a snapshot neither of keyway nor of Consul",
         ),
         (
             "two in one",
@@ -245,4 +245,178 @@ fn a_file_that_is_cut_or_flipped_anywhere_is_never_taken_for_another() {
 fn reading_ends_when_nobody_wants_more() {
     let stopped = read(&*written(), &mut |_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(BadArchive::Stopped)));
+}
+
+/// A text as Consul writes it, whose MessagePack has no other form for bytes.
+fn text(bytes: &[u8]) -> Vec<u8> {
+    let mut out = match u8::try_from(bytes.len()) {
+        Ok(length) if length < 32 => vec![0xa0 | length],
+        _ => [&[0xdb][..], &u32::try_from(bytes.len()).unwrap().to_be_bytes()].concat(),
+    };
+    out.extend(bytes);
+    out
+}
+
+fn number(number: u64) -> Vec<u8> {
+    [&[0xcf][..], &number.to_be_bytes()].concat()
+}
+
+fn map(fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut out = vec![0x80 | u8::try_from(fields.len()).unwrap()];
+    for (name, value) in fields {
+        out.extend(text(name.as_bytes()));
+        out.extend(value);
+    }
+    out
+}
+
+fn consuls_key(name: &[u8], value: Option<&[u8]>, session: &[u8]) -> Vec<u8> {
+    let fields = map(&[
+        ("LockIndex", number(u64::from(!session.is_empty()))),
+        ("Key", text(name)),
+        ("Flags", number(1 << 40)),
+        ("Value", value.map_or(vec![0xc0], text)),
+        ("Session", text(session)),
+        ("CreateIndex", number(11)),
+        ("ModifyIndex", vec![12]),
+    ]);
+    [vec![2], fields].concat()
+}
+
+/// A snapshot as Consul has it: registrations, sessions, keys, tombstones, indexes, and a kind that is not known.
+fn consuls_state() -> Vec<u8> {
+    let long = vec![0xff; 70_000];
+    [
+        map(&[("LastIndex", number(40))]),
+        vec![0],
+        map(&[
+            ("Node", text(b"n")),
+            ("TaggedAddresses", vec![0x81, 0xa3, b'l', b'a', b'n', 0xa1, b'x']),
+            ("Check", vec![0xc0]),
+        ]),
+        vec![3],
+        map(&[
+            ("ID", text(b"s")),
+            ("Checks", vec![0x91, 0xa1, b'c']),
+            ("LockDelay", number(15_000_000_000)),
+        ]),
+        consuls_key(b"app/a", Some(b"one"), b"s"),
+        consuls_key(b"app/long", Some(&long), b""),
+        consuls_key(b"app/none", None, b""),
+        vec![5],
+        map(&[("Key", text(b"gone")), ("Index", vec![9])]),
+        vec![16],
+        map(&[("Key", text(b"kvs")), ("Value", vec![12])]),
+        vec![77],
+        map(&[("What", vec![0xc3])]),
+    ]
+    .concat()
+}
+
+fn consuls(state: &[u8]) -> Vec<u8> {
+    let meta = format!(
+        r#"{{"Version":1,"ID":"2-40-1603221729747","Index":40,"Term":2,"Peers":"ka4xMjcuMC4wLjE6ODMwMA==","Configuration":{{"Servers":[{{"Suffrage":0,"ID":"i","Address":"127.0.0.1:8300"}}]}},"ConfigurationIndex":1,"Size":{}}}"#,
+        state.len()
+    );
+    let sum = |bytes: &[u8]| meta::hex(sha2::Digest::new_with_prefix(bytes));
+    let sums = format!("{}  meta.json\n{}  state.bin\n", sum(meta.as_bytes()), sum(state));
+    tar_of(&[
+        ("meta.json", meta.as_bytes()),
+        ("state.bin", state),
+        ("SHA256SUMS", sums.as_bytes()),
+    ])
+}
+
+#[test]
+fn of_a_snapshot_of_consul_the_keys_are_taken_and_the_rest_is_counted() {
+    let (contents, items) = read_all(&consuls(&consuls_state())).unwrap();
+
+    assert_eq!(
+        (contents.format.clone(), contents.revision.0, contents.keys),
+        (Format::Consul, 40, 3)
+    );
+    let counts: Vec<(&str, u64)> = contents
+        .kinds
+        .iter()
+        .map(|(name, tally)| (&**name, tally.count))
+        .collect();
+    let expected = [
+        ("Index", 1),
+        ("KVS", 3),
+        ("Register", 1),
+        ("Session", 1),
+        ("Tombstone", 1),
+        ("kind 77", 1),
+    ];
+    assert_eq!(counts, expected);
+    let bytes: u64 = contents.kinds.values().map(|tally| tally.bytes).sum();
+    assert_eq!(
+        bytes,
+        contents.meta.size - map(&[("LastIndex", number(40))]).len() as u64
+    );
+    let keys: Vec<(&str, usize, u64, Option<&str>)> = items
+        .iter()
+        .map(|item| match item {
+            Item::Key(kept) => (kept.key.as_str(), kept.value.len(), kept.flags, kept.session.as_deref()),
+            Item::Session(..) => panic!("sessions are left out"),
+        })
+        .collect();
+    let expected = [
+        ("app/a", 3, 1 << 40, None),
+        ("app/long", 70_000, 1 << 40, None),
+        ("app/none", 0, 1 << 40, None),
+    ];
+    assert_eq!(keys, expected);
+    let left_out = contents.left_out().unwrap();
+    assert!(
+        left_out.starts_with("left out: 1 sessions") && left_out.contains("4 records of 4 kinds"),
+        "{left_out}"
+    );
+}
+
+#[test]
+fn a_snapshot_of_consul_that_is_damaged_or_does_not_fit_is_refused() {
+    let state = consuls_state();
+    let header = map(&[("LastIndex", number(40))]);
+    for (what, state, said) in [
+        (
+            "cut",
+            state[..state.len() - 1].to_vec(),
+            "it ends in the middle of a record",
+        ),
+        (
+            "no header",
+            state[header.len()..].to_vec(),
+            "a snapshot neither of keyway nor of Consul",
+        ),
+        (
+            "a kind alone",
+            [&header[..], &[2]].concat(),
+            "it ends in the middle of a record",
+        ),
+        ("no map", [&header[..], &[2, 7]].concat(), "it is no map"),
+        ("no name", [&header[..], &[2, 0x80]].concat(), "a key has no name"),
+        ("nothing", vec![], "a snapshot neither of keyway nor of Consul"),
+        (
+            "a key that is no text",
+            [header.clone(), consuls_key(b"a\xff", None, b"")].concat(),
+            "has no place here: invalid utf-8",
+        ),
+        (
+            "no key at all",
+            [header.clone(), consuls_key(b"", None, b"")].concat(),
+            "has no place here",
+        ),
+        (
+            "an index that nothing comes to",
+            map(&[("LastIndex", number(1 << 60))]),
+            "which no store comes to",
+        ),
+    ] {
+        let error = read_all(&consuls(&state)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("failed to restore snapshot: ") && error.contains(said),
+            "{what}: {error}"
+        );
+    }
 }

@@ -69,6 +69,9 @@ pub(super) async fn put(call: &Call, body: Incoming, doors: &Doors) -> Result {
         return Err(Error::internal(format!("failed to restore snapshot: {why}")));
     }
     let (keys, revision) = (contents.keys, reply.revision);
+    if let Some(left_out) = contents.left_out() {
+        tracing::info!(snapshot = contents.meta.id, "{left_out}");
+    }
     tracing::info!(snapshot = contents.meta.id, keys, %revision, "a snapshot was restored");
     let binary = HeaderValue::from_static("application/octet-stream");
     Ok(Answer::empty(StatusCode::OK)

@@ -36,6 +36,7 @@ pub(super) fn run(context: Context<'_>, path: &Path) -> Outcome {
     let found = contents(path)?;
     let (format, cluster) = match found.format {
         Format::Keyway { cluster } => ("keyway", Some(cluster)),
+        Format::Consul => ("consul", None),
     };
     let kinds = found.kinds.into_iter().map(|(kind, tally)| Kind {
         kind,

@@ -19,6 +19,8 @@ struct Restored {
     keys: u64,
     sessions: u64,
     revision: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<String>,
 }
 
 pub(super) async fn run(mut context: Context<'_>, path: &Path, message: Option<String>) -> Outcome {
@@ -38,7 +40,11 @@ pub(super) async fn run(mut context: Context<'_>, path: &Path, message: Option<S
         keys,
         sessions,
         revision: revision.map(|revision| revision.0),
+        left_out: found.left_out(),
     };
+    if let Some(left_out) = &restored.left_out {
+        context.out.insist(left_out);
+    }
     if context.out.is_json() {
         context.out.json(&restored)?;
     } else {
