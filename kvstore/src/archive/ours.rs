@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::envelope::StateBin;
 use super::{BadArchive, Format, Item, Tally, Visit};
+use crate::state::SERVERS;
 use crate::state::rows::Row;
 use crate::state::staged::Kept;
 use crate::store::snapshot::{BadSnapshot, Reader};
@@ -25,6 +26,8 @@ pub(super) fn read(file: &mut impl Read, visit: Visit<'_>) -> Result<StateBin, B
                 revision = Some(counters.revision.0);
                 continue;
             }
+            // No backup has a say in who is a member.
+            Row::Key(key, _) if key.as_str().starts_with(SERVERS) => continue,
             Row::Key(key, Some(entry)) => Item::Key(Kept::of(key, &entry)),
             Row::Session(id, Some(session)) => Item::Session(id, session.terms.clone()),
             _ => continue,

@@ -17,7 +17,7 @@ use crate::raft::Node;
 use crate::state::State;
 
 /// Where the roster is kept.
-pub const PREFIX: &str = "_keyway/servers/";
+pub const PREFIX: &str = crate::state::SERVERS;
 
 /// What is known of a server, as the value of its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

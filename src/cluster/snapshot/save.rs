@@ -50,7 +50,7 @@ pub(super) async fn run(context: Context<'_>, path: &Path) -> Outcome {
     let saved = Saved {
         file: path.display().to_string(),
         revision: found.revision.0,
-        keys: found.count("keys"),
+        keys: found.keys,
         sessions: found.count("sessions"),
         bytes,
     };
