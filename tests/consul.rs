@@ -12,12 +12,22 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 
 /// Replays one case against a server of its own.
 async fn replay(server: &Server, case: &'static str) -> anyhow::Result<()> {
+    replay_with(server, &[&format!("{GOLDEN}/cases/{case}.jsonl")]).await
+}
+
+/// Replays all cases, one after the other.
+pub(crate) async fn replay_all(server: &Server, flags: &[&str]) -> anyhow::Result<()> {
+    let cases = format!("{GOLDEN}/cases");
+    replay_with(server, &[flags, &[&cases]].concat()).await
+}
+
+async fn replay_with(server: &Server, arguments: &[&str]) -> anyhow::Result<()> {
     let mut command = Command::new("python3");
     command
         .arg(format!("{GOLDEN}/replay.py"))
         .arg(server.address.to_string())
         .args(["--deviations", &format!("{GOLDEN}/deviations.txt")])
-        .arg(format!("{GOLDEN}/cases/{case}.jsonl"))
+        .args(arguments)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output()).await??;

@@ -16,6 +16,7 @@ mod clients;
 mod commands;
 mod compaction;
 mod consul;
+mod consul_cluster;
 mod consul_commands;
 mod consul_compat;
 mod consul_others;

@@ -28,6 +28,12 @@ pub fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// So many milliseconds.
+#[must_use]
+pub const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
 /// Milliseconds since 1970 as a date and a time, to the second.
 #[must_use]
 pub fn rfc3339(ms: u64) -> String {

@@ -9,7 +9,7 @@
 //! | `route` | paths and methods |
 //! | `openapi` | all of them described |
 //! | [`traffic`], `metrics` | requests counted, and all numbers shown |
-//! | `kv`, `txn`, `session`, `cluster`, `snapshot`, `restore`, `status`, `agent`, `operator`, `catalog`, `history`, `watch`, `health` | the handlers |
+//! | `kv`, `txn`, `session`, `cluster`, `snapshot`, `restore`, `status`, `agent`, `operator`, `autopilot`, `catalog`, `history`, `watch`, `health` | the handlers |
 //! | `acl`, `registration` | what is refused in Consul's words |
 //! | `family` | paths that are many and alike |
 //! | `blocking` | reads that wait for a change |
@@ -23,6 +23,7 @@
 mod acl;
 mod agent;
 mod answer;
+mod autopilot;
 mod blocking;
 pub mod body;
 pub mod budget;

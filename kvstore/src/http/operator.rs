@@ -1,22 +1,19 @@
 //! `/v1/operator/`: the servers of the cluster as Raft has them, and how they are. Source: Consul 1.22.
 
-use std::collections::BTreeMap;
-
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use super::agent::{VERSION, node_id, node_name};
+use super::agent::{node_id, node_name};
 use super::answer::Answer;
+use super::autopilot;
 use super::blocking::mode;
 use super::call::{Call, Result};
 use super::error::Error;
 use super::family::{Asked, Family};
 use super::golang::quote;
 use super::params::{Consistency, ReadParams, check_datacenter, refuse_enterprise};
-use crate::clock;
 use crate::cluster::ChangeError;
 use crate::members::{Member, Members};
-use crate::read::ReadMode;
 
 const READ: &str = "OPTIONS,GET";
 
@@ -38,14 +35,14 @@ pub(super) async fn handle(asked: Asked<'_>, method: &Method, call: &Call) -> Re
         ("raft/configuration", _) => configuration(call).await,
         ("raft/peer", _) => remove(call).await,
         ("raft/transfer-leader", _) => transfer(call).await,
-        ("autopilot/health", _) => health(call).await,
-        ("autopilot/state", _) => state(call).await,
-        _ => autopilot(call),
+        ("autopilot/health", _) => autopilot::health(call).await,
+        ("autopilot/state", _) => autopilot::state(call).await,
+        _ => autopilot::configuration(call),
     }
 }
 
 /// What is checked first of every one. The servers, as fresh as it is asked for.
-async fn members(call: &Call) -> Result<Members> {
+pub(super) async fn members(call: &Call) -> Result<Members> {
     let params = ReadParams::parse(&call.query, &call.headers)?;
     refuse_enterprise(&call.query, &call.headers)?;
     check_datacenter(&call.query)?;
@@ -154,204 +151,4 @@ fn refused(error: ChangeError) -> Error {
         ChangeError::Refused(reason) => Error::internal(reason),
         error => error.into(),
     }
-}
-
-/// How a server is.
-struct Health<'a> {
-    member: &'a Member,
-    leads: bool,
-    healthy: bool,
-    since: String,
-}
-
-/// How all servers are, as the leader sees it.
-fn healths<'a>(call: &Call, members: &'a Members) -> Vec<Health<'a>> {
-    let me = call.node.status().node_id;
-    let of = |member: &'a Member| Health {
-        member,
-        leads: members.leader == Some(member.id),
-        healthy: member.id == me,
-        since: clock::rfc3339(call.node.started_ms()),
-    };
-    members.servers.iter().map(of).collect()
-}
-
-/// Whether all are well, and how many voters more may be lost.
-fn verdict(healths: &[Health<'_>]) -> (bool, usize) {
-    let voters = healths.iter().filter(|health| health.member.votes);
-    let (voters, well) = voters.fold((0, 0), |(all, well), health| {
-        (all + 1, well + usize::from(health.healthy))
-    });
-    let majority = voters / 2 + 1;
-    (
-        healths.iter().all(|health| health.healthy),
-        usize::saturating_sub(well, majority),
-    )
-}
-
-/// `GET autopilot/health`: 429 if a server is not well.
-async fn health(call: &Call) -> Result {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Shown {
-        healthy: bool,
-        failure_tolerance: usize,
-        servers: Vec<Server>,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Server {
-        #[serde(rename = "ID")]
-        id: String,
-        name: String,
-        address: String,
-        serf_status: &'static str,
-        version: &'static str,
-        leader: bool,
-        last_contact: String,
-        last_term: u64,
-        last_index: u64,
-        healthy: bool,
-        voter: bool,
-        stable_since: String,
-    }
-    drop(call.node.read(ReadMode::Linearizable).await?);
-    let members = members(call).await?;
-    let healths = healths(call, &members);
-    let (healthy, failure_tolerance) = verdict(&healths);
-    let servers = healths.into_iter().map(|health| Server {
-        id: node_id(call.node.cluster_id(), health.member.id),
-        name: node_name(health.member.id),
-        address: health.member.node.raft_addr.clone(),
-        serf_status: status_word(health.healthy),
-        version: VERSION,
-        leader: health.leads,
-        last_contact: "0s".to_owned(),
-        last_term: members.term,
-        last_index: health.member.last_index.unwrap_or_default(),
-        healthy: health.healthy,
-        voter: health.member.votes,
-        stable_since: health.since,
-    });
-    let shown = Shown {
-        healthy,
-        failure_tolerance,
-        servers: servers.collect(),
-    };
-    let status = if healthy {
-        StatusCode::OK
-    } else {
-        StatusCode::TOO_MANY_REQUESTS
-    };
-    Ok(Answer::json(&shown, call.pretty()).status(status))
-}
-
-const fn status_word(healthy: bool) -> &'static str {
-    if healthy { "alive" } else { "failed" }
-}
-
-/// `GET autopilot/state`: the same, and more of each.
-async fn state(call: &Call) -> Result {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Shown {
-        healthy: bool,
-        failure_tolerance: usize,
-        optimistic_failure_tolerance: usize,
-        servers: BTreeMap<String, Server>,
-        leader: String,
-        voters: Vec<String>,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Server {
-        #[serde(rename = "ID")]
-        id: String,
-        name: String,
-        address: String,
-        node_status: &'static str,
-        version: &'static str,
-        last_contact: String,
-        last_term: u64,
-        last_index: u64,
-        healthy: bool,
-        stable_since: String,
-        read_replica: bool,
-        status: &'static str,
-        meta: BTreeMap<String, String>,
-        node_type: &'static str,
-    }
-    drop(call.node.read(ReadMode::Linearizable).await?);
-    let members = members(call).await?;
-    let healths = healths(call, &members);
-    let (healthy, failure_tolerance) = verdict(&healths);
-    let id = |id: u64| node_id(call.node.cluster_id(), id);
-    let voters = members.servers.iter().filter(|member| member.votes);
-    let voters = voters.map(|member| id(member.id)).collect();
-    let servers = healths.into_iter().map(|health| {
-        let server = Server {
-            id: id(health.member.id),
-            name: node_name(health.member.id),
-            address: health.member.node.raft_addr.clone(),
-            node_status: status_word(health.healthy),
-            version: VERSION,
-            last_contact: "0s".to_owned(),
-            last_term: members.term,
-            last_index: health.member.last_index.unwrap_or_default(),
-            healthy: health.healthy,
-            stable_since: health.since,
-            read_replica: false,
-            status: match (health.leads, health.member.votes) {
-                (true, _) => "leader",
-                (false, true) => "voter",
-                (false, false) => "non-voter",
-            },
-            meta: BTreeMap::new(),
-            node_type: "voter",
-        };
-        (server.id.clone(), server)
-    });
-    let shown = Shown {
-        healthy,
-        failure_tolerance,
-        optimistic_failure_tolerance: failure_tolerance,
-        servers: servers.collect(),
-        leader: members.leader.map(id).unwrap_or_default(),
-        voters,
-    };
-    Ok(Answer::json(&shown, call.pretty()))
-}
-
-/// `GET autopilot/configuration`: what is done here by itself about servers that are not well, which is
-/// nothing. It cannot be changed.
-fn autopilot(call: &Call) -> Result {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Shown {
-        cleanup_dead_servers: bool,
-        last_contact_threshold: &'static str,
-        max_trailing_logs: u64,
-        min_quorum: u64,
-        server_stabilization_time: &'static str,
-        redundancy_zone_tag: &'static str,
-        disable_upgrade_migration: bool,
-        upgrade_version_tag: &'static str,
-        create_index: u64,
-        modify_index: u64,
-    }
-    refuse_enterprise(&call.query, &call.headers)?;
-    check_datacenter(&call.query)?;
-    let shown = Shown {
-        cleanup_dead_servers: false,
-        last_contact_threshold: "1s",
-        max_trailing_logs: 30_000,
-        min_quorum: 0,
-        server_stabilization_time: "0s",
-        redundancy_zone_tag: "",
-        disable_upgrade_migration: true,
-        upgrade_version_tag: "",
-        create_index: 0,
-        modify_index: 0,
-    };
-    Ok(Answer::json(&shown, call.pretty()))
 }

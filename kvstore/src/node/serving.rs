@@ -13,7 +13,8 @@ use crate::clock;
 use crate::cluster::ChangeError;
 use crate::command::Command;
 use crate::leadership::Leader;
-use crate::peer::ask::{Applicant, Ask, Told};
+use crate::members::Member;
+use crate::peer::ask::{Applicant, Ask, Standing, Told};
 use crate::peer::{decode, encode};
 use crate::raft::{Snapshot, TypeConfig, Vote};
 use crate::read::ReadError;
@@ -100,6 +101,7 @@ impl Node {
                 Ok(None) | Err(_) => Told::NotLeader,
             },
             Ask::Here => Told::Done,
+            Ask::Standing => Told::Standing(self.standing()),
             Ask::Stand => match self.inner.raft.trigger().elect().await {
                 Ok(()) => Told::Done,
                 Err(e) => Told::Refused(e.to_string()),
@@ -141,6 +143,29 @@ impl Node {
                 return Err(ReadError::NoLeader);
             }
             clock::sleep(AGAIN).await;
+        }
+    }
+
+    /// How this server stands.
+    fn standing(&self) -> Standing {
+        let status = self.status();
+        Standing {
+            term: status.term,
+            last_index: self.log_index(),
+            contact_ms: status.last_contact_ms,
+            started_ms: self.started_ms(),
+        }
+    }
+
+    /// How a server stands, if it says so within the limit.
+    pub async fn standing_of(&self, member: &Member, limit: Duration) -> Option<Standing> {
+        if member.id == self.inner.node_id {
+            return Some(self.standing());
+        }
+        self.inner.links.learn(member.id, &member.node);
+        match self.inner.links.ask(member.id, &Ask::Standing, limit).await {
+            Ok(Told::Standing(standing)) => Some(standing),
+            _ => None,
         }
     }
 

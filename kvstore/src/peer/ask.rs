@@ -44,6 +44,20 @@ pub enum Ask {
     Stand,
     /// Of a follower: how much of this snapshot it has already.
     Have { snapshot: String },
+    /// Of anybody: how it stands.
+    Standing,
+}
+
+/// How a server stands, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    pub term: u64,
+    /// The last entry of its log.
+    pub last_index: u64,
+    /// Milliseconds since it heard of the leader.
+    pub contact_ms: u64,
+    /// When it was started, milliseconds since 1970.
+    pub started_ms: u64,
 }
 
 /// What one is told.
@@ -57,6 +71,7 @@ pub enum Told {
     /// Who leads now.
     Transferred(u64),
     Have(u64),
+    Standing(Standing),
     /// It does not lead, or not any more. Nothing was done.
     NotLeader,
     /// Nothing was done, for this reason, and asking again will not help.
