@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kvapi::Client;
 use kvapi::client::WriteOptions;
 use kvapi::types::{WatchEvent, WatchRequest};
 use kvapi::watch::News;
+use kvapi::{Client, Revision};
 use nix::sys::signal::Signal;
 
-use crate::harness::{Disk, Home, Options, Record, Server, alone, holds, past};
+use crate::harness::{Cluster, Disk, Home, Options, Record, Server, Settings, Trial, alone, holds, past};
 use crate::oracle::stream::Recording;
 
 fn planted(bug: Option<&str>) -> Options {
@@ -109,7 +109,7 @@ async fn heard_late(home: &Home, name: &str, bug: Option<&str>) -> anyhow::Resul
     server.stop().await?;
     server.restart(home).await?;
     let last = recording.newest();
-    Ok(recording.check(&past(&server.address, "a/", last).await?))
+    Ok(recording.check(&past(&server.address, "a/", Revision::EMPTY, last).await?))
 }
 
 #[test]
@@ -121,6 +121,22 @@ fn an_event_that_is_dropped_when_the_ring_wraps_is_found_by_a_slow_watcher() {
             !found.is_empty() && found.iter().all(|what| what.contains("was not told")),
             "{found:?}"
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_read_that_asks_nobody_whether_it_is_the_newest_is_found_by_clients_of_several_servers() {
+    alone(Duration::from_secs(120), async |home| {
+        let settings = Settings {
+            environment: planted(Some("read-without-index")).environment,
+            ..Settings::default()
+        };
+        let cluster = Cluster::with(home, 3, settings).await?;
+        let trial = Trial::begin(&cluster.addresses(), "trial").await?;
+        trial.goes_on(300).await?;
+        let found = trial.end().await.err().context("nothing was found")?;
+        assert!(format!("{found:#}").contains("is not linearizable"), "{found:#}");
         Ok(())
     });
 }

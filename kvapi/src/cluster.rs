@@ -30,6 +30,10 @@ pub struct ClusterStatus {
     /// Whether no change of the members is under way. Until then a server that votes already may be needed still
     /// for the change, and the loss of one more stops the cluster.
     pub settled: bool,
+    /// A hash of all that is stored there, the history too, if it was asked for: equal on servers that have
+    /// applied the same entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// All members, by their numbers.
     pub servers: Vec<ServerStatus>,
 }
@@ -79,6 +83,11 @@ impl Client {
     /// The cluster, as the server that is asked knows it.
     pub async fn cluster_status(&self) -> Result<ClusterStatus, Error> {
         self.read("/v1/cluster").await?.json()
+    }
+
+    /// The same, with a hash of all that is stored there. It reads everything, so it is not for every day.
+    pub async fn cluster_digest(&self) -> Result<ClusterStatus, Error> {
+        self.read("/v1/cluster?digest").await?.json()
     }
 
     /// A request that may be sent twice, since the second time changes nothing.

@@ -15,6 +15,7 @@
 //! | name | what is wrong then |
 //! | --- | --- |
 //! | `ack-before-fsync` | the log says that entries are durable when they are written, and does not sync them |
+//! | `read-without-index` | a server answers every read from what it has, and asks nobody whether that is all |
 //! | `ring-drops-events` | a watcher that is too slow for the ring goes on with what is new, not with the history |
 
 use std::sync::OnceLock;

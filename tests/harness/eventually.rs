@@ -20,6 +20,17 @@ pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<
         .with_context(|| format!("waited in vain: {what}"))
 }
 
+/// The same, for what may take longer.
+pub(crate) async fn eventually_within<T>(
+    bound: Duration,
+    what: &str,
+    look: impl AsyncFnMut() -> Option<T>,
+) -> anyhow::Result<T> {
+    within(bound, look)
+        .await
+        .with_context(|| format!("waited in vain: {what}"))
+}
+
 /// Waits until `condition` holds, as long as [`eventually`].
 pub(crate) async fn holds(what: &str, mut condition: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
     eventually(what, async || condition().await.then_some(())).await

@@ -1,7 +1,7 @@
 //! Clients that read and write the same keys through all servers at once, and write down what they were told.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use kvapi::client::WriteOptions;
@@ -27,6 +27,9 @@ const AT_ONCE: usize = 10;
 /// How long a client waits for an answer. A server holds a request for about three seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long nobody of one client asks a server that did not answer.
+const CLOSED: Duration = Duration::from_secs(2);
+
 /// The longest pause of a client between two requests: enough work to find what is wrong, and not so much that
 /// servers and clients on two processors wait for each other.
 const PACE: Duration = Duration::from_millis(10);
@@ -46,7 +49,7 @@ struct Shared {
     next: AtomicU64,
     stop: AtomicBool,
     acknowledged: AtomicUsize,
-    troubles: std::sync::Mutex<Troubles>,
+    troubles: Mutex<Troubles>,
 }
 
 /// What was answered otherwise than with what was asked for.
@@ -56,34 +59,57 @@ pub(crate) struct Troubles {
     pub(crate) unknown: usize,
     /// Requests to one server that it did not carry out.
     pub(crate) unavailable: usize,
-    /// Requests of clients that know all servers that none of them carried out; and the reason.
+    /// Writes of clients that know all servers that none of them carried out, and the reason.
     pub(crate) failed: Vec<String>,
+    /// And reads.
+    pub(crate) failed_reads: Vec<String>,
     /// What may never be answered.
     pub(crate) wrong: Vec<String>,
 }
 
 /// One client of each server, and one that knows them all.
-#[derive(Clone)]
 pub(super) struct Doors {
-    each: Vec<Client>,
+    each: Vec<Door>,
     all: Client,
 }
+
+struct Door {
+    client: Client,
+    /// Not to be used before this: it did not answer.
+    closed: Mutex<Instant>,
+}
+
+/// What somebody asks through: one server by its place, or all.
+pub(super) type Through = Option<usize>;
 
 impl Doors {
     pub(super) fn new(servers: &[Address]) -> Self {
         let client = |servers: &[Address]| Client::new(servers.to_vec(), None, PATIENCE);
+        let door = |server: &[Address]| Door {
+            client: client(server),
+            closed: Mutex::new(Instant::now()),
+        };
         Self {
-            each: servers.chunks(1).map(client).collect(),
+            each: servers.chunks(1).map(door).collect(),
             all: client(servers),
         }
     }
 
-    /// Any, and whether it knows all servers.
-    pub(super) fn any(&self) -> (&Client, bool) {
-        let one = self.each.choose(&mut rand::rng());
-        match one.filter(|_| rand::random_ratio(2, 3)) {
-            Some(one) => (one, false),
-            None => (&self.all, true),
+    /// Any that answers.
+    pub(super) fn any(&self) -> (&Client, Through) {
+        let now = Instant::now();
+        let open = |(_, door): &(usize, &Door)| *door.closed.lock().expect("nobody panics with it") <= now;
+        let open: Vec<_> = self.each.iter().enumerate().filter(open).collect();
+        match open.choose(&mut rand::rng()).filter(|_| rand::random_ratio(2, 3)) {
+            Some((place, door)) => (&door.client, Some(*place)),
+            None => (&self.all, None),
+        }
+    }
+
+    /// It did not answer, so that others are asked for a while: who waits does no harm, and finds none.
+    fn close(&self, through: Through) {
+        if let Some(door) = through.and_then(|place| self.each.get(place)) {
+            *door.closed.lock().expect("nobody panics with it") = Instant::now() + CLOSED;
         }
     }
 }
@@ -98,7 +124,7 @@ impl Load {
             next: AtomicU64::new(1),
             stop: AtomicBool::default(),
             acknowledged: AtomicUsize::default(),
-            troubles: std::sync::Mutex::default(),
+            troubles: Mutex::default(),
         });
         let clients = (0..clients)
             .map(|number| {
@@ -132,7 +158,7 @@ impl Load {
 }
 
 impl Shared {
-    fn troubles(&self) -> std::sync::MutexGuard<'_, Troubles> {
+    fn troubles(&self) -> MutexGuard<'_, Troubles> {
         self.troubles.lock().expect("nobody panics with it")
     }
 }
@@ -187,13 +213,14 @@ impl One {
         });
     }
 
-    /// Counts why there is no answer. Whether it may have been done.
-    fn trouble(&self, error: &Error, knows_all: bool) -> bool {
+    /// Counts why a write has no answer. Whether it may have been done.
+    fn trouble(&self, error: &Error, through: Through) -> bool {
+        self.doors.close(through);
         let mut troubles = self.shared.troubles();
         let unknown = matches!(error, Error::Unknown(_) | Error::Ended { .. });
         match error {
             Error::Unknown(_) | Error::Ended { .. } => troubles.unknown += 1,
-            Error::Unavailable { .. } | Error::Timeout { .. } if !knows_all => troubles.unavailable += 1,
+            Error::Unavailable { .. } | Error::Timeout { .. } if through.is_some() => troubles.unavailable += 1,
             Error::Refused { status, .. } if matches!(status.as_u16(), 503 | 507) => troubles.unavailable += 1,
             Error::Unavailable { .. } | Error::Timeout { .. } => {
                 troubles
@@ -205,8 +232,23 @@ impl One {
         unknown
     }
 
+    /// Counts why a read has no answer.
+    fn no_read(&self, error: &Error, through: Through) {
+        self.doors.close(through);
+        let mut troubles = self.shared.troubles();
+        match error {
+            Error::Refused { status, .. } if status.as_u16() != 503 => troubles.wrong.push(format!("{error:?}")),
+            Error::BadAnswer { .. } => troubles.wrong.push(format!("{error:?}")),
+            _ if through.is_none() => {
+                let at = self.shared.began.elapsed();
+                troubles.failed_reads.push(format!("{at:?}: {error}"));
+            }
+            _ => troubles.unavailable += 1,
+        }
+    }
+
     async fn read(&mut self, key: &str, consistency: Consistency) -> Option<Option<Seen>> {
-        let (client, knows_all) = self.doors.any();
+        let (client, through) = self.doors.any();
         let called = self.now();
         let read = client.get(key, consistency).await;
         match read {
@@ -224,7 +266,7 @@ impl One {
                 Some(seen)
             }
             Err(error) => {
-                self.trouble(&error, knows_all);
+                self.no_read(&error, through);
                 None
             }
         }
@@ -257,7 +299,7 @@ impl One {
     }
 
     async fn store(&mut self, key: &str, value: Value, asked: Asked, cas: Option<u64>) -> bool {
-        let (client, knows_all) = self.doors.any();
+        let (client, through) = self.doors.any();
         let options = WriteOptions {
             cas,
             ..WriteOptions::default()
@@ -268,19 +310,19 @@ impl One {
         self.written(
             &[(key, asked)],
             called,
-            answer.map_err(|error| self.trouble(&error, knows_all)),
+            answer.map_err(|error| self.trouble(&error, through)),
         )
     }
 
     async fn delete(&mut self, key: &str) -> bool {
-        let (client, knows_all) = self.doors.any();
+        let (client, through) = self.doors.any();
         let called = self.now();
         let deleted = client.delete(key, &WriteOptions::default()).await;
         let answer = deleted.map(|done| self.answer(done, None));
         self.written(
             &[(key, Asked::Delete)],
             called,
-            answer.map_err(|error| self.trouble(&error, knows_all)),
+            answer.map_err(|error| self.trouble(&error, through)),
         )
     }
 
@@ -292,7 +334,7 @@ impl One {
             .map(|(key, _)| TxnOp::set(*key, value.to_string()))
             .collect();
         let asked: Vec<(&str, Asked)> = keys.iter().map(|(key, _)| (*key, Asked::Put(value))).collect();
-        let (client, knows_all) = self.doors.any();
+        let (client, through) = self.doors.any();
         let called = self.now();
         let done = client.txn(&ops, &WriteOptions::default()).await;
         let answer = match done {
@@ -301,7 +343,7 @@ impl One {
                 self.shared.troubles().wrong.push(format!("{errors:?}"));
                 Err(false)
             }
-            Err(error) => Err(self.trouble(&error, knows_all)),
+            Err(error) => Err(self.trouble(&error, through)),
         };
         self.written(&asked, called, answer)
     }

@@ -1,6 +1,7 @@
 //! What every end-to-end test needs: a folder, the programs, a bound in time, and patience.
 
 mod agent;
+mod cluster;
 mod compactor;
 mod contest;
 mod disk;
@@ -14,6 +15,7 @@ mod link;
 mod load;
 mod process;
 mod program;
+mod proxy;
 mod record;
 mod resources;
 mod server;
@@ -25,15 +27,17 @@ mod web;
 mod witness;
 
 pub(crate) use agent::Agent;
+pub(crate) use cluster::{Cluster, Settings};
 pub(crate) use disk::{Disk, note_left_out};
 pub(crate) use docker::Docker;
-pub(crate) use eventually::{eventually, holds};
+pub(crate) use eventually::{eventually, eventually_within, holds};
 pub(crate) use home::{Home, write_file};
 pub(crate) use keyway::{Keyway, Said};
 pub(crate) use liar::{Liar, Lie};
 pub(crate) use link::Link;
 pub(crate) use process::{Process, by_environment, descendants};
 pub(crate) use program::{Exit, Program, binary, command};
+pub(crate) use proxy::Way;
 pub(crate) use record::Record;
 pub(crate) use resources::open_files;
 pub(crate) use server::{Options, Server};

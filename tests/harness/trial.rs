@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use kvapi::client::WriteOptions;
 use kvapi::types::HistoryChange;
-use kvapi::{Address, Client, Consistency};
+use kvapi::{Address, Client, Consistency, Revision};
 use tokio::time::Instant;
 
 use super::contest::Contest;
-use super::eventually;
+use super::eventually_within;
 use super::load::{KEYS, Load, Troubles, nanoseconds, seen};
 use super::witness::{Witnesses, past};
 use crate::oracle::history::{Answer, Asked, Operation};
@@ -20,11 +20,16 @@ use crate::oracle::{history, locks, register, revisions};
 const CLIENTS: usize = 16;
 const HOLDERS: usize = 4;
 
+/// How long writes may stand still. An election takes a second or two, on a machine that has time.
+const PATIENCE: Duration = Duration::from_secs(40);
+
 /// See the module.
 pub(crate) struct Trial {
     servers: Vec<Address>,
     prefix: String,
     began: Instant,
+    /// The revision before the first of it.
+    start: Revision,
     load: Load,
     contest: Contest,
     witnesses: Witnesses,
@@ -51,7 +56,7 @@ impl Trial {
             ..HistoryChange::default()
         };
         let client = Client::new(servers.to_vec(), None, Duration::from_secs(10));
-        client.change_history(&all, &WriteOptions::default()).await?;
+        let start = client.change_history(&all, &WriteOptions::default()).await?.revision;
         let (prefix, began) = (format!("{name}/"), Instant::now());
         let trial = Self {
             load: Load::start(servers, &format!("{prefix}key/"), CLIENTS, began),
@@ -60,6 +65,7 @@ impl Trial {
             servers: servers.to_vec(),
             prefix,
             began,
+            start,
         };
         trial.goes_on(50).await?;
         Ok(trial)
@@ -73,7 +79,7 @@ impl Trial {
     /// Waits until so many more writes are acknowledged.
     pub(crate) async fn goes_on(&self, writes: usize) -> anyhow::Result<()> {
         let enough = self.acknowledged() + writes;
-        eventually("writes are acknowledged", async || {
+        eventually_within(PATIENCE, "writes are acknowledged", async || {
             (self.acknowledged() >= enough).then_some(())
         })
         .await
@@ -94,7 +100,7 @@ impl Trial {
         let recordings = self.witnesses.end(last).await?;
         let mut pasts = Vec::new();
         for server in &self.servers {
-            pasts.push(past(server, &self.prefix, last).await?);
+            pasts.push(past(server, &self.prefix, self.start, last).await?);
         }
         let (first, others) = pasts.split_first().context("a server")?;
 
@@ -171,6 +177,7 @@ impl Tally {
         self.troubles.unknown += other.troubles.unknown;
         self.troubles.unavailable += other.troubles.unavailable;
         self.troubles.failed.extend(other.troubles.failed);
+        self.troubles.failed_reads.extend(other.troubles.failed_reads);
     }
 }
 
@@ -181,7 +188,7 @@ impl fmt::Display for Tally {
             "{} operations ({} unknown, {} not carried out), {} changes, {} locks given, {} watches resumed, {} of them elsewhere",
             self.operations,
             self.troubles.unknown,
-            self.troubles.unavailable + self.troubles.failed.len(),
+            self.troubles.unavailable + self.troubles.failed.len() + self.troubles.failed_reads.len(),
             self.changes,
             self.grants,
             self.resumed,

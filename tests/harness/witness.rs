@@ -127,11 +127,11 @@ fn revision(news: &News) -> Option<Revision> {
     }
 }
 
-/// The whole past below a prefix, as one server's history tells it, up to a revision that it shows.
-pub(crate) async fn past(server: &Address, prefix: &str, until: u64) -> anyhow::Result<Past> {
+/// The past below a prefix since a revision, as one server's history tells it, up to a revision that it shows.
+pub(crate) async fn past(server: &Address, prefix: &str, since: Revision, until: u64) -> anyhow::Result<Past> {
     let request = WatchRequest {
         prefixes: vec![prefix.to_owned()],
-        since: Some(Revision::EMPTY),
+        since: Some(since),
         ..WatchRequest::default()
     };
     let mut watch = client(std::slice::from_ref(server)).watch(request);

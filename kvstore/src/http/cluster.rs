@@ -15,8 +15,16 @@ use crate::raft::Node;
 /// The longest body of a `join`.
 const MAX_BODY_BYTES: usize = 16 << 10;
 
-/// `GET /v1/cluster`: as this server knows it.
-pub(super) fn get(call: &Call) -> Answer {
+/// `GET /v1/cluster`: as this server knows it. `?digest` adds a hash of all that is stored here, so that servers that
+/// have applied the same entries can be compared.
+pub(super) async fn get(call: &Call) -> Result {
+    let mut digest = None;
+    if call.query.has("digest") {
+        call.caller.may_change_servers()?;
+        let state = call.node.view();
+        let hashed = tokio::task::spawn_blocking(move || state.digest()).await;
+        digest = Some(hashed.map_err(|e| Error::internal(format!("the state was not read: {e}")))?);
+    }
     let status = call.node.status();
     let leader = status.leader.as_ref().map(|(id, _)| *id);
     let Status {
@@ -45,9 +53,10 @@ pub(super) fn get(call: &Call) -> Answer {
         applied_index: applied,
         revision: call.node.view().revision().0,
         settled,
+        digest,
         servers: servers.collect(),
     };
-    Answer::json(&status, call.pretty())
+    Ok(Answer::json(&status, call.pretty()))
 }
 
 /// `PUT /v1/cluster/join`: a server wants to be a member. It is one, and learns, when this is answered; it votes

@@ -274,7 +274,7 @@ impl<'a> Route<'a> {
             Self::SessionList => session::list(&call).await,
             Self::Snapshot if *method == Method::PUT => restore::put(&call, body, doors).await,
             Self::Snapshot => snapshot::get(&call, doors).await,
-            Self::Cluster => Ok(cluster::get(&call)),
+            Self::Cluster => cluster::get(&call).await,
             Self::ClusterJoin => cluster::join(&call, body).await,
             Self::Leader => Ok(status::leader(&call)),
             Self::Peers => Ok(status::peers(&call)),
