@@ -9,7 +9,7 @@ use kvapi::types::{WatchEvent, WatchRequest};
 use kvapi::watch::News;
 use serde_json::Value;
 
-use crate::harness::{Keyway, Server, alone, holds, test};
+use crate::harness::{Disk, Keyway, Options, Server, alone, eventually, holds, test};
 use crate::snapshots::{save, snapshot};
 
 #[test]
@@ -268,6 +268,49 @@ fn a_restore_is_there_after_a_kill_and_a_start() {
             .run(&["server", "check", "--data-dir", &data])
             .await?
             .expect(0)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_disk_without_room_for_a_restore_refuses_it_and_the_server_goes_on() {
+    alone(Duration::from_secs(180), async |home| {
+        let full = Server::start(home).await?;
+        // Nothing that can be compressed.
+        let noise: Vec<u8> = (0..400_040).map(|_| rand::random()).collect();
+        for n in 0..32 {
+            let options = WriteOptions::default();
+            full.client()
+                .put(&format!("a/{n}"), noise[n..].to_vec(), &options)
+                .await?;
+        }
+        save(&full, home, "backup.snap").await?;
+        let disk = Disk::new(home, "small", 160)?;
+        disk.fill(58 << 20)?;
+        let options = Options {
+            data: Some(disk.dir.join("data")),
+            flags: vec!["--min-free".into(), "16MiB".into()],
+            ..Options::default()
+        };
+        let small = Server::with(home, options).await?;
+        small.put("mine", "1").await?;
+
+        let said = snapshot(&small, home, &["restore", "backup.snap", "--yes"])
+            .await?
+            .expect(6)?;
+
+        assert!(said.err.contains("nearly full"), "{}", said.err);
+        small.put("mine", "2").await?;
+        assert_eq!(small.client().list("", Default::default()).await?.value.len(), 1);
+        disk.make_room()?;
+        eventually("there is room", async || {
+            let said = snapshot(&small, home, &["restore", "backup.snap", "--yes"])
+                .await
+                .ok()?;
+            said.expect(0).ok()
+        })
+        .await?;
+        assert_eq!(small.client().list("", Default::default()).await?.value.len(), 32);
         Ok(())
     });
 }

@@ -25,6 +25,9 @@ use crate::types::{Revision, header};
 /// The longest refusal that is shown, in bytes.
 const REFUSAL: usize = 64 << 10;
 
+/// How long a piece may take at least: before the first one the server goes through all that it has.
+const PREPARING: Duration = Duration::from_secs(60);
+
 /// How long a restore may take: all of it goes through the log.
 const RESTORE: Duration = Duration::from_secs(1800);
 
@@ -103,7 +106,7 @@ impl Client {
                     return Ok(Backup {
                         body: response.into_body(),
                         address: address.clone(),
-                        limit,
+                        limit: limit.max(PREPARING),
                         revision,
                     });
                 }
