@@ -49,6 +49,9 @@ pub(crate) struct Server {
     /// Join the cluster of the server at this address if the data folder is new; several with commas
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     join: Vec<Address>,
+    /// If the data folder is new, wait for `keyway cluster join`
+    #[arg(long, conflicts_with_all = ["join", "bootstrap"])]
+    await_join: bool,
     /// Where the other servers reach this one, if it is not where it listens
     #[arg(long, value_name = "HOST:PORT")]
     advertise_raft: Option<String>,
@@ -140,6 +143,7 @@ impl Server {
             agent_socket: self.agent_socket,
             bootstrap: self.bootstrap,
             join: self.join,
+            await_join: self.await_join,
             advertise_raft: self.advertise_raft,
             insecure_listen: self.insecure_listen,
             allowed_hosts: self.allowed_host,

@@ -345,6 +345,8 @@ fn the_page_of_json_is_true_of_every_command() {
         }
         watching.kill().await?;
 
+        let status = ["cluster", "status", "-o", "json"];
+        page.is("cluster", &server.keyway(home).run(&status).await?.expect(0)?.json()?)?;
         for (name, command) in [("saved", "save"), ("inspected", "inspect")] {
             let command = ["cluster", "snapshot", command, "backup.snap", "-o", "json"];
             page.is(name, &server.keyway(home).run(&command).await?.expect(0)?.json()?)?;

@@ -159,3 +159,136 @@ fn a_server_of_another_cluster_and_one_without_its_folder_are_refused_with_the_r
         Ok(())
     });
 }
+
+#[test]
+fn a_removed_server_ends_with_the_reason_and_does_not_come_back() {
+    test(async |home| {
+        let mut servers = three(home).await?;
+
+        servers[0]
+            .keyway(home)
+            .run(&["cluster", "remove", "3"])
+            .await?
+            .expect(0)?;
+
+        all_vote(&servers[1], 2).await?;
+        let exit = servers[2].program.exit().await?;
+        ensure!(exit != Exit::Code(0), "{exit:?}");
+        let said = servers[2].program.log();
+        ensure!(said.contains("server 3 was removed from this cluster"), "{said}");
+        let again = Options {
+            data: Some(servers[2].data.clone()),
+            ..joining(home, 3, &servers[0].address.to_string())
+        };
+        let mut again = Server::spawn(home, "again", &again)?;
+        ensure!(again.exit().await? != Exit::Code(0));
+        ensure!(again.log().contains("another --node-id"), "{}", again.log());
+        let said = servers[0]
+            .keyway(home)
+            .run(&["-o", "json", "cluster", "remove", "3"])
+            .await?
+            .expect(1)?;
+        let told = said.error()?.to_string();
+        ensure!(told.contains("not a member"), "{told}");
+        join(home, 4, &servers[1].address).await?;
+        all_vote(&servers[0], 3).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn the_leader_is_removed_like_any_other_and_another_one_is_made_to_lead() {
+    test(async |home| {
+        let servers = three(home).await?;
+
+        servers[1]
+            .keyway(home)
+            .run(&["cluster", "transfer-leader", "2"])
+            .await?
+            .expect(0)?;
+        let status = all_vote(&servers[2], 3).await?;
+        ensure!(status.leader == Some(2), "{status:?}");
+        let said = servers[0]
+            .keyway(home)
+            .run(&["cluster", "status", "-o", "json"])
+            .await?
+            .expect(0)?;
+        let shown: serde_json::Value = said.json()?;
+        ensure!(
+            shown["leader"] == 2 && shown["servers"][1]["role"] == "leader",
+            "{shown}"
+        );
+
+        servers[0]
+            .keyway(home)
+            .run(&["cluster", "remove", "2"])
+            .await?
+            .expect(0)?;
+        let status = all_vote(&servers[0], 2).await?;
+        ensure!(status.leader.is_some_and(|leader| leader != 2), "{status:?}");
+        ensure!(servers[0].client().put("a", "1", &Default::default()).await?);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_that_waits_joins_when_it_is_told_to() {
+    test(async |home| {
+        let first = Server::start(home).await?;
+        let options = Options {
+            flags: vec!["--await-join".into()],
+            ..joining(home, 2, "")
+        };
+        let waiting = Server::spawn(home, "waiting", &options)?;
+        let address = eventually("it says where it waits", async || {
+            let (_, rest) = waiting
+                .log()
+                .split_once("--addr ")
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))?;
+            rest.split_once(' ').map(|(address, _)| address.to_owned())
+        })
+        .await?;
+        let asked = Client::new(
+            vec![address.parse().map_err(anyhow::Error::msg)?],
+            None,
+            Duration::from_secs(2),
+        );
+        ensure!(asked.get("a", Consistency::Default).await.is_err());
+
+        let to = first.address.to_string();
+        crate::harness::Keyway::new(home)
+            .addr(&address)
+            .run(&["cluster", "join", &to])
+            .await?
+            .expect(0)?;
+
+        all_vote(&first, 2).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_that_comes_back_at_another_address_is_found_there() {
+    test(async |home| {
+        let mut servers = three(home).await?;
+        for moved in [1, 2] {
+            servers[moved].program.signal(Signal::SIGTERM)?;
+            servers[moved].program.exit().await?;
+            let before = servers[moved].raft.clone();
+            let options = joining(home, moved as u64 + 1, &servers[0].address.to_string());
+            servers[moved].restart_with(home, options).await?;
+            ensure!(servers[moved].raft != before);
+            let now = servers[moved].raft.clone();
+            for server in &servers {
+                eventually("all know where it is", async || {
+                    let status = server.client().cluster_status().await.ok()?;
+                    let found = status.servers.get(moved).is_some_and(|server| server.raft_addr == now);
+                    (found && status.settled).then_some(())
+                })
+                .await?;
+            }
+        }
+        ensure!(servers[2].client().put("a", "1", &Default::default()).await?);
+        Ok(())
+    });
+}

@@ -1,9 +1,10 @@
 //! What a server says of its cluster, and how one joins it.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::client::{Client, Error, Reply};
 use crate::types::header;
 
@@ -79,6 +80,17 @@ pub struct Join {
     pub http_addr: String,
 }
 
+/// Where a server that waits for its cluster is told of it.
+pub const JOIN_CLUSTER_OF: &str = "/v1/cluster/join-cluster-of";
+
+/// What a server is told that waits to be told which cluster to join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct JoinClusterOf {
+    /// Addresses of some servers of that cluster.
+    pub servers: Vec<String>,
+}
+
 impl Client {
     /// The cluster, as the server that is asked knows it.
     pub async fn cluster_status(&self) -> Result<ClusterStatus, Error> {
@@ -88,6 +100,54 @@ impl Client {
     /// The same, with a hash of all that is stored there. It reads everything, so it is not for every day.
     pub async fn cluster_digest(&self) -> Result<ClusterStatus, Error> {
         self.read("/v1/cluster?digest").await?.json()
+    }
+
+    /// Has a server be a member no more, for ever. `false` if it was none.
+    pub async fn remove_server(&self, server: u64) -> Result<bool, Error> {
+        if !self
+            .cluster_status()
+            .await?
+            .servers
+            .iter()
+            .any(|member| member.id == server)
+        {
+            return Ok(false);
+        }
+        let path = format!("/v1/operator/raft/peer?id={server}");
+        let reply = self.send_again(Method::DELETE, &path, Bytes::new()).await?;
+        // Asked again after a lost answer, it is not there any more: that is what was wanted.
+        let gone = || reply.body.ends_with(b"was not found in the Raft configuration");
+        match reply.status {
+            StatusCode::OK => Ok(true),
+            _ if gone() => Ok(true),
+            _ => Err(reply.refused()),
+        }
+    }
+
+    /// Has another server lead: this one, or the one that has most of the log.
+    pub async fn transfer_leader(&self, to: Option<u64>) -> Result<(), Error> {
+        let path = match to {
+            Some(to) => format!("/v1/operator/raft/transfer-leader?id={to}"),
+            None => "/v1/operator/raft/transfer-leader".to_owned(),
+        };
+        let reply = self.send_again(Method::POST, &path, Bytes::new()).await?;
+        match reply.status {
+            StatusCode::OK => Ok(()),
+            _ => Err(reply.refused()),
+        }
+    }
+
+    /// Has the server that is asked, which waits for it, join the cluster of these.
+    pub async fn join_cluster_of(&self, servers: &[Address]) -> Result<(), Error> {
+        let join = JoinClusterOf {
+            servers: servers.iter().map(ToString::to_string).collect(),
+        };
+        let body = serde_json::to_vec(&join).expect("texts have a JSON form");
+        let reply = self.send_again(Method::PUT, JOIN_CLUSTER_OF, body.into()).await?;
+        match reply.status {
+            StatusCode::OK => Ok(()),
+            _ => Err(reply.refused()),
+        }
     }
 
     /// A request that may be sent twice, since the second time changes nothing.

@@ -81,6 +81,8 @@ pub struct Config {
     pub bootstrap: bool,
     /// Join the cluster of these servers if the data folder is new.
     pub join: Vec<Address>,
+    /// Wait until somebody says which cluster to join, if the data folder is new.
+    pub await_join: bool,
     /// Where the other servers reach this one, as `HOST:PORT`, if not where it listens.
     pub advertise_raft: Option<String>,
     /// Listen beyond this machine although nobody is asked for a token yet.
@@ -143,6 +145,7 @@ impl Config {
             agent_socket: None,
             bootstrap: true,
             join: Vec::new(),
+            await_join: false,
             advertise_raft: None,
             insecure_listen: false,
             allowed_hosts: Vec::new(),
@@ -175,7 +178,7 @@ impl Config {
     fn check_advertised(&self) -> Result<(), BadConfig> {
         let Some(advertised) = &self.advertise_raft else {
             let everywhere = socket_addr(&self.raft_addr).is_some_and(|address| address.ip().is_unspecified());
-            return match everywhere && !self.join.is_empty() {
+            return match everywhere && (self.await_join || !self.join.is_empty()) {
                 true => Err(BadConfig::Everywhere(self.raft_addr.clone())),
                 false => Ok(()),
             };

@@ -9,6 +9,7 @@ mod listener;
 mod paced;
 mod places;
 
+use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -58,9 +59,9 @@ pub struct Peer {
 }
 
 /// Accepts and serves until `stopping`, then until every request under way has its answer.
-/// `close` cuts what is left. `service_for` is asked once for each connection that gets a place.
+/// `close` cuts what is left. A listener that is only lent goes on taking connections, which wait. `service_for` is asked once for each connection that gets a place.
 pub async fn serve<S, B>(
-    listener: Listener,
+    listener: impl Borrow<Listener>,
     service_for: impl Fn(&Peer) -> S,
     places: Arc<Places>,
     stopping: CancellationToken,
@@ -77,7 +78,7 @@ pub async fn serve<S, B>(
         let accepted = tokio::select! {
             biased;
             () = stopping.cancelled() => break,
-            accepted = accept_from(&listener) => accepted,
+            accepted = accept_from(listener.borrow()) => accepted,
         };
         let Some(connection) = accepted else { continue };
         let place = match places.take(connection.client()) {

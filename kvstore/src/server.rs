@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Config;
+use crate::folder::Folder;
 use crate::http::budget::Budgets;
 use crate::http::caller::Door;
 use crate::http::{self, Doors};
@@ -49,18 +50,25 @@ impl Server {
             let listener = Listener::bind(&Address::Unix(path.clone())).await?;
             listeners.push((Door::AgentSocket, listener.for_everybody()?));
         }
+        let connections = connections(config.max_connections);
+        let places = Places::new(connections, config.max_connections_per_client);
+        let join = if config.await_join && !Folder::is_begun(&config.data_dir)? {
+            http::waiting::wait_for_cluster(&listeners, &config.allowed_hosts, &places).await
+        } else {
+            config.join
+        };
         let config = Config {
             http_addrs: addresses.clone(),
+            join,
             ..config
         };
         let node = Node::open(&config).await?;
-        let connections = connections(config.max_connections);
         let close = CancellationToken::new();
         let mut doors = JoinSet::new();
         let settings = Arc::new(Doors {
             node: node.clone(),
             allowed_hosts: config.allowed_hosts,
-            places: Places::new(connections, config.max_connections_per_client),
+            places,
             budgets: Budgets::default(),
         });
         for (door, listener) in listeners {

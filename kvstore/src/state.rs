@@ -33,7 +33,6 @@ pub use entry::{Entry, Event};
 use history::{History, Version};
 pub use past::Unreadable;
 use requests::{Known, Requests};
-pub use restore::SERVERS;
 use rows::Row;
 use sessions::Sessions;
 use staged::Staged;
@@ -370,6 +369,10 @@ impl Sums {
         self.changes += 1;
     }
 }
+
+/// What the servers of a cluster keep of each other: no backup has a say in it, and nothing that deletes what
+/// lies around it takes it along.
+pub const SERVERS: &str = "_keyway/servers/";
 
 /// The part of a map whose keys begin with `prefix`, without Keyway's own keys unless the prefix
 /// is theirs.

@@ -1,6 +1,9 @@
 //! `keyway cluster`: the servers as a whole.
 
+mod leader;
+mod members;
 pub(crate) mod snapshot;
+mod status;
 
 use clap::Subcommand;
 
@@ -9,6 +12,14 @@ use crate::failure::Outcome;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cluster {
+    /// Which servers there are, who leads, how far each is
+    Status,
+    /// Have a server that waits for it join a cluster
+    Join(members::Join),
+    /// Take a server out of the cluster, for ever
+    Remove(members::Remove),
+    /// Have another server lead
+    TransferLeader(leader::TransferLeader),
     /// Save everything in a file, look into one, put one back
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
@@ -17,6 +28,10 @@ pub(crate) enum Cluster {
 impl Cluster {
     pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
         match self {
+            Self::Status => status::run(context).await,
+            Self::Join(join) => join.run(context).await,
+            Self::Remove(remove) => remove.run(context).await,
+            Self::TransferLeader(transfer) => transfer.run(context).await,
             Self::Snapshot(snapshot) => snapshot.run(context).await,
         }
     }

@@ -84,6 +84,7 @@ impl Server {
             .arg(&data)
             .args(match &options.join {
                 None => vec!["--node-id", "1", "--bootstrap"],
+                Some((number, servers)) if servers.is_empty() => vec!["--node-id", number],
                 Some((number, servers)) => vec!["--node-id", number, "--join", servers],
             })
             .args(["--http-addr", options.address.as_deref().unwrap_or("127.0.0.1:0")])

@@ -14,6 +14,7 @@ use kvapi::types::header;
 
 use super::error::Error;
 use super::golang::{Query, quote, unescape};
+use crate::cluster::roster;
 use crate::command::{MAX_REQUEST_ID_BYTES, RequestId};
 
 /// What the agent socket shows of Keyway's own keys, and what it takes writes to.
@@ -105,6 +106,13 @@ impl Caller {
     }
 
     pub(super) fn may_write(&self, key_or_prefix: &str) -> Result<(), Error> {
+        if key_or_prefix.starts_with(roster::PREFIX) {
+            let text = format!(
+                "{} is kept by the servers themselves; `keyway cluster` changes who is in the cluster",
+                roster::PREFIX
+            );
+            return Err(Error::forbidden(text));
+        }
         let allowed = match self.door {
             Door::Tcp | Door::Unix => true,
             Door::AgentSocket => key_or_prefix.starts_with(AGENTS),
@@ -234,6 +242,13 @@ mod tests {
         ] {
             assert_eq!(agent.may_write(text).is_ok(), allowed, "{text}");
             assert!(caller(Door::Tcp).may_write(text).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_the_servers_keep_of_each_other_nobody_else_writes() {
+        for door in [Door::Tcp, Door::Unix, Door::AgentSocket] {
+            assert!(caller(door).may_write("_keyway/servers/1").is_err());
         }
     }
 

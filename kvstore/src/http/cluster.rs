@@ -83,6 +83,16 @@ pub(super) async fn join(call: &Call, body: Incoming) -> Result {
     Ok(Answer::json(&true, call.pretty()))
 }
 
+/// `PUT /v1/cluster/join-cluster-of`: only a server that waits for it joins a cluster.
+pub(super) fn is_member(call: &Call) -> Result {
+    call.caller.may_change_servers()?;
+    let text = format!(
+        "this server is a member of cluster {} already; start it with an empty --data-dir and --await-join to have it join another",
+        call.node.cluster_id()
+    );
+    Err(Error::new(StatusCode::CONFLICT, text))
+}
+
 impl From<ChangeError> for Error {
     fn from(error: ChangeError) -> Self {
         match error {

@@ -13,6 +13,7 @@
 //! | `acl`, `registration` | what is refused in Consul's words |
 //! | `family` | paths that are many and alike |
 //! | `blocking` | reads that wait for a change |
+//! | [`waiting`] | a server that belongs to no cluster yet |
 //! | [`caller`] | who asks, and what that allows |
 //! | `params`, `slice`, `ops`, `terms`, `path` | what requests say, checked in Consul's order; pure |
 //! | `golang`, `json` | Go's ways of reading and writing; pure |
@@ -60,6 +61,7 @@ mod terms;
 mod tests;
 pub mod traffic;
 mod txn;
+pub mod waiting;
 mod watch;
 
 use std::convert::Infallible;

@@ -92,9 +92,10 @@ async fn configuration(call: &Call) -> Result {
     Ok(Answer::json(&shown, call.pretty()))
 }
 
-/// The server with an id as it is shown, or the answer that there is none.
+/// The server with an id as it is shown, or with a number, or the answer that there is none.
 fn with_id<'a>(call: &Call, members: &'a Members, id: &str) -> Result<&'a Member> {
-    let is_it = |member: &&Member| node_id(call.node.cluster_id(), member.id) == id;
+    let number = id.parse().ok();
+    let is_it = |member: &&Member| number == Some(member.id) || node_id(call.node.cluster_id(), member.id) == id;
     let found = members.servers.iter().find(is_it);
     found.ok_or_else(|| Error::internal(format!("id {} was not found in the Raft configuration", quote(id))))
 }

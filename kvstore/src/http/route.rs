@@ -44,6 +44,8 @@ pub(super) enum Route<'a> {
     Cluster,
     /// `/v1/cluster/join`
     ClusterJoin,
+    /// `/v1/cluster/join-cluster-of`
+    ClusterJoinOf,
     /// `/v1/status/leader`
     Leader,
     /// `/v1/status/peers`
@@ -99,6 +101,7 @@ impl<'a> Route<'a> {
             b"/v1/watch" => Self::Watch,
             b"/v1/cluster" => Self::Cluster,
             b"/v1/cluster/join" => Self::ClusterJoin,
+            b"/v1/cluster/join-cluster-of" => Self::ClusterJoinOf,
             b"/v1/status/leader" => Self::Leader,
             b"/v1/status/peers" => Self::Peers,
             b"/v1/agent/self" => Self::AgentSelf,
@@ -147,9 +150,12 @@ impl<'a> Route<'a> {
     pub(super) const fn allow(self) -> &'static str {
         match self {
             Self::Kv(_) => "OPTIONS,GET,PUT,DELETE",
-            Self::Txn | Self::ClusterJoin | Self::SessionCreate | Self::SessionDestroy(_) | Self::SessionRenew(_) => {
-                "OPTIONS,PUT"
-            }
+            Self::Txn
+            | Self::ClusterJoin
+            | Self::ClusterJoinOf
+            | Self::SessionCreate
+            | Self::SessionDestroy(_)
+            | Self::SessionRenew(_) => "OPTIONS,PUT",
             Self::Watch => "OPTIONS,GET,POST",
             Self::HistoryLimits | Self::Snapshot => "OPTIONS,GET,PUT",
             Self::History(_) => "OPTIONS,GET",
@@ -205,6 +211,7 @@ impl<'a> Route<'a> {
             | Self::Watch
             | Self::Cluster
             | Self::ClusterJoin
+            | Self::ClusterJoinOf
             | Self::Livez
             | Self::Readyz
             | Self::Metrics
@@ -246,6 +253,7 @@ impl<'a> Route<'a> {
             Self::Snapshot => 27,
             Self::Cluster => 28,
             Self::ClusterJoin => 29,
+            Self::ClusterJoinOf => 30,
         }
     }
 
@@ -276,6 +284,7 @@ impl<'a> Route<'a> {
             Self::Snapshot => snapshot::get(&call, doors).await,
             Self::Cluster => cluster::get(&call).await,
             Self::ClusterJoin => cluster::join(&call, body).await,
+            Self::ClusterJoinOf => cluster::is_member(&call),
             Self::Leader => Ok(status::leader(&call)),
             Self::Peers => Ok(status::peers(&call)),
             Self::AgentSelf => Ok(agent::this(&call)),

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use super::error::Refusal;
 
 /// Routes that are told apart; the last is what is no route.
-pub(super) const ROUTES: [&str; 31] = [
+pub(super) const ROUTES: [&str; 32] = [
     "/v1/kv/{key}",
     "/v1/txn",
     "/v1/watch",
@@ -40,6 +40,7 @@ pub(super) const ROUTES: [&str; 31] = [
     "/v1/snapshot",
     "/v1/cluster",
     "/v1/cluster/join",
+    "/v1/cluster/join-cluster-of",
     "none",
 ];
 

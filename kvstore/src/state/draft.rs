@@ -188,7 +188,11 @@ impl<'a> Draft<'a> {
     }
 
     fn delete_prefix(&mut self, prefix: &str) {
-        let keys: Vec<Key> = super::range(self.map, prefix).map(|(key, _)| key.clone()).collect();
+        let keys = super::range(self.map, prefix).map(|(key, _)| key);
+        let keys: Vec<Key> = keys
+            .filter(|key| !key.as_str().starts_with(super::SERVERS))
+            .cloned()
+            .collect();
         for key in keys {
             self.set(&key, None);
         }

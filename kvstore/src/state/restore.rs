@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use kvapi::{Key, Revision};
 
+use super::SERVERS;
 use super::State;
 use super::entry::{Entry, Event};
 use super::history::Version;
@@ -17,9 +18,6 @@ use super::rows::Row;
 use super::sessions::Terms;
 use super::staged::{Kept, Part, Piece};
 use crate::command::{Command, Outcome};
-
-/// What the servers of a cluster keep of each other: no backup has a say in it.
-pub const SERVERS: &str = "_keyway/servers/";
 
 impl State {
     /// Puts a piece of a backup aside.

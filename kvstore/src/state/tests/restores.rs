@@ -306,3 +306,20 @@ fn keys_of_ended_sessions_are_shut_for_their_delay_and_what_servers_keep_of_each
     let later = state.apply(before.at() + 15_000, &lock("l", "both"));
     assert_eq!(later.reply.outcome, Outcome::Done(true));
 }
+
+#[test]
+fn what_the_servers_keep_of_each_other_is_not_deleted_with_what_lies_around_it() {
+    let mut state = State::default();
+    for key in ["_keyway/servers/1", "_keyway/agents/x"] {
+        state.apply(1, &put(key, "v"));
+    }
+
+    state.apply(
+        2,
+        &command(Action::DeletePrefix {
+            prefix: "_keyway/".into(),
+        }),
+    );
+
+    assert!(state.get("_keyway/servers/1").is_some() && state.get("_keyway/agents/x").is_none());
+}
