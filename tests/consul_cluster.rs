@@ -92,6 +92,11 @@ fn every_server_shows_all_three_and_which_one_is_not_well() {
             "{peers}"
         );
 
+        // Each says how far its log is, whoever is asked.
+        let (_, raft) = json_of(&servers[1], "/v1/operator/raft/configuration").await?;
+        let indexes = raft["Servers"].as_array().into_iter().flatten();
+        assert!(indexes.clone().all(|one| one["LastIndex"].as_u64() > Some(0)), "{raft}");
+
         let mut lost = servers.remove(2);
         lost.program.kill().await?;
 
@@ -104,6 +109,58 @@ fn every_server_shows_all_three_and_which_one_is_not_well() {
             let (status, state) = json_of(server, "/v1/operator/autopilot/state").await?;
             assert_eq!((status, &state["Healthy"]), (200, &json!(false)));
         }
+        Ok(())
+    });
+}
+
+/// 68, 69, 108.
+#[test]
+fn without_a_majority_reads_say_that_there_is_no_leader_and_stale_ones_are_answered() {
+    test(async |home| {
+        let mut servers = leader_first(home).await?;
+        servers[1].put("a", "1").await?;
+        let mut last = servers.pop().context("three")?;
+        for server in &mut servers {
+            server.program.kill().await?;
+        }
+
+        // Our own client would ask again.
+        let address = last.address.to_string();
+        let consul = async |arguments: &[&str]| -> anyhow::Result<(String, String)> {
+            let command = Keyway::consul(home)?.env("CONSUL_HTTP_ADDR", &address);
+            let said = command.run(arguments).await?;
+            Ok((said.text(), said.err))
+        };
+        let none = "Unexpected response code: 500 (No cluster leader)\n";
+        let read = consul(&["kv", "get", "a"]).await?;
+        assert_eq!(read.1, format!("Error querying Consul agent: {none}"));
+        holds("it knows that nobody leads", async || {
+            let found = json_of(&last, "/v1/status/leader").await;
+            found.is_ok_and(|(status, leader)| status == 200 && leader == "")
+        })
+        .await?;
+        let stale = async || last.request("GET", "/v1/kv/a?stale", &[]).await;
+        let one = stale().await?;
+        assert_eq!(
+            (one.status.as_u16(), one.header("x-consul-knownleader")),
+            (200, Some("false"))
+        );
+        let contact = |reply: &kvapi::client::Reply| -> u64 {
+            let text = reply.header("x-consul-lastcontact").unwrap_or_default();
+            text.parse().unwrap_or_default()
+        };
+        let first = contact(&one);
+        holds("it grows", async || {
+            stale().await.is_ok_and(|two| contact(&two) > first)
+        })
+        .await?;
+        let peers = consul(&["operator", "raft", "list-peers"]).await?;
+        let why = format!("Error getting peers: Failed to retrieve raft configuration: {none}");
+        assert_eq!(peers, (String::new(), why));
+        let peers = consul(&["operator", "raft", "list-peers", "-stale"]).await?;
+        assert_eq!((peers.0.lines().count(), peers.1.as_str()), (4, ""), "{peers:?}");
+        assert_eq!(count(&json_of(&last, "/v1/status/peers").await?.1), 3);
+        last.stop().await?;
         Ok(())
     });
 }

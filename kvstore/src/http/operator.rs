@@ -1,5 +1,8 @@
 //! `/v1/operator/`: the servers of the cluster as Raft has them, and how they are. Source: Consul 1.22.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
@@ -52,6 +55,9 @@ pub(super) async fn members(call: &Call) -> Result<Members> {
     Ok(call.node.members())
 }
 
+/// How long a server has to say how it stands.
+const STANDING: Duration = Duration::from_secs(1);
+
 /// The versions of Raft's protocol are Consul's: clients compare them with what they need.
 const RAFT_PROTOCOL: &str = "3";
 
@@ -76,14 +82,23 @@ async fn configuration(call: &Call) -> Result {
         last_index: u64,
     }
     let members = members(call).await?;
-    let servers = members.servers.iter().map(|member| Server {
+    // The leader knows how far the others are; another server asks them.
+    let last_index = async |member: &Member| match member.last_index {
+        Some(index) => index,
+        None => {
+            let standing = call.node.standing_of(member, STANDING).await;
+            standing.map_or(0, |standing| standing.last_index)
+        }
+    };
+    let indexes = join_all(members.servers.iter().map(last_index)).await;
+    let servers = members.servers.iter().zip(indexes).map(|(member, last_index)| Server {
         id: node_id(call.node.cluster_id(), member.id),
         node: node_name(member.id),
         address: member.node.raft_addr.clone(),
         leader: members.leader == Some(member.id),
         protocol_version: RAFT_PROTOCOL,
         voter: member.votes,
-        last_index: member.last_index.unwrap_or_default(),
+        last_index,
     });
     let shown = Shown {
         servers: servers.collect(),
