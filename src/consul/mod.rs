@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | [`go`] | Go's ways: flags, spellings, JSON, columns |
 //! | [`words`] | usage, and the flags that all take |
-//! | [`place`], [`ask`] | which server, and asking it once |
+//! | [`mod@place`], [`ask`] | which server, and asking it once |
 //! | [`data`] | `@FILE`, `-` and the text itself |
 //! | [`get`], [`put`], [`delete`], [`export`], [`import`] | `consul kv`: one file for each command |
 //! | [`lock`], [`watch`] | a command under a lock, and one for every change |

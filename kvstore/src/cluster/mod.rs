@@ -5,7 +5,7 @@
 //! | [`roster`] | who may be a member, who may speak; pure |
 //! | `membership` | Raft's membership: learners, voters, addresses |
 //! | `handover` | the leader makes another one lead |
-//! | [`joining`] | a new server finds its cluster; one that has moved says so |
+//! | `joining` | a new server finds its cluster; one that has moved says so |
 //!
 //! Whatever server is asked, the leader decides. A new server is a learner until it has caught up, and only
 //! then votes: which is looked after by whoever leads, so that a leader's death in between leaves nobody behind.
