@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use kvapi::client::WriteOptions;
 use kvapi::lock::{Lock, SessionTerms};
-use kvapi::{Client, Consistency};
+use kvapi::{Address, Client, Consistency};
 use nix::sys::signal::Signal;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Cluster, Exit, Trial, alone, eventually_within, holds, long, note_left_out};
+use crate::harness::{Cluster, Exit, Server, Trial, alone, eventually_within, holds, long, note_left_out, test};
 
 /// How soon writes have to flow again when the leader has died, half of the times: two seconds. Every day the machine
 /// has other work too.
@@ -44,6 +45,28 @@ fn when_the_leader_dies_writes_soon_flow_again_and_no_read_fails() {
         println!("writes flow again after {times:?}; {tally}");
         assert!(times[times.len() / 2] <= soon(), "{times:?}");
         assert_eq!(tally.troubles.failed_reads, [] as [&str; 0]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_that_is_silent_costs_a_client_of_several_a_part_of_its_time_and_no_request() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        // Connections are taken by the system, and nobody answers on them.
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let silent = Address::Tcp(listener.local_addr()?.to_string());
+        let both = || {
+            Client::new(
+                vec![silent.clone(), server.address.clone()],
+                None,
+                Duration::from_secs(6),
+            )
+        };
+        let options = WriteOptions::default();
+        ensure!(both().put("a", "1", &options).await?);
+        let read = both().get("a", Consistency::Default).await?;
+        ensure!(read.value.is_some_and(|entry| *entry.value == *b"1"));
         Ok(())
     });
 }

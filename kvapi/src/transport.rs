@@ -21,6 +21,10 @@ use crate::types::{Entry, Revision, header};
 /// First and longest pause between two tries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// Of several servers, one gets such a part of the time to begin its answer, if there are as many: with the usual ten
+/// seconds that is longer than a server holds a request through an election.
+const SHARES: u32 = 3;
+
 /// The servers, and connections to them.
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -66,6 +70,9 @@ impl Transport {
         let changes = method != Method::GET;
         let repeatable = !changes || headers.contains_key(header::REQUEST);
         let servers = self.addresses.len();
+        // Who knows several does not spend all its time on one that is silent. A blocking query waits on purpose.
+        let share = (servers > 1 && repeatable && limit == self.timeout)
+            .then(|| limit / SHARES.min(u32::try_from(servers).unwrap_or(SHARES)));
         let mut pause = PAUSE.0;
         let mut maybe_done = None;
         let mut last = None;
@@ -73,8 +80,10 @@ impl Transport {
         loop {
             let index = self.current.load(Ordering::Relaxed) % servers;
             let address = &self.addresses[index];
-            let opened = timeout_at(deadline, self.open(address, &method, path, &body, &headers)).await;
+            let until = share.map_or(deadline, |share| deadline.min(Instant::now() + share));
+            let opened = timeout_at(until, self.open(address, &method, path, &body, &headers)).await;
             let tried = match opened {
+                Err(_) if until < deadline => Ok(Err(Failure::broken_off("no answer for a while".to_owned()))),
                 Ok(Ok(response)) => {
                     let until = || if changes { deadline } else { Instant::now() + limit };
                     whole(address, response, until).await
