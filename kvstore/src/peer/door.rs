@@ -57,6 +57,9 @@ async fn converse(stream: crate::net::Stream, door: Arc<Door>, closing: Cancella
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MOST_STREAMS)
+        // A server takes back what was not answered within a heartbeat. While this one had no processor that may be
+        // many, and no attack: who comes in here is a member.
+        .max_pending_accept_reset_streams(MOST_STREAMS as usize)
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE_LIMIT)
         .serve_connection(TokioIo::new(stream), service);
