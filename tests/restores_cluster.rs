@@ -8,7 +8,7 @@ use kvapi::client::WriteOptions;
 use kvapi::types::{WatchEvent, WatchRequest};
 use kvapi::watch::News;
 
-use crate::harness::{Home, Server, alone, eventually};
+use crate::harness::{Exit, Home, Options, Server, alone, eventually, holds};
 use crate::snapshots::{save, snapshot};
 
 /// Servers that are members of one cluster, the first of which leads.
@@ -102,6 +102,59 @@ fn a_restore_through_a_follower_is_the_same_on_all_three_servers() {
                 .value
                 .is_some()
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_leader_that_dies_in_the_middle_of_a_restore_leaves_all_of_it_or_nothing() {
+    alone(Duration::from_secs(180), async |home| {
+        let mut servers = three(home).await?;
+        for n in 0..60 {
+            servers[0].put(&format!("old/{n}"), "1").await?;
+        }
+        let source = Server::with(
+            home,
+            Options {
+                data: Some(home.path("source")),
+                ..Options::default()
+            },
+        )
+        .await?;
+        for n in 0..40 {
+            let noise: Vec<u8> = (0..200_000).map(|_| rand::random()).collect();
+            source
+                .client()
+                .put(&format!("new/{n}"), noise, &WriteOptions::default())
+                .await?;
+        }
+        save(&source, home, "backup.snap").await?;
+        let arguments = ["cluster", "snapshot", "restore", "backup.snap", "--yes"];
+        let mut restoring = servers[1].keyway(home).start(home, "restoring", &arguments)?;
+        let gathered = servers[1].data.join("snapshots/restored.unfinished");
+        holds("it has begun", async || gathered.exists()).await?;
+
+        servers[0].program.kill().await?;
+        let ended = restoring.exit().await?;
+
+        let list = servers[2]
+            .client_within(Duration::from_secs(30))
+            .list("", Consistency::Default)
+            .await?;
+        let (old, new) = (
+            list.value.iter().filter(|entry| entry.key.starts_with("old/")).count(),
+            list.value.len(),
+        );
+        match ended {
+            Exit::Code(0) => assert_eq!((old, new), (0, 40)),
+            Exit::Code(6) => assert_eq!((old, new), (60, 60), "nothing was done, it said"),
+            _ => assert!(matches!((old, new), (0, 40) | (60, 60)), "{ended:?} {old} of {new}"),
+        }
+        let other = servers[1]
+            .client_within(Duration::from_secs(30))
+            .list("", Consistency::Default)
+            .await?;
+        assert!(other.value == list.value);
         Ok(())
     });
 }
