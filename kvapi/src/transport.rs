@@ -77,6 +77,8 @@ impl Transport {
         let mut maybe_done = None;
         let mut last = None;
         let mut tries = 0;
+        // Whether any server of this round was there.
+        let mut hope = false;
         loop {
             let index = self.current.load(Ordering::Relaxed) % servers;
             let address = &self.addresses[index];
@@ -113,7 +115,8 @@ impl Transport {
                 maybe_done = Some(reason.clone());
             }
             // A server that is plainly not there is asked once; an election is waited for.
-            let in_vain = tries >= servers && maybe_done.is_none() && !failure.may_pass;
+            hope |= failure.may_pass;
+            let in_vain = tries % servers == 0 && maybe_done.is_none() && !hope;
             let out_of_time = Instant::now() + pause >= deadline;
             if in_vain || out_of_time || (maybe_done.is_some() && !repeatable) {
                 return Err(match maybe_done {
@@ -126,6 +129,7 @@ impl Transport {
             }
             last = Some(reason);
             if tries % servers == 0 {
+                hope = false;
                 sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
                 pause = (pause * 2).min(PAUSE.1);
             }

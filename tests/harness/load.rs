@@ -91,7 +91,7 @@ impl Doors {
         };
         Self {
             each: servers.chunks(1).map(door).collect(),
-            all: client(servers),
+            all: Client::new(servers.to_vec(), None, 2 * PATIENCE),
         }
     }
 
