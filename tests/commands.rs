@@ -338,6 +338,20 @@ fn bench_measures_any_server_and_says_so_in_json() {
 }
 
 #[test]
+fn bench_starts_as_many_servers_as_it_is_told_to_and_asks_those_it_is_told_to() {
+    test(async |home| {
+        for (ask, count) in [("leader", 1), ("follower", 1), ("all", 3)] {
+            let load = ["--clients", "4", "--duration", "200ms", "--servers", "3", "--ask", ask];
+            let all = [&["bench", "put", "-o", "json"], &load[..]].concat();
+            let said = Keyway::new(home).run(&all).await?.expect(0)?.json()?;
+            let asked = said["address"].as_str().unwrap_or_default();
+            assert_eq!(asked.split(',').count(), count, "{said}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn what_could_not_be_written_is_no_success_not_even_help() {
     for arguments in [&["--help"][..], &["kv", "--help"], &["--version"]] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();

@@ -22,12 +22,20 @@ pub(crate) enum Leader {
     Other(NodeId),
 }
 
-/// This server hands over, until it is dropped.
-pub(crate) struct HandingOver(Arc<watch::Sender<bool>>);
+/// This server hands over, until it is dropped: then it leads on, if nobody else does.
+pub(crate) struct HandingOver(Leadership);
+
+impl HandingOver {
+    /// The others hear nothing of this server from now on, until they have elected another.
+    pub(crate) fn fall_silent(&self) {
+        self.0.raft.runtime_config().heartbeat(false);
+    }
+}
 
 impl Drop for HandingOver {
     fn drop(&mut self) {
-        self.0.send_replace(false);
+        self.0.raft.runtime_config().heartbeat(true);
+        self.0.handing_over.send_replace(false);
     }
 }
 
@@ -99,7 +107,7 @@ impl Leadership {
     /// From now on, until what is returned is dropped, nobody leads here.
     pub(crate) fn hand_over(&self) -> HandingOver {
         self.handing_over.send_replace(true);
-        HandingOver(Arc::clone(&self.handing_over))
+        HandingOver(self.clone())
     }
 
     /// Who leads, once it is as wanted; `None` if Raft has ended.

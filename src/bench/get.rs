@@ -36,9 +36,11 @@ pub(crate) struct Get {
 
 impl Get {
     pub(super) async fn run(self, mut context: Context<'_>) -> Outcome {
-        let Common { dir, value_size } = self.common;
+        let Common {
+            ref dir, value_size, ..
+        } = self.common;
         let duration = self.duration;
-        let target = Target::open(&mut context, &dir).await?;
+        let target = Target::open(&mut context, &self.common).await?;
         let value = Bytes::from(vec![b'x'; value_size]);
         let mut connection = Connection::open(&target.address).await?;
         for key in 0..KEYS {
@@ -48,7 +50,7 @@ impl Get {
         for (what, query) in MODES {
             for &clients in &self.clients {
                 let load = Load {
-                    address: target.address.clone(),
+                    addresses: target.asked.clone(),
                     method: Method::GET,
                     path,
                     query,
@@ -59,7 +61,7 @@ impl Get {
                 report.add(Line::new(what).measured(clients, &load.run().await?));
             }
         }
-        let address = target.address.to_string();
+        let address = target.name();
         target.close().await?;
         for &clients in &self.clients {
             yardsticks::empty_handler(&mut report, clients, duration, Bytes::new()).await?;

@@ -21,7 +21,8 @@ pub(super) type PathOf = fn(client: usize, request: usize) -> String;
 /// A line to measure.
 #[derive(Clone)]
 pub(super) struct Load {
-    pub(super) address: Address,
+    /// Each client at one of them, in turn.
+    pub(super) addresses: Vec<Address>,
     pub(super) method: Method,
     pub(super) path: PathOf,
     /// Added to each path: `?stale`.
@@ -52,8 +53,8 @@ pub(super) fn note(histogram: &mut Histogram<u64>, duration: Duration) {
 impl Load {
     pub(super) async fn run(self) -> Result<Measured, Problem> {
         let mut connections = Vec::with_capacity(self.clients);
-        for _ in 0..self.clients {
-            connections.push(Connection::open(&self.address).await?);
+        for address in self.addresses.iter().cycle().take(self.clients) {
+            connections.push(Connection::open(address).await?);
         }
         let start = Instant::now();
         let end = start + self.duration;

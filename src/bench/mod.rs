@@ -50,6 +50,24 @@ pub(crate) struct Common {
     /// Bytes of each value
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     value_size: usize,
+    /// Servers of the cluster that is started, all on this machine
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
+    servers: u8,
+    /// Which of them are asked
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t)]
+    ask: Ask,
+}
+
+/// Which servers of a cluster are asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Ask {
+    /// The one that leads
+    #[default]
+    Leader,
+    /// One that does not
+    Follower,
+    /// All in turn
+    All,
 }
 
 impl Bench {

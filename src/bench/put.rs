@@ -32,14 +32,16 @@ pub(crate) struct Put {
 
 impl Put {
     pub(super) async fn run(self, mut context: Context<'_>) -> Outcome {
-        let Common { dir, value_size } = self.common;
+        let Common {
+            ref dir, value_size, ..
+        } = self.common;
         let duration = self.duration;
-        let target = Target::open(&mut context, &dir).await?;
+        let target = Target::open(&mut context, &self.common).await?;
         let body = Bytes::from(vec![b'x'; value_size.max(1)]);
         let mut report = Report::default();
         for &clients in &self.clients {
             let load = Load {
-                address: target.address.clone(),
+                addresses: target.asked.clone(),
                 method: Method::PUT,
                 path: |client, request| format!("/v1/kv/{FOLDER}{client}/{}", request % KEYS),
                 query: "",
@@ -49,9 +51,9 @@ impl Put {
             };
             report.add(Line::new("put").measured(clients, &load.run().await?));
         }
-        let address = target.address.to_string();
+        let address = target.name();
         target.close().await?;
-        yardsticks::disk(&mut report, &dir).await?;
+        yardsticks::disk(&mut report, dir).await?;
         for &clients in &self.clients {
             yardsticks::empty_handler(&mut report, clients, duration, body.clone()).await?;
         }

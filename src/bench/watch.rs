@@ -46,8 +46,10 @@ struct Round {
 
 impl Watch {
     pub(super) async fn run(self, mut context: Context<'_>) -> Outcome {
-        let Common { dir, value_size } = self.common;
-        let mut target = Target::open(&mut context, &dir).await?;
+        let Common {
+            ref dir, value_size, ..
+        } = self.common;
+        let mut target = Target::open(&mut context, &self.common).await?;
         let way = if self.blocking { Way::Blocking } else { Way::Stream };
         let round = Round {
             key: format!("{FOLDER}watched/key"),
@@ -58,10 +60,10 @@ impl Watch {
         report.add(round.unseen(&target.address, "no watchers", 0).await?);
         let stranger = Scope::Key(format!("{FOLDER}unwatched/key"));
         for &count in &self.streams {
-            target = target.renewed(&dir).await?;
+            target = target.renewed(&self.common).await?;
             round.warm_up(&target.address).await?;
             // Held open, and never told anything.
-            let _streams = Streams::open(&target.address, way, &stranger, count).await?;
+            let _streams = Streams::open(target.watched(), way, &stranger, count).await?;
             report.add(round.unseen(&target.address, "watchers of another key", count).await?);
         }
         let scopes = [
@@ -71,11 +73,11 @@ impl Watch {
         let mut event_bytes = 0;
         for (what, scope) in scopes {
             for &count in &self.streams {
-                target = target.renewed(&dir).await?;
+                target = target.renewed(&self.common).await?;
                 round.warm_up(&target.address).await?;
                 let pid = self.pid.or(target.pid());
                 let before = pid.and_then(resident_kib);
-                let mut streams = Streams::open(&target.address, way, &scope, count).await?;
+                let mut streams = Streams::open(target.watched(), way, &scope, count).await?;
                 let after = pid.and_then(resident_kib);
                 let (put, last) = round.watched(&target.address, &mut streams).await?;
                 let told = pid.and_then(resident_kib);
@@ -87,12 +89,12 @@ impl Watch {
                 report.add(line.with("kib_each_told", before.zip(told).map(each)));
             }
         }
-        let address = target.address.to_string();
+        let address = target.name();
         target.close().await?;
         for &count in &self.streams {
             yardsticks::sockets(&mut report, count, event_bytes, self.rounds).await?;
         }
-        yardsticks::disk(&mut report, &dir).await?;
+        yardsticks::disk(&mut report, dir).await?;
         let way = if self.blocking { "blocking queries" } else { "streams" };
         let about = json!({"address": address, "way": way, "value_bytes": value_size, "rounds": self.rounds});
         report.print(context.out, &about)

@@ -65,7 +65,7 @@ pub(super) async fn empty_handler(
     let spawned = Spawned::start(["bench", "empty"].map(Into::into).to_vec()).await?;
     let method = if body.is_empty() { Method::GET } else { Method::PUT };
     let load = Load {
-        address: spawned.address.clone(),
+        addresses: vec![spawned.address.clone()],
         method,
         path: |_, _| "/".into(),
         query: "",

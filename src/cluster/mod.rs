@@ -13,6 +13,12 @@ use crate::failure::Outcome;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cluster {
     /// Which servers there are, who leads, how far each is
+    #[command(after_help = "\
+Examples:
+  keyway cluster status
+  keyway cluster status -o json
+
+Exits with 6 if the server that is asked knows of no leader.")]
     Status,
     /// Have a server that waits for it join a cluster
     Join(members::Join),

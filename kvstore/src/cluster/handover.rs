@@ -5,6 +5,7 @@
 //! its lease they may vote for another, and before they do so by themselves, the one that was chosen is told
 //! to stand. Writes and reads wait meanwhile, as through an election, and are then taken to the new leader.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::Cluster;
@@ -22,10 +23,23 @@ const LEASE: Duration = Duration::from_millis(crate::raft::ELECTION_MS.1 + 20);
 const ELECTION: Duration = Duration::from_millis(400);
 
 impl Cluster {
+    /// Before the server stops: hands over, if there is somebody to hand over to. It waits for nothing that only a
+    /// majority can give, since there may be none.
+    pub(crate) async fn step_down(&self) {
+        let turn = clock::timeout(CATCH_UP, self.turn.lock()).await;
+        let told = match &turn {
+            Ok(_) => self.hand_over(None).await,
+            Err(_) => Told::Refused("the members are being changed".into()),
+        };
+        if !matches!(told, Told::Transferred(_)) {
+            tracing::warn!(?told, "nobody has taken over; the others elect a leader by themselves");
+        }
+    }
+
     /// Hands over to a server, or to the one that has most of the log.
     pub(super) async fn hand_over(&self, to: Option<u64>) -> Told {
         let me = self.links.me().id;
-        let others: Vec<Member> = self
+        let mut others: Vec<Member> = self
             .members
             .all()
             .servers
@@ -35,27 +49,26 @@ impl Cluster {
         if to == Some(me) {
             return Told::Transferred(me);
         }
-        let chosen = match to {
-            Some(to) => others.iter().find(|other| other.id == to),
-            None => others.iter().max_by_key(|other| other.last_index),
-        };
-        let Some(chosen) = chosen.map(|chosen| chosen.id) else {
+        others.retain(|other| to.is_none_or(|to| other.id == to));
+        others.sort_by_key(|other| Reverse(other.last_index));
+        if others.is_empty() {
             return Told::Refused(to.map_or_else(
                 || "cannot find peer".to_owned(),
                 |to| format!("server {to} does not vote in this cluster, and cannot lead it"),
             ));
+        }
+        let Some(chosen) = self.first_that_answers(&others).await else {
+            return Told::Refused("no server answers that could lead".to_owned());
         };
         // From here on nothing is decided, whatever comes of it.
         let handing_over = self.leadership.hand_over();
-        let raft = self.leadership.raft();
         if clock::timeout(CATCH_UP, self.has_all(chosen)).await.is_err() {
             return Told::Refused(format!("server {chosen} is behind, and cannot lead yet"));
         }
-        raft.runtime_config().heartbeat(false);
+        handing_over.fall_silent();
         clock::sleep(LEASE).await;
         let stood = self.links.ask(chosen, &Ask::Stand, ELECTION).await;
         let passed = clock::timeout(ELECTION, self.leadership.passes()).await;
-        raft.runtime_config().heartbeat(true);
         drop(handing_over);
         match (passed, stood) {
             (Ok(Some(leader)), _) => {
@@ -65,6 +78,16 @@ impl Cluster {
             (_, Err(error)) => Told::Refused(format!("nobody else leads: {error}")),
             (_, Ok(_)) => Told::Refused(format!("server {chosen} was not elected in time")),
         }
+    }
+
+    /// One that is dead or stands still has as much of the log as ever.
+    async fn first_that_answers(&self, others: &[Member]) -> Option<u64> {
+        for other in others {
+            if self.links.ask(other.id, &Ask::Here, CATCH_UP).await.is_ok() {
+                return Some(other.id);
+            }
+        }
+        None
     }
 
     /// Waits until a server has our whole log.

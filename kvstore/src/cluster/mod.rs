@@ -103,8 +103,14 @@ impl Cluster {
         }
     }
 
-    /// As the leader: changes something.
+    /// As the leader: changes something, to its end, also if who asked goes away: a change of members has two steps.
     pub(crate) async fn lead(&self, ask: Ask) -> Told {
+        let this = self.clone();
+        let changed = tokio::spawn(async move { this.carry_out(ask).await }).await;
+        changed.unwrap_or_else(|e| Told::Unknown(e.to_string()))
+    }
+
+    async fn carry_out(&self, ask: Ask) -> Told {
         if !self.leadership.is_mine() {
             return Told::NotLeader;
         }

@@ -192,9 +192,6 @@ impl Node {
         if !self.inner.leadership.is_held() || self.inner.leadership.is_alone() {
             return;
         }
-        match self.inner.cluster.lead(Ask::Transfer { to: None }).await {
-            Told::Transferred(_) => {}
-            told => tracing::warn!(?told, "nobody has taken over; the others elect a leader by themselves"),
-        }
+        self.inner.cluster.step_down().await;
     }
 }

@@ -78,8 +78,10 @@ struct Figures {
 
 impl Render {
     pub(super) async fn run(self, mut context: Context<'_>) -> Outcome {
-        let Common { dir, value_size } = self.common;
-        let target = Target::open(&mut context, &dir).await?;
+        let Common {
+            ref dir, value_size, ..
+        } = self.common;
+        let target = Target::open(&mut context, &self.common).await?;
         let mut report = Report::default();
         for &readers in &self.readers {
             let shape = Shape {
@@ -91,7 +93,7 @@ impl Render {
             };
             shape.set(&target.address).await?;
             let program = self.agent_program.as_deref();
-            let mut agents = Agents::start(&target.address, &dir, shape, self.agents.max(1), program).await?;
+            let mut agents = Agents::start(target.watched(), dir, shape, self.agents.max(1), program).await?;
             let measured = measure(&mut agents, &target, self.rounds).await;
             let memory = agents.memory();
             let started = agents.started;
@@ -115,9 +117,9 @@ impl Render {
                 .with("rest_cpu_ms_s", milliseconds(figures.rest) / REST.as_secs_f64());
             report.add(line);
         }
-        let address = target.address.to_string();
+        let address = target.name();
         target.close().await?;
-        yardsticks::disk(&mut report, &dir).await?;
+        yardsticks::disk(&mut report, dir).await?;
         report.print(
             context.out,
             &json!({"address": address, "value_bytes": value_size, "rounds": self.rounds}),
