@@ -10,6 +10,7 @@ mod status;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -62,6 +63,8 @@ struct Inner {
     links: Links,
     cluster: Cluster,
     contact: Contact,
+    /// Whether this server is a member: until then nothing of the log or of an election is taken from anybody.
+    admitted: AtomicBool,
     batcher: Batcher,
     reads: Reads,
     expiry: Expiry,
@@ -110,6 +113,9 @@ impl Node {
         )
         .await
         .context("start raft")?;
+        // Whoever lost its folder has its number still, and the others may think that it has its log: it must not
+        // answer for it before the cluster has said whether it may come in.
+        let begun = raft.is_initialized().await.context("ask raft for its members")?;
         let stopping = CancellationToken::new();
         let room = upkeep.room.clone();
         let log_size = opened.log_size.clone();
@@ -124,6 +130,7 @@ impl Node {
             links,
             cluster,
             contact: Contact::default(),
+            admitted: AtomicBool::new(begun || config.join.is_empty()),
             expiry,
             batcher,
             reads,
@@ -176,6 +183,7 @@ impl Node {
                 bootstrap(raft, config, me.node.clone()).await?;
             } else {
                 joining::ask_to_join(&config.join, me).await?;
+                self.inner.admitted.store(true, Ordering::SeqCst);
                 let wait = raft.wait(None);
                 let joined = wait.metrics(|m| m.membership_config.nodes().count() > 0, "to be a member");
                 joined.await.context("wait for the cluster's log")?;

@@ -228,9 +228,15 @@ impl Cluster {
     }
 
     async fn operate(&self, method: Method, path: &str) -> anyhow::Result<()> {
-        let asked = self.client().send_again(method, path, Bytes::new()).await?;
-        anyhow::ensure!(asked.status == StatusCode::OK, "{path}: {asked:?}");
-        Ok(())
+        let mut last = None;
+        // Who was to be elected may not be in time on a busy machine; asked again, it is done.
+        let done = eventually_within(patience(), path, async || {
+            let asked = self.client().send_again(method.clone(), path, Bytes::new()).await;
+            let done = asked.as_ref().is_ok_and(|reply| reply.status == StatusCode::OK);
+            last = Some(asked);
+            done.then_some(())
+        });
+        done.await.with_context(|| format!("{last:?}"))
     }
 }
 

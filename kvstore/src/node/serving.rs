@@ -56,6 +56,14 @@ impl Contact {
 
 /// Of the other servers.
 impl Node {
+    /// An error while this server is not a member yet.
+    pub(crate) fn must_be_member(&self) -> Result<(), String> {
+        let admitted = self.inner.admitted.load(Ordering::SeqCst);
+        admitted
+            .then_some(())
+            .ok_or_else(|| "this server is no member yet".to_owned())
+    }
+
     /// Raft: entries, or a heartbeat.
     pub(crate) async fn append(&self, request: &[u8]) -> Result<Bytes, String> {
         let request: AppendEntriesRequest<TypeConfig> = decode(request)?;

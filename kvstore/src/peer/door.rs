@@ -100,6 +100,9 @@ impl Door {
 
     async fn dispatch(&self, hello: &Hello, request: Request<Incoming>) -> Result<Bytes, String> {
         let path = request.uri().path().to_owned();
+        if path != path::ASK {
+            self.node.must_be_member()?;
+        }
         if path == path::SNAPSHOT {
             return self.receiving.take(&self.node, request.into_body()).await;
         }
