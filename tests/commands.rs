@@ -344,7 +344,7 @@ fn bench_starts_as_many_servers_as_it_is_told_to_and_asks_those_it_is_told_to() 
             let load = ["--clients", "4", "--duration", "200ms", "--servers", "3", "--ask", ask];
             let all = [&["bench", "put", "-o", "json"], &load[..]].concat();
             let said = Keyway::new(home).run(&all).await?.expect(0)?.json()?;
-            let asked = said["address"].as_str().unwrap_or_default();
+            let asked = said["about"]["address"].as_str().unwrap_or_default();
             assert_eq!(asked.split(',').count(), count, "{said}");
         }
         Ok(())

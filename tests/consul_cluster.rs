@@ -120,6 +120,12 @@ fn without_a_majority_reads_say_that_there_is_no_leader_and_stale_ones_are_answe
         let mut servers = leader_first(home).await?;
         servers[1].put("a", "1").await?;
         let mut last = servers.pop().context("three")?;
+        // A majority has it; this one too?
+        holds("the last server has it", async || {
+            let found = last.request("GET", "/v1/kv/a?stale", &[]).await;
+            found.is_ok_and(|found| found.status == 200)
+        })
+        .await?;
         for server in &mut servers {
             server.program.kill().await?;
         }

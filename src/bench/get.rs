@@ -36,9 +36,7 @@ pub(crate) struct Get {
 
 impl Get {
     pub(super) async fn run(self, mut context: Context<'_>) -> Outcome {
-        let Common {
-            ref dir, value_size, ..
-        } = self.common;
+        let Common { value_size, .. } = self.common;
         let duration = self.duration;
         let target = Target::open(&mut context, &self.common).await?;
         let value = Bytes::from(vec![b'x'; value_size]);

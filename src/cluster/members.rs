@@ -11,7 +11,7 @@ use crate::failure::{Failure, Outcome};
 #[command(after_help = "\
 Examples:
   keyway server --data-dir d2 --node-id 2 --http-addr 127.0.0.1:8502 --raft-addr 127.0.0.1:8302 --await-join &
-  keyway --addr http://127.0.0.1:8502 cluster join http://127.0.0.1:8500
+  keyway cluster join http://127.0.0.1:8500 --addr http://127.0.0.1:8502
 
 The server that is asked (--addr) was started with --await-join. One that is started with --join URL needs no such command.")]
 pub(crate) struct Join {

@@ -19,8 +19,9 @@ const CATCH_UP: Duration = Duration::from_millis(300);
 /// The leader's lease: openraft's `election_timeout_max`, and a little for messages that are under way.
 const LEASE: Duration = Duration::from_millis(crate::raft::ELECTION_MS.1 + 20);
 
-/// How long the election may take.
-const ELECTION: Duration = Duration::from_millis(400);
+/// How long an election may take, and how often one is held: a vote may come a moment before the lease is over.
+const ELECTION: Duration = Duration::from_millis(200);
+const ELECTIONS: usize = 3;
 
 impl Cluster {
     /// Before the server stops: hands over, if there is somebody to hand over to. It waits for nothing that only a
@@ -36,7 +37,8 @@ impl Cluster {
         }
     }
 
-    /// Hands over to a server, or to the one that has most of the log.
+    /// Hands over to a server, or to the one that has most of the log. [`Told::NotLeader`] if it has come to nothing
+    /// and may be tried again.
     pub(super) async fn hand_over(&self, to: Option<u64>) -> Told {
         let me = self.links.me().id;
         let mut others: Vec<Member> = self
@@ -60,24 +62,25 @@ impl Cluster {
         let Some(chosen) = self.first_that_answers(&others).await else {
             return Told::Refused("no server answers that could lead".to_owned());
         };
-        // From here on nothing is decided, whatever comes of it.
+        // From here on nothing is decided, until it is dropped.
         let handing_over = self.leadership.hand_over();
         if clock::timeout(CATCH_UP, self.has_all(chosen)).await.is_err() {
-            return Told::Refused(format!("server {chosen} is behind, and cannot lead yet"));
+            tracing::info!(to = chosen, "a server is behind, and cannot lead yet");
+            return Told::NotLeader;
         }
         handing_over.fall_silent();
         clock::sleep(LEASE).await;
-        let stood = self.links.ask(chosen, &Ask::Stand, ELECTION).await;
-        let passed = clock::timeout(ELECTION, self.leadership.passes()).await;
-        drop(handing_over);
-        match (passed, stood) {
-            (Ok(Some(leader)), _) => {
-                tracing::info!(to = leader, "another server leads now");
-                Told::Transferred(leader)
+        for _ in 0..ELECTIONS {
+            if let Err(error) = self.links.ask(chosen, &Ask::Stand, ELECTION).await {
+                tracing::warn!(%error, "a server was to stand for election");
             }
-            (_, Err(error)) => Told::Refused(format!("nobody else leads: {error}")),
-            (_, Ok(_)) => Told::Refused(format!("server {chosen} was not elected in time")),
+            if let Ok(Some(leader)) = clock::timeout(ELECTION, self.leadership.passes()).await {
+                tracing::info!(to = leader, "another server leads now");
+                return Told::Transferred(leader);
+            }
         }
+        tracing::info!(to = chosen, "a server was not elected in time");
+        Told::NotLeader
     }
 
     /// One that is dead or stands still has as much of the log as ever.
