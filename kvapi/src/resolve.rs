@@ -179,9 +179,14 @@ mod tests {
 
     /// A name server that knows one host, which has too many addresses for a datagram.
     async fn server(knows: &'static str) -> SocketAddr {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        // A port that is free for the one may be another's for the other.
+        let (udp, tcp) = loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+                break (udp, tcp);
+            }
+        };
         let address = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).await.unwrap();
         tokio::spawn(async move {
             let mut buffer = [0; DATAGRAM];
             loop {
