@@ -181,6 +181,7 @@ fn around_the_leader(ways: &[(Way, Way, bool)]) {
                     if *goes_on {
                         trial.goes_on(100).await.with_context(|| format!("{from:?} {to:?}"))?;
                     } else {
+                        // The length of the harm: there is nothing to wait for that is sure to come.
                         tokio::time::sleep(Duration::from_secs(2)).await;
                     }
                     cluster.proxy.heal();

@@ -187,6 +187,11 @@ const FAULTS: &[Fault] = &[
     Fault::Restart,
 ];
 
+/// The length of a harm, by chance: nothing is sure to come of it that could be waited for.
+async fn lasts() {
+    tokio::time::sleep(Duration::from_millis(rand::random_range(200..3_000))).await;
+}
+
 /// Does it, to a server that is chosen by chance or to the one that leads, and undoes it.
 async fn happens(home: &Home, cluster: &mut Cluster, trial: &Trial, fault: Fault) -> anyhow::Result<()> {
     let leader = cluster.leader().await?;
@@ -210,12 +215,12 @@ async fn happens(home: &Home, cluster: &mut Cluster, trial: &Trial, fault: Fault
         }
         Fault::Stop => {
             cluster.signal(place, Signal::SIGSTOP)?;
-            tokio::time::sleep(Duration::from_millis(rand::random_range(200..3_000))).await;
+            lasts().await;
             cluster.signal(place, Signal::SIGCONT)?;
         }
         Fault::Around(from, to) => {
             cluster.around(place, from, to);
-            tokio::time::sleep(Duration::from_millis(rand::random_range(200..3_000))).await;
+            lasts().await;
         }
         Fault::Slow(milliseconds) => {
             let slow = Way::Delayed(Duration::from_millis(milliseconds));

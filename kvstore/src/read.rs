@@ -190,9 +190,10 @@ impl Rounds {
 
     /// The state, once it has that log index.
     async fn applied(&self, index: u64) -> Result<Arc<State>, ReadError> {
-        let wait = self.leadership.raft().wait(Some(HOLD));
-        let applied = self.leadership.raft().data_metrics().borrow().last_applied;
+        let raft = self.leadership.raft();
+        let applied = raft.data_metrics().borrow().last_applied;
         if applied.is_none_or(|id| id.index < index) {
+            let wait = raft.wait(Some(HOLD));
             let waited = wait.applied_index_at_least(Some(index), "a read").await;
             waited.map_err(|_| ReadError::NoLeader)?;
         }

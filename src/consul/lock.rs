@@ -13,7 +13,7 @@ pub(super) use self::child::command;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use self::child::Child;
 use self::mutex::Mutex;
@@ -48,13 +48,20 @@ trait Hold {
     /// How its session ends what it holds.
     const BEHAVIOR: &'static str;
 
+    /// Waits until it is had.
+    fn wait(&self, server: &mut Server, session: &str) -> impl Future<Output = Result<(), String>>;
+
     /// Waits for it, until `until` if that is given. Whether it was had.
-    fn take(
-        &self,
-        server: &mut Server,
-        session: &str,
-        until: Option<Instant>,
-    ) -> impl Future<Output = Result<bool, String>>;
+    async fn take(&self, server: &mut Server, session: &str, until: Option<Instant>) -> Result<bool, String> {
+        let waiting = self.wait(server, session);
+        match until {
+            None => waiting.await.map(|()| true),
+            Some(until) => match timeout_at(until, waiting).await {
+                Ok(had) => had.map(|()| true),
+                Err(_) => Ok(false),
+            },
+        }
+    }
 
     /// Whether it is still held, once that may have changed since the index; and the index now.
     fn look(&self, server: &mut Server, session: &str, index: u64)

@@ -18,7 +18,7 @@ use super::error::{Error, Kind, Refusal};
 use super::flow::Flow;
 use super::json;
 use crate::held::Cut;
-use crate::node::{Node, Status};
+use crate::node::Node;
 use crate::watch::stream::Stream;
 
 /// A body from here on is compressed, if the client asks for it.
@@ -264,13 +264,13 @@ impl Freshness {
         known_leader: false,
         last_contact_ms: 0,
     };
-}
 
-impl From<Status> for Freshness {
-    fn from(status: Status) -> Self {
+    /// What a server has, as it is.
+    pub(super) fn of(node: &Node) -> Self {
+        let (leader, last_contact_ms) = node.contact();
         Self {
-            known_leader: status.leader.is_some(),
-            last_contact_ms: status.last_contact_ms,
+            known_leader: leader.is_some(),
+            last_contact_ms,
         }
     }
 }

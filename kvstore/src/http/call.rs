@@ -64,7 +64,7 @@ impl Call {
     pub(super) fn freshness(&self, consistency: Consistency) -> Freshness {
         match consistency {
             Consistency::Linearizable => Freshness::NOW,
-            Consistency::Stale => self.node.status().into(),
+            Consistency::Stale => Freshness::of(&self.node),
         }
     }
 }

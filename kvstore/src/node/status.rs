@@ -35,14 +35,31 @@ pub struct Status {
 }
 
 impl Node {
+    /// Who leads, if anyone is known to, and [`Status::last_contact_ms`]. Every stale read says it, so it copies
+    /// nothing.
+    #[must_use]
+    pub fn contact(&self) -> (Option<u64>, u64) {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow();
+        if metrics.current_leader != Some(self.inner.node_id) {
+            return (metrics.current_leader, self.inner.contact.ms());
+        }
+        let alone = metrics.membership_config.voter_ids().count() < 2;
+        match metrics.millis_since_quorum_ack {
+            Some(ms) if !alone && Duration::from_millis(ms) > SILENT => (None, ms),
+            _ => (metrics.current_leader, 0),
+        }
+    }
+
     /// How the server stands.
     #[must_use]
     pub fn status(&self) -> Status {
-        let metrics = self.inner.raft.metrics().borrow().clone();
         let me = self.inner.node_id;
+        let (leader, last_contact_ms) = self.contact();
         let Members {
             servers: members,
             settled,
+            term,
             ..
         } = self.members();
         let node = |id: u64| {
@@ -51,14 +68,6 @@ impl Node {
                 .find(|member| member.id == id)
                 .map(|member| member.node.clone())
         };
-        let is_leader = metrics.current_leader == Some(me);
-        let alone = members.iter().filter(|member| member.votes).count() < 2;
-        let last_contact_ms = match metrics.millis_since_quorum_ack {
-            _ if !is_leader => self.inner.contact.ms(),
-            Some(ms) if !alone && Duration::from_millis(ms) > SILENT => ms,
-            _ => 0,
-        };
-        let leader = metrics.current_leader.filter(|_| !is_leader || last_contact_ms == 0);
         let leader = leader.and_then(|id| Some((id, node(id)?)));
         let mut not_ready = Vec::new();
         if self.inner.stopping.is_cancelled() {
@@ -77,7 +86,7 @@ impl Node {
         Status {
             node_id: me,
             cluster_id: self.inner.cluster_id.clone(),
-            is_leader: is_leader && leader.is_some(),
+            is_leader: leader.as_ref().is_some_and(|(id, _)| *id == me),
             last_contact_ms,
             peers: (members.iter().filter(|member| member.votes))
                 .map(|member| (member.id, member.node.clone()))
@@ -85,8 +94,14 @@ impl Node {
             leader,
             members,
             settled,
-            term: metrics.current_term,
-            applied: metrics.last_applied.map_or(0, |id| id.index),
+            term,
+            applied: self
+                .inner
+                .raft
+                .data_metrics()
+                .borrow()
+                .last_applied
+                .map_or(0, |id| id.index),
             not_ready,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use kvapi::lock::LOCK_FLAGS;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 use super::Hold;
 use crate::consul::ask::{Server, is_true, look};
@@ -21,7 +21,9 @@ pub(super) struct Mutex {
     pub(super) key: String,
 }
 
-impl Mutex {
+impl Hold for Mutex {
+    const BEHAVIOR: &'static str = "release";
+
     async fn wait(&self, server: &mut Server, session: &str) -> Result<(), String> {
         let flags = ("flags", LOCK_FLAGS.to_string());
         let mut index = 0;
@@ -59,21 +61,6 @@ impl Mutex {
                 index = 0;
                 sleep(DELAYED).await;
             }
-        }
-    }
-}
-
-impl Hold for Mutex {
-    const BEHAVIOR: &'static str = "release";
-
-    async fn take(&self, server: &mut Server, session: &str, until: Option<Instant>) -> Result<bool, String> {
-        let waiting = self.wait(server, session);
-        match until {
-            None => waiting.await.map(|()| true),
-            Some(until) => match timeout_at(until, waiting).await {
-                Ok(had) => had.map(|()| true),
-                Err(_) => Ok(false),
-            },
         }
     }
 

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::Method;
 use kvapi::Entry;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout_at};
 
 use super::Hold;
 use crate::consul::ask::{Server, is_true, look};
@@ -91,6 +90,10 @@ impl Semaphore {
                 .await?,
         )
     }
+}
+
+impl Hold for Semaphore {
+    const BEHAVIOR: &'static str = "delete";
 
     async fn wait(&self, server: &mut Server, session: &str) -> Result<(), String> {
         let own = format!("{}/{session}", self.prefix);
@@ -115,21 +118,6 @@ impl Semaphore {
             if self.write(server, seen).await? {
                 return Ok(());
             }
-        }
-    }
-}
-
-impl Hold for Semaphore {
-    const BEHAVIOR: &'static str = "delete";
-
-    async fn take(&self, server: &mut Server, session: &str, until: Option<Instant>) -> Result<bool, String> {
-        let waiting = self.wait(server, session);
-        match until {
-            None => waiting.await.map(|()| true),
-            Some(until) => match timeout_at(until, waiting).await {
-                Ok(had) => had.map(|()| true),
-                Err(_) => Ok(false),
-            },
         }
     }
 

@@ -91,6 +91,7 @@ async fn waits(consul: &Consul) -> Done {
         wait: Duration::from_secs(60),
         ..reads("wait")
     };
+    // A moment, so that the read is likely to wait when the write comes; if it is not, it is answered at once, and rightly.
     let (found, written) = tokio::join!(consul.read_key(wait), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         put(consul, "wait", "2").await
@@ -126,7 +127,7 @@ async fn locks(consul: &Consul) -> Done {
         wait: Duration::from_secs(60),
         ..Default::default()
     };
-    // Dropping a lock releases it, by a request that holds up its thread.
+    // Dropping a lock releases it, by a request that holds up its thread: so the watch goes first, for a moment.
     let (freed, ()) = tokio::join!(consul.watch_lock(watch), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         tokio::task::block_in_place(|| drop(lock));
