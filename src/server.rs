@@ -10,6 +10,7 @@ use kvapi::Address;
 use kvapi::limits::Limits;
 use kvapi::problem::exit;
 use kvstore::config::{Config, SNAPSHOT_EVERY, Waits};
+use kvstore::raft::Pace;
 
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -55,6 +56,9 @@ pub(crate) struct Server {
     /// Where the other servers reach this one, if it is not where it listens
     #[arg(long, value_name = "HOST:PORT")]
     advertise_raft: Option<String>,
+    /// Servers that are far apart have so many times as long to answer each other, from 1 to 10; all of them the same
+    #[arg(long, value_name = "N", default_value = "1", value_parser = pace)]
+    raft_multiplier: Pace,
     /// A second unix socket with few rights, to give to containers
     #[arg(long, value_name = "PATH")]
     agent_socket: Option<PathBuf>,
@@ -156,6 +160,7 @@ impl Server {
                 default: self.default_query_time,
                 most: self.max_query_time,
             },
+            pace: self.raft_multiplier,
             min_free: self.min_free,
             snapshot_every: self.snapshot_every,
             max_connections: self.max_connections,
@@ -168,6 +173,12 @@ impl Server {
 /// A size that fits into memory's numbers.
 fn size(text: &str) -> Result<usize, String> {
     usize::try_from(crate::size::parse(text)?).map_err(|e| e.to_string())
+}
+
+/// How much time servers give each other.
+fn pace(text: &str) -> Result<Pace, String> {
+    let pace = text.parse().ok().and_then(Pace::new);
+    pace.ok_or_else(|| format!("give a number from 1 to {}", Pace::MOST))
 }
 
 /// A number of which none is no use.

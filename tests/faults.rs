@@ -203,7 +203,7 @@ fn a_leader_that_is_cut_off_is_followed_by_another_and_comes_back_as_a_follower(
 
 #[test]
 fn a_leader_that_is_not_heard_or_does_not_hear_does_no_harm() {
-    around_the_leader(&[(Way::Held, Way::Open, true), (Way::Open, Way::Held, false)]);
+    around_the_leader(&[(Way::Held, Way::Open, true), (Way::Open, Way::Held, true)]);
 }
 
 #[test]

@@ -221,7 +221,7 @@ async fn propose(leadership: &Leadership, links: &Links, mut batch: Vec<Waiting>
     while !journey.batch.is_empty() {
         match leadership.known(journey.deadline).await {
             Some(Leader::Me) => journey.write(leadership).await,
-            Some(Leader::Other(id)) => journey.forward(links, id).await,
+            Some(Leader::Other(id)) => journey.forward(leadership, links, id).await,
             None => return journey.give_up(),
         }
         if !journey.batch.is_empty() {
@@ -273,12 +273,17 @@ impl Journey {
     }
 
     /// Has the leader carry it out. What is left has to be tried again.
-    async fn forward(&mut self, links: &Links, leader: u64) {
+    async fn forward(&mut self, leadership: &Leadership, links: &Links, leader: u64) {
         let ask = Ask::Propose {
             commands: self.commands(),
         };
         let limit = self.deadline.saturating_duration_since(clock::now());
-        match links.ask(leader, &ask, limit).await {
+        let asked = links.ask(leader, &ask, limit);
+        let Some(answer) = leadership.while_led_by(leader, asked).await else {
+            self.maybe = Some("the leader changed before it answered".to_owned());
+            return;
+        };
+        match answer {
             Ok(Told::Proposed(results)) if results.len() == self.batch.len() => {
                 let batch = std::mem::take(&mut self.batch);
                 for (waiting, result) in batch.into_iter().zip(results) {

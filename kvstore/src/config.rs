@@ -7,6 +7,8 @@ use std::time::Duration;
 use kvapi::Address;
 use kvapi::limits::Limits;
 
+use crate::raft::Pace;
+
 /// See [`Config::min_free`]: four files of the log, or a good part of a snapshot.
 pub const MIN_FREE: u64 = 64 << 20;
 
@@ -94,6 +96,8 @@ pub struct Config {
     pub min_free: u64,
     /// Log entries after which a snapshot is made.
     pub snapshot_every: u64,
+    /// How much time the servers give each other.
+    pub pace: Pace,
     pub limits: Limits,
     pub waits: Waits,
     /// Connections in all; `None` is as many as the open files allow.
@@ -151,6 +155,7 @@ impl Config {
             allowed_hosts: Vec::new(),
             min_free: MIN_FREE,
             snapshot_every: SNAPSHOT_EVERY,
+            pace: Pace::USUAL,
             limits: Limits::default(),
             waits: Waits::default(),
             max_connections: None,

@@ -1,18 +1,24 @@
 //! Who leads, as this server knows it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Instant, timeout_at};
-use crate::raft::{NodeId, Raft};
+use crate::clock::{self, Instant, timeout_at};
+use crate::majority::{Ear, Majority};
+use crate::raft::{NodeId, Pace, Raft};
+
+/// How often it is looked at whether a majority answers.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// See the module. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Leadership {
     raft: Raft,
-    /// While this server hands over, what is to be decided waits as if nobody led.
-    handing_over: Arc<watch::Sender<bool>>,
+    restraint: Restraint,
 }
 
 /// Who leads.
@@ -22,29 +28,77 @@ pub(crate) enum Leader {
     Other(NodeId),
 }
 
+/// What keeps a server from leading although Raft has it lead. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Restraint(Arc<watch::Sender<Reasons>>);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Reasons {
+    handover: Handover,
+    majority: Majority,
+}
+
+/// How far a hand-over is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Handover {
+    #[default]
+    None,
+    /// What is to be decided waits as if nobody led.
+    Begun,
+    /// The others hear nothing any more.
+    Silent,
+}
+
+impl Reasons {
+    const fn leads(self) -> bool {
+        matches!(
+            self,
+            Self {
+                handover: Handover::None,
+                majority: Majority::Answers,
+            }
+        )
+    }
+
+    const fn is_silent(self) -> bool {
+        matches!(self.handover, Handover::Silent) || matches!(self.majority, Majority::LeftAlone)
+    }
+}
+
+impl Restraint {
+    /// Whether the others are to hear nothing of this leader, so that they elect another one.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.0.borrow().is_silent()
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Reasons)) {
+        self.0.send_if_modified(|reasons| {
+            let before = *reasons;
+            change(reasons);
+            *reasons != before
+        });
+    }
+}
+
 /// This server hands over, until it is dropped: then it leads on, if nobody else does.
-pub(crate) struct HandingOver(Leadership);
+pub(crate) struct HandingOver(Restraint);
 
 impl HandingOver {
     /// The others hear nothing of this server from now on, until they have elected another.
     pub(crate) fn fall_silent(&self) {
-        self.0.raft.runtime_config().heartbeat(false);
+        self.0.set(|reasons| reasons.handover = Handover::Silent);
     }
 }
 
 impl Drop for HandingOver {
     fn drop(&mut self) {
-        self.0.raft.runtime_config().heartbeat(true);
-        self.0.handing_over.send_replace(false);
+        self.0.set(|reasons| reasons.handover = Handover::None);
     }
 }
 
 impl Leadership {
-    pub(crate) fn new(raft: Raft) -> Self {
-        Self {
-            raft,
-            handing_over: Arc::new(watch::Sender::new(false)),
-        }
+    pub(crate) const fn new(raft: Raft, restraint: Restraint) -> Self {
+        Self { raft, restraint }
     }
 
     pub(crate) fn raft(&self) -> &Raft {
@@ -57,8 +111,8 @@ impl Leadership {
         let metrics = metrics.borrow();
         match metrics.current_leader? {
             id if id != metrics.id => Some(Leader::Other(id)),
-            _ if *self.handing_over.borrow() => None,
-            _ => Some(Leader::Me),
+            _ if self.restraint.0.borrow().leads() => Some(Leader::Me),
+            _ => None,
         }
     }
 
@@ -74,10 +128,27 @@ impl Leadership {
         metrics.current_leader == Some(metrics.id)
     }
 
+    /// This server.
+    pub(crate) fn me(&self) -> NodeId {
+        self.raft.server_metrics().borrow().id
+    }
+
+    /// Who votes.
+    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.voter_ids().collect()
+    }
+
     /// Whether nobody else votes.
     pub(crate) fn is_alone(&self) -> bool {
         let metrics = self.raft.server_metrics();
         metrics.borrow().membership_config.voter_ids().count() == 1
+    }
+
+    /// Whether a majority answers, if this server leads; if not, that is not asked.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.restraint.0.borrow().majority == Majority::Answers
     }
 
     /// Who leads, once anybody is known to; `None` if nobody was until the deadline.
@@ -104,26 +175,55 @@ impl Leadership {
         }
     }
 
+    /// What comes of something for as long as another server leads; `None` once it does not.
+    pub(crate) async fn while_led_by<T>(&self, id: NodeId, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            _ = self.wait_for(|leader| *leader != Some(Leader::Other(id))) => None,
+        }
+    }
+
     /// From now on, until what is returned is dropped, nobody leads here.
     pub(crate) fn hand_over(&self) -> HandingOver {
-        self.handing_over.send_replace(true);
-        HandingOver(self.clone())
+        self.restraint.set(|reasons| reasons.handover = Handover::Begun);
+        HandingOver(self.restraint.clone())
+    }
+
+    /// Looks, until the server stops, whether a majority answers, and leads no more while none does.
+    pub(crate) async fn stay_answered(self, pace: Pace, stopping: CancellationToken) {
+        let (start, mut ear) = (clock::now(), Ear::default());
+        while stopping.run_until_cancelled(clock::sleep(LOOK)).await.is_some() {
+            let handing_over = self.restraint.0.borrow().handover != Handover::None;
+            let leads = self.is_held() && !self.is_alone() && !handing_over;
+            let silence = self.raft.data_metrics().borrow().millis_since_quorum_ack;
+            let majority = ear.look(pace, start.elapsed(), leads, silence.map(Duration::from_millis));
+            let answered = self.is_answered();
+            match majority {
+                Majority::Answers if !answered => tracing::info!("a majority of the servers answers again"),
+                Majority::LeftAlone if answered => {
+                    tracing::warn!("no majority of the servers answers: this one leads no more until one does");
+                }
+                _ => {}
+            }
+            self.restraint.set(|reasons| reasons.majority = majority);
+        }
     }
 
     /// Who leads, once it is as wanted; `None` if Raft has ended.
     async fn wait_for(&self, wanted: impl Fn(&Option<Leader>) -> bool) -> Option<Option<Leader>> {
         let mut metrics = self.raft.server_metrics();
-        let mut handing_over = self.handing_over.subscribe();
+        let mut restraint = self.restraint.0.subscribe();
         loop {
             metrics.borrow_and_update();
-            handing_over.borrow_and_update();
+            restraint.borrow_and_update();
             let leader = self.leader();
             if wanted(&leader) {
                 return Some(leader);
             }
             tokio::select! {
                 changed = metrics.changed() => changed.ok()?,
-                _ = handing_over.changed() => {}
+                _ = restraint.changed() => {}
             }
         }
     }

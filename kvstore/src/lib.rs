@@ -22,11 +22,13 @@
 
 pub mod archive;
 pub mod batch;
+pub mod candidacy;
 pub mod chance;
 pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod config;
+mod contact;
 pub mod disk;
 mod expiry;
 pub mod failpoint;
@@ -34,6 +36,7 @@ pub mod folder;
 pub mod held;
 pub mod http;
 mod leadership;
+mod majority;
 pub mod members;
 pub mod net;
 pub mod network;

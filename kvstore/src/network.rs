@@ -11,6 +11,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotRespon
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::leadership::Restraint;
 use crate::peer::links::{Links, PeerError, Purpose, whole};
 use crate::peer::{decode, encode, path, transfer};
 use crate::raft::{Node, NodeId, Snapshot, TypeConfig, Vote};
@@ -20,11 +21,15 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// Gives connections to peers.
 #[derive(Clone)]
-pub struct Network(pub(crate) Links);
+pub struct Network {
+    pub(crate) links: Links,
+    pub(crate) restraint: Restraint,
+}
 
 /// One peer.
 pub struct Peer {
     links: Links,
+    restraint: Restraint,
     id: NodeId,
 }
 
@@ -32,15 +37,24 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: NodeId, node: &Node) -> Peer {
-        self.0.learn(target, node);
+        self.links.learn(target, node);
         Peer {
-            links: self.0.clone(),
+            links: self.links.clone(),
+            restraint: self.restraint.clone(),
             id: target,
         }
     }
 }
 
 impl Peer {
+    /// What a leader says has the others stay true to it. An error while they are not to.
+    fn may_lead(&self) -> Result<(), Unreachable> {
+        match self.restraint.is_silent() {
+            true => Err(Unreachable::new(&io::Error::other("this leader is silent"))),
+            false => Ok(()),
+        }
+    }
+
     async fn send<A, E>(&self, path: &str, request: &impl Serialize) -> Result<A, RPCError<NodeId, Node, E>>
     where
         A: DeserializeOwned,
@@ -71,6 +85,7 @@ impl RaftNetwork<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<NodeId>, RPCError<NodeId, Node, RaftError<NodeId>>> {
+        self.may_lead()?;
         self.send(path::APPEND, &request).await
     }
 
@@ -89,6 +104,7 @@ impl RaftNetwork<TypeConfig> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + openraft::OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<NodeId>, StreamingError<TypeConfig, Fatal<NodeId>>> {
+        self.may_lead()?;
         let sent = tokio::select! {
             sent = transfer::send(&self.links, self.id, vote, snapshot) => sent,
             closed = cancel => return Err(closed.into()),

@@ -19,15 +19,17 @@ use kvapi::limits::Limits;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, ProposeError};
+use crate::candidacy::Candidacy;
 use crate::clock;
 use crate::cluster::{Cluster, joining};
 use crate::command::{Command, Reply};
 use crate::config::{Config, Waits};
+use crate::contact::Contact;
 use crate::expiry::Expiry;
 use crate::failpoint;
 use crate::folder::Note;
 use crate::http::traffic::Traffic;
-use crate::leadership::Leadership;
+use crate::leadership::{Leadership, Restraint};
 use crate::members::{self, Members};
 use crate::net::Listener;
 use crate::network::Network;
@@ -35,7 +37,7 @@ use crate::peer;
 use crate::peer::door::Door;
 use crate::peer::links::Links;
 use crate::peer::transfer::Receiving;
-use crate::raft::Raft;
+use crate::raft::{Pace, Raft};
 use crate::read::{ReadError, ReadMode, Reads};
 use crate::room::{Room, RoomStatus};
 use crate::state::State;
@@ -43,7 +45,6 @@ use crate::store::{self, Closing, Fatal, LogSize};
 use crate::upkeep::Upkeep;
 use crate::view::Views;
 use crate::watch::hub::Hub;
-use serving::Contact;
 use start::{bootstrap, me, note_initialised, open_folder, raft_config};
 pub use status::Status;
 
@@ -63,6 +64,7 @@ struct Inner {
     links: Links,
     cluster: Cluster,
     contact: Contact,
+    candidacy: Candidacy,
     /// Whether this server is a member: until then nothing of the log or of an election is taken from anybody.
     admitted: AtomicBool,
     batcher: Batcher,
@@ -103,10 +105,14 @@ impl Node {
         let hub = Hub::start();
         let opened = store::open(folder, views.clone(), Arc::clone(&hub) as _).await?;
         let links = Links::new(me.clone(), opened.fatal.clone());
-        let network = Network(links.clone());
+        let restraint = Restraint::default();
+        let network = Network {
+            links: links.clone(),
+            restraint: restraint.clone(),
+        };
         let raft = Raft::new(
             config.node_id,
-            Arc::new(raft_config()?),
+            Arc::new(raft_config(config.pace)?),
             network,
             opened.log,
             opened.machine,
@@ -120,16 +126,25 @@ impl Node {
         let room = upkeep.room.clone();
         let log_size = opened.log_size.clone();
         tokio::spawn(upkeep.run(raft.clone(), opened.log_size, config.snapshot_every, stopping.clone()));
-        let leadership = Leadership::new(raft.clone());
+        let leadership = Leadership::new(raft.clone(), restraint);
         let batcher = Batcher::start(leadership.clone(), links.clone());
         let reads = Reads::start(leadership.clone(), links.clone(), views.clone());
-        let cluster = Cluster::new(leadership.clone(), links.clone(), reads.clone(), batcher.clone());
+        let cluster = Cluster::new(
+            leadership.clone(),
+            links.clone(),
+            reads.clone(),
+            batcher.clone(),
+            config.pace,
+        );
+        let contact = Contact::start();
+        let candidacy = Candidacy::new(leadership.clone(), links.clone(), contact.clone(), config.pace);
         let expiry = Expiry::new();
         let inner = Inner {
             leadership,
             links,
             cluster,
-            contact: Contact::default(),
+            contact,
+            candidacy,
             admitted: AtomicBool::new(begun || config.join.is_empty()),
             expiry,
             batcher,
@@ -159,7 +174,7 @@ impl Node {
             node.close().await?;
             return Err(e);
         }
-        node.look_after();
+        node.look_after(config.pace);
         Ok(node)
     }
 
@@ -196,7 +211,7 @@ impl Node {
     }
 
     /// What goes on beside the requests until the server stops.
-    fn look_after(&self) {
+    fn look_after(&self, pace: Pace) {
         let Inner {
             expiry,
             leadership,
@@ -205,6 +220,7 @@ impl Node {
             room,
             stopping,
             cluster,
+            candidacy,
             fatal,
             ..
         } = &*self.inner;
@@ -216,6 +232,8 @@ impl Node {
             stopping.clone(),
         );
         tokio::spawn(ending);
+        tokio::spawn(leadership.clone().stay_answered(pace, stopping.clone()));
+        tokio::spawn(candidacy.clone().run(stopping.clone()));
         tokio::spawn(cluster.clone().run(stopping.clone()));
         tokio::spawn(cluster.clone().stay_found(fatal.clone(), stopping.clone()));
     }

@@ -3,6 +3,8 @@
 //! openraft's names stay inside this file, `store/`, `network.rs` and `node.rs`: the version is
 //! pinned, and the next one is another API.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Runtime;
@@ -34,12 +36,57 @@ openraft::declare_raft_types!(
         AsyncRuntime = Runtime,
 );
 
-/// How often a leader is heard of, in milliseconds.
-pub const HEARTBEAT_MS: u64 = 100;
+/// How much time servers give each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// As many times the usual.
+    multiplier: u8,
+}
 
-/// How long nobody has heard of it when another stands for election, in milliseconds: at least, and at most. As
-/// long as the greatest, the others stay true to a leader that they have heard.
-pub const ELECTION_MS: (u64, u64) = (500, 1000);
+impl Pace {
+    /// For servers near each other: an answer takes a few milliseconds.
+    pub const USUAL: Self = Self { multiplier: 1 };
+
+    /// The slowest.
+    pub const MOST: u8 = 10;
+
+    /// So many times slower than the usual; `None` beyond 1 to [`Pace::MOST`].
+    #[must_use]
+    pub const fn new(multiplier: u8) -> Option<Self> {
+        match multiplier {
+            1..=Self::MOST => Some(Self { multiplier }),
+            _ => None,
+        }
+    }
+
+    /// So many times the usual.
+    #[must_use]
+    pub const fn multiplier(self) -> u8 {
+        self.multiplier
+    }
+
+    const fn times(self, ms: u64) -> Duration {
+        Duration::from_millis(ms * self.multiplier as u64)
+    }
+
+    /// How often a leader is heard of, and how long an answer to it may take.
+    #[must_use]
+    pub const fn heartbeat(self) -> Duration {
+        self.times(100)
+    }
+
+    /// How long nobody has heard of a leader, after its lease, when another stands for election: at least, and at most.
+    #[must_use]
+    pub const fn election(self) -> (Duration, Duration) {
+        (self.times(500), self.lease())
+    }
+
+    /// So long the others stay true to a leader that they have heard.
+    #[must_use]
+    pub const fn lease(self) -> Duration {
+        self.times(1000)
+    }
+}
 
 pub type NodeId = u64;
 pub type Raft = openraft::Raft<TypeConfig>;

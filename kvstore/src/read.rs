@@ -160,10 +160,11 @@ impl Rounds {
                 }
                 Some(Leader::Other(id)) => {
                     let limit = deadline.saturating_duration_since(clock::now());
-                    match self.links.ask(id, &Ask::ReadIndex, limit).await {
-                        Ok(Told::ReadIndex(index)) => return Ok(Round { index, ours: false }),
-                        Ok(_) => {}
-                        Err(error) => tracing::debug!(%error, "a read is asked again"),
+                    let asked = self.links.ask(id, &Ask::ReadIndex, limit);
+                    match self.leadership.while_led_by(id, asked).await {
+                        Some(Ok(Told::ReadIndex(index))) => return Ok(Round { index, ours: false }),
+                        Some(Ok(_)) | None => {}
+                        Some(Err(error)) => tracing::debug!(%error, "a read is asked again"),
                     }
                 }
             }

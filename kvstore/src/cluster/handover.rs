@@ -13,13 +13,14 @@ use crate::clock;
 use crate::members::Member;
 use crate::peer::ask::{Ask, Told};
 
-/// How long the other one may take to have the whole log.
+/// How long the other one may take to have the whole log, of servers near each other.
 const CATCH_UP: Duration = Duration::from_millis(300);
 
-/// The leader's lease: openraft's `election_timeout_max`, and a little for messages that are under way.
-const LEASE: Duration = Duration::from_millis(crate::raft::ELECTION_MS.1 + 20);
+/// What the lease may seem to last longer to others: messages are under way.
+const UNDER_WAY: Duration = Duration::from_millis(20);
 
-/// How long an election may take, and how often one is held: a vote may come a moment before the lease is over.
+/// How long an election may take, of servers near each other, and how often one is held: a vote may come a moment
+/// before the lease is over.
 const ELECTION: Duration = Duration::from_millis(200);
 const ELECTIONS: usize = 3;
 
@@ -27,7 +28,7 @@ impl Cluster {
     /// Before the server stops: hands over, if there is somebody to hand over to. It waits for nothing that only a
     /// majority can give, since there may be none.
     pub(crate) async fn step_down(&self) {
-        let turn = clock::timeout(CATCH_UP, self.turn.lock()).await;
+        let turn = clock::timeout(self.near(CATCH_UP), self.turn.lock()).await;
         let told = match &turn {
             Ok(_) => self.hand_over(None).await,
             Err(_) => Told::Refused("the members are being changed".into()),
@@ -64,17 +65,17 @@ impl Cluster {
         };
         // From here on nothing is decided, until it is dropped.
         let handing_over = self.leadership.hand_over();
-        if clock::timeout(CATCH_UP, self.has_all(chosen)).await.is_err() {
+        if clock::timeout(self.near(CATCH_UP), self.has_all(chosen)).await.is_err() {
             tracing::info!(to = chosen, "a server is behind, and cannot lead yet");
             return Told::NotLeader;
         }
         handing_over.fall_silent();
-        clock::sleep(LEASE).await;
+        clock::sleep(self.pace.lease() + self.near(UNDER_WAY)).await;
         for _ in 0..ELECTIONS {
-            if let Err(error) = self.links.ask(chosen, &Ask::Stand, ELECTION).await {
+            if let Err(error) = self.links.ask(chosen, &Ask::Stand, self.near(ELECTION)).await {
                 tracing::warn!(%error, "a server was to stand for election");
             }
-            if let Ok(Some(leader)) = clock::timeout(ELECTION, self.leadership.passes()).await {
+            if let Ok(Some(leader)) = clock::timeout(self.near(ELECTION), self.leadership.passes()).await {
                 tracing::info!(to = leader, "another server leads now");
                 return Told::Transferred(leader);
             }
@@ -83,10 +84,15 @@ impl Cluster {
         Told::NotLeader
     }
 
+    /// What takes so long among servers near each other.
+    fn near(&self, time: Duration) -> Duration {
+        time * u32::from(self.pace.multiplier())
+    }
+
     /// One that is dead or stands still has as much of the log as ever.
     async fn first_that_answers(&self, others: &[Member]) -> Option<u64> {
         for other in others {
-            if self.links.ask(other.id, &Ask::Here, CATCH_UP).await.is_ok() {
+            if self.links.ask(other.id, &Ask::Here, self.near(CATCH_UP)).await.is_ok() {
                 return Some(other.id);
             }
         }

@@ -27,6 +27,7 @@ use crate::command::{Action, Command};
 use crate::leadership::{Leader, Leadership};
 use crate::peer::ask::{Applicant, Ask, Told};
 use crate::peer::links::{Links, PeerError};
+use crate::raft::Pace;
 use crate::read::Reads;
 use crate::state::State;
 use membership::Membership;
@@ -60,18 +61,20 @@ pub(crate) struct Cluster {
     reads: Reads,
     batcher: Batcher,
     members: Membership,
+    pace: Pace,
     /// One change at a time.
     turn: Arc<Turn<()>>,
 }
 
 impl Cluster {
-    pub(crate) fn new(leadership: Leadership, links: Links, reads: Reads, batcher: Batcher) -> Self {
+    pub(crate) fn new(leadership: Leadership, links: Links, reads: Reads, batcher: Batcher, pace: Pace) -> Self {
         Self {
             members: Membership::new(leadership.raft().clone()),
             leadership,
             links,
             reads,
             batcher,
+            pace,
             turn: Arc::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! What a server does for the others, and has them do.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,37 +22,6 @@ use crate::store::{SnapshotFile, blocking};
 
 /// How soon a leader is asked again.
 const AGAIN: Duration = Duration::from_millis(20);
-
-/// When the leader was last heard of.
-pub(super) struct Contact {
-    start: clock::Instant,
-    /// Milliseconds since `start`.
-    heard: AtomicU64,
-}
-
-impl Default for Contact {
-    fn default() -> Self {
-        Self {
-            start: clock::now(),
-            heard: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Contact {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn heard(&self) {
-        self.heard.store(self.now(), Ordering::Relaxed);
-    }
-
-    /// Milliseconds since then.
-    pub(super) fn ms(&self) -> u64 {
-        self.now().saturating_sub(self.heard.load(Ordering::Relaxed))
-    }
-}
 
 /// Of the other servers.
 impl Node {
@@ -77,7 +46,11 @@ impl Node {
     /// Raft: a server stands for election.
     pub(crate) async fn vote(&self, request: &[u8]) -> Result<Bytes, String> {
         let request: VoteRequest<u64> = decode(request)?;
-        Ok(encode(&self.inner.raft.vote(request).await))
+        let answer = self.inner.raft.vote(request).await;
+        if answer.as_ref().is_ok_and(|answer| answer.vote_granted) {
+            self.inner.contact.voted();
+        }
+        Ok(encode(&answer))
     }
 
     /// A file for a snapshot that comes.
@@ -110,6 +83,7 @@ impl Node {
             },
             Ask::Here => Told::Done,
             Ask::Standing => Told::Standing(self.standing()),
+            Ask::Opinion => Told::Opinion(self.inner.candidacy.opinion()),
             Ask::Stand => match self.inner.raft.trigger().elect().await {
                 Ok(()) => Told::Done,
                 Err(e) => Told::Refused(e.to_string()),
@@ -142,7 +116,9 @@ impl Node {
                 Some(Leader::Other(leader)) => {
                     let ask = Ask::Renew { session: id.into() };
                     let limit = deadline.saturating_duration_since(clock::now());
-                    if let Ok(Told::Renewed(renewed)) = self.inner.links.ask(leader, &ask, limit).await {
+                    let asked = self.inner.links.ask(leader, &ask, limit);
+                    let answer = self.inner.leadership.while_led_by(leader, asked).await;
+                    if let Some(Ok(Told::Renewed(renewed))) = answer {
                         return Ok(renewed);
                     }
                 }

@@ -12,18 +12,21 @@ use crate::config::{Config, socket_addr};
 use crate::disk;
 use crate::folder::{Folder, FolderError, Note};
 use crate::peer::links::Me;
-use crate::raft::{self, Raft};
+use crate::raft::{self, Pace, Raft};
 use crate::store;
 
 /// How long a start waits for the log's first entry.
 const NOTE: Duration = Duration::from_secs(10);
 
-pub(super) fn raft_config() -> anyhow::Result<openraft::Config> {
+pub(super) fn raft_config(pace: Pace) -> anyhow::Result<openraft::Config> {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let config = openraft::Config {
         cluster_name: "keyway".into(),
-        heartbeat_interval: raft::HEARTBEAT_MS,
-        election_timeout_min: raft::ELECTION_MS.0,
-        election_timeout_max: raft::ELECTION_MS.1,
+        heartbeat_interval: ms(pace.heartbeat()),
+        election_timeout_min: ms(pace.election().0),
+        election_timeout_max: ms(pace.election().1),
+        // See `candidacy`.
+        enable_elect: false,
         install_snapshot_timeout: 10_000,
         max_payload_entries: 256,
         replication_lag_threshold: 30_000,

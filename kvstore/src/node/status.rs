@@ -1,13 +1,8 @@
 //! How a server stands, as it knows itself.
 
-use std::time::Duration;
-
 use super::Node;
 use crate::members::{Member, Members};
 use crate::raft;
-
-/// A leader that no majority has answered for so long is not believed to be one.
-const SILENT: Duration = Duration::from_millis(raft::ELECTION_MS.1 * 2);
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +39,8 @@ impl Node {
         if metrics.current_leader != Some(self.inner.node_id) {
             return (metrics.current_leader, self.inner.contact.ms());
         }
-        let alone = metrics.membership_config.voter_ids().count() < 2;
         match metrics.millis_since_quorum_ack {
-            Some(ms) if !alone && Duration::from_millis(ms) > SILENT => (None, ms),
+            Some(ms) if !self.inner.leadership.is_answered() => (None, ms),
             _ => (metrics.current_leader, 0),
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::ProposeError;
+use crate::candidacy::Opinion;
 use crate::command::{Command, Reply};
 use crate::raft::Node;
 
@@ -46,6 +47,8 @@ pub enum Ask {
     Have { snapshot: String },
     /// Of anybody: how it stands.
     Standing,
+    /// Of a server that votes: whether it is without a leader, and how much of the log it has.
+    Opinion,
 }
 
 /// How a server stands, as it says itself.
@@ -72,6 +75,7 @@ pub enum Told {
     Transferred(u64),
     Have(u64),
     Standing(Standing),
+    Opinion(Opinion),
     /// It does not lead, or not any more. Nothing was done.
     NotLeader,
     /// Nothing was done, for this reason, and asking again will not help.
