@@ -108,7 +108,8 @@ pub const MAX_REQUEST_ID_BYTES: usize = 128;
 
 impl Action {
     /// Tells this action from every other, so that an answer is given again only to the question
-    /// that it was an answer to. The id of a new session is no part of the question.
+    /// that it was an answer to. The id of a new session is no part of the question, nor its server,
+    /// which is the one that was asked unless another is named: a question is repeated elsewhere.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         use sha2::{Digest as _, Sha256};
@@ -116,7 +117,10 @@ impl Action {
         let bytes = match self {
             Self::CreateSession { terms, .. } => packed(&Self::CreateSession {
                 id: "".into(),
-                terms: terms.clone(),
+                terms: Terms {
+                    node: "".into(),
+                    ..terms.clone()
+                },
             }),
             action => packed(action),
         };

@@ -104,6 +104,7 @@ impl Node {
         let views = Views::default();
         let hub = Hub::start();
         let opened = store::open(folder, views.clone(), Arc::clone(&hub) as _).await?;
+        opened.log.belongs_to(config.node_id);
         let links = Links::new(me.clone(), opened.fatal.clone());
         let restraint = Restraint::default();
         let network = Network {

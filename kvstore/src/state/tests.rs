@@ -90,9 +90,10 @@ fn any_holder() -> impl Strategy<Value = Arc<str>> {
 fn any_terms() -> impl Strategy<Value = Terms> {
     let delays = [0, 1, 1_000_000, 3_000_000, 15_000_000_000, 120_000_000_000, -1];
     let behavior = prop::sample::select(&[Behavior::Release, Behavior::Delete][..]);
-    (prop::sample::select(delays.to_vec()), behavior).prop_map(|(lock_delay, behavior)| Terms {
+    let node = prop::sample::select(&["n", "m"][..]);
+    (prop::sample::select(delays.to_vec()), behavior, node).prop_map(|(lock_delay, behavior, node)| Terms {
         name: "".into(),
-        node: "n".into(),
+        node: node.into(),
         lock_delay,
         behavior,
         ttl: "".into(),

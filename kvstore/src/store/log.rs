@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use openraft::StorageIOError;
@@ -26,7 +26,7 @@ use super::fatal::Fatal;
 use super::size::LogSize;
 use super::tail::{self, Torn};
 use crate::failpoint;
-use crate::raft::{self, Entry, StorageError, TypeConfig};
+use crate::raft::{self, Entry, NodeId, StorageError, TypeConfig};
 
 /// A file of the log is closed at this size, and removed when all of it has been purged.
 const CHUNK_BYTES: usize = 16 << 20;
@@ -49,6 +49,8 @@ struct Shared {
     log: Mutex<Option<RaftLog<Types>>>,
     /// The commit position, if the log does not have it yet.
     committed: Mutex<Option<LogId>>,
+    /// Whose log it is, once that is said.
+    owner: OnceLock<NodeId>,
     size: LogSize,
     fatal: Fatal,
 }
@@ -126,10 +128,20 @@ impl LogStore {
             shared: Arc::new(Shared {
                 log: Mutex::new(Some(log)),
                 committed: Mutex::default(),
+                owner: OnceLock::new(),
                 size: LogSize::default(),
                 fatal,
             }),
         })
+    }
+
+    /// Whose log it is. openraft 0.9 has a server that led lead on when it starts again, in the same term and without
+    /// asking anybody. It may lack entries of that term which it had sent and not yet written, and would give their
+    /// places to others; and it does not know how much was committed, so what is read from it may be old. Hence
+    /// such a server has to be elected again: its vote is read as one that it gave, and not as an election.
+    pub(crate) fn belongs_to(&self, owner: NodeId) {
+        // Said once, at the start.
+        let _ = self.shared.owner.set(owner);
     }
 
     /// How much has been written.
@@ -312,7 +324,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn read_vote(&mut self) -> Result<Option<raft::Vote>, StorageError> {
         let vote = self.with(|log| Ok(log.log_state().vote().map(|vote| vote.0)));
-        vote.map_err(|e| StorageIOError::read_vote(&e).into())
+        let mut vote = vote.map_err(|e| StorageIOError::read_vote(&e))?;
+        if let Some(vote) = &mut vote
+            && self.shared.owner.get() == Some(&vote.leader_id.node_id)
+        {
+            vote.committed = false;
+        }
+        Ok(vote)
     }
 
     async fn save_committed(&mut self, committed: Option<raft::LogId>) -> Result<(), StorageError> {
@@ -404,6 +422,21 @@ mod tests {
             reason.contains("no storage space") && reason.contains("start the server again"),
             "{reason}"
         );
+    }
+
+    #[tokio::test]
+    async fn who_led_before_a_start_has_to_be_elected_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogStore::open(dir.path(), Fatal::default()).unwrap();
+        let elected = raft::Vote::new_committed(3, 1);
+        log.save_vote(&elected).await.unwrap();
+
+        log.belongs_to(1);
+        assert_eq!(log.read_vote().await.unwrap(), Some(raft::Vote::new(3, 1)));
+        let follows = LogStore::open(tempfile::tempdir().unwrap().path(), Fatal::default()).unwrap();
+        follows.clone().save_vote(&elected).await.unwrap();
+        follows.belongs_to(2);
+        assert_eq!(follows.clone().read_vote().await.unwrap(), Some(elected));
     }
 
     #[test]

@@ -202,7 +202,11 @@ fn a_session_that_is_asked_for_twice_with_one_request_id_is_created_once() {
     };
 
     let first = state.apply(1, &ask("one")).reply;
-    let again = state.apply(2, &ask("two")).reply;
+    let mut elsewhere = ask("two");
+    if let Action::CreateSession { terms, .. } = &mut elsewhere.action {
+        terms.node = "another".into();
+    }
+    let again = state.apply(2, &elsewhere).reply;
 
     assert_eq!(first.outcome, Outcome::Session("one".into()));
     assert_eq!(again, first);

@@ -11,7 +11,7 @@ use kvapi::Revision;
 
 use crate::command::{Action, Command, Limits, Op, Outcome, Reply};
 use crate::state::Entry;
-use crate::state::sessions::Behavior;
+use crate::state::sessions::{Behavior, Terms};
 use work::Work;
 
 const TEN_MINUTES_MS: u64 = 10 * 60 * 1000;
@@ -319,8 +319,14 @@ impl Model {
 /// Whether two writes with the same id are the same write.
 fn same_question(a: &Action, b: &Action) -> bool {
     match (a, b) {
-        // The id is the answer.
-        (Action::CreateSession { terms: a, .. }, Action::CreateSession { terms: b, .. }) => a == b,
+        // The id is the answer, and the server the one that was asked.
+        (Action::CreateSession { terms: a, .. }, Action::CreateSession { terms: b, .. }) => {
+            let elsewhere = |terms: &Terms| Terms {
+                node: "".into(),
+                ..terms.clone()
+            };
+            elsewhere(a) == elsewhere(b)
+        }
         (a, b) => a == b,
     }
 }
