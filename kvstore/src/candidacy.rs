@@ -9,25 +9,15 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::chance;
 use crate::clock;
 use crate::contact::Contact;
 use crate::leadership::Leadership;
-use crate::peer::ask::{Ask, Told};
+use crate::peer::ask::{Ask, Opinion, Told};
 use crate::peer::links::Links;
-use crate::raft::{LogId, NodeId, Pace};
-
-/// How a server sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opinion {
-    /// Whether it would have a leader elected.
-    pub leaderless: bool,
-    /// The last entry of its log.
-    pub log: Option<LogId>,
-}
+use crate::raft::{NodeId, Pace};
 
 /// Who is to stand, if anybody is: of those that can be reached, the one that has most of the log, and who asks
 /// rather than another.
@@ -197,6 +187,7 @@ mod tests {
     use openraft::CommittedLeaderId;
 
     use super::*;
+    use crate::raft::LogId;
 
     fn opinion(leaderless: bool, log: (u64, u64)) -> Opinion {
         Opinion {

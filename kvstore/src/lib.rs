@@ -22,7 +22,7 @@
 
 pub mod archive;
 pub mod batch;
-pub mod candidacy;
+mod candidacy;
 pub mod chance;
 pub mod clock;
 pub mod cluster;

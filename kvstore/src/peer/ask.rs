@@ -8,9 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::ProposeError;
-use crate::candidacy::Opinion;
 use crate::command::{Command, Reply};
-use crate::raft::Node;
+use crate::raft::{LogId, Node};
 
 /// A server that wants to be a member, or to be found where it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +60,15 @@ pub struct Standing {
     pub contact_ms: u64,
     /// When it was started, milliseconds since 1970.
     pub started_ms: u64,
+}
+
+/// How a server sees that no leader is heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opinion {
+    /// Whether it would have one elected.
+    pub leaderless: bool,
+    /// The last entry of its log.
+    pub log: Option<LogId>,
 }
 
 /// What one is told.
