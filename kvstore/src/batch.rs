@@ -151,8 +151,32 @@ impl Batcher {
     }
 }
 
+/// Gives names to writes. They follow each other in the order of texts, and that is the order in which answers are kept:
+/// names by chance alone would have every replica copy another part of that map for each write.
+#[derive(Debug)]
+struct Names {
+    stem: String,
+    next: AtomicU64,
+}
+
+impl Names {
+    /// `stem` is nobody else's.
+    fn new(stem: String) -> Self {
+        Self {
+            stem,
+            next: AtomicU64::new(0),
+        }
+    }
+
+    fn next(&self) -> RequestId {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        RequestId(format!("{}-{number:016x}", self.stem).into())
+    }
+}
+
 async fn run(leadership: Leadership, links: Links, mut queue: mpsc::Receiver<Waiting>, made: Arc<Made>) {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
+    let names = Arc::new(Names::new(chance::id()));
     let mut waiting = VecDeque::new();
     let mut fresh = Vec::new();
     loop {
@@ -173,9 +197,9 @@ async fn run(leadership: Leadership, links: Links, mut queue: mpsc::Receiver<Wai
         let batch = take_batch(&mut waiting);
         made.batches.fetch_add(1, Ordering::Relaxed);
         made.commands.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let (leadership, links) = (leadership.clone(), links.clone());
+        let (leadership, links, names) = (leadership.clone(), links.clone(), Arc::clone(&names));
         tokio::spawn(async move {
-            propose(&leadership, &links, batch).await;
+            propose(&leadership, &links, &names, batch).await;
             drop(slot);
         });
     }
@@ -203,14 +227,11 @@ struct Journey {
 }
 
 /// Takes a batch to the leader, wherever that is, until it is answered or its time is over.
-async fn propose(leadership: &Leadership, links: &Links, mut batch: Vec<Waiting>) {
+async fn propose(leadership: &Leadership, links: &Links, names: &Names, mut batch: Vec<Waiting>) {
     if !leadership.is_mine() {
         // It is going to be held or forwarded, and may be proposed again: now it needs a name.
         for waiting in &mut batch {
-            waiting
-                .command
-                .request
-                .get_or_insert_with(|| RequestId(chance::id().into()));
+            waiting.command.request.get_or_insert_with(|| names.next());
         }
     }
     let mut journey = Journey {
@@ -366,6 +387,19 @@ mod tests {
         assert_eq!(sizes(&[100; 10]), [10]);
         assert_eq!(sizes(&[MAX_BYTES / 2, MAX_BYTES / 2, 1]), [2, 1]);
         assert_eq!(sizes(&[1; MAX_COMMANDS + 1]), [MAX_COMMANDS, 1]);
+    }
+
+    #[test]
+    fn names_follow_each_other_so_that_their_answers_lie_side_by_side() {
+        let (one, other) = (Names::new("a".into()), Names::new("b".into()));
+        let given: Vec<_> = (0..1000).map(|_| one.next()).collect();
+
+        assert!(given.is_sorted_by(|a, b| a < b), "each is new, and behind those before");
+        assert!(
+            given.iter().all(|name| *name < other.next()),
+            "another server's are elsewhere"
+        );
+        assert!(given[0].0.len() < crate::command::MAX_REQUEST_ID_BYTES - chance::id().len());
     }
 
     #[test]
