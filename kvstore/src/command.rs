@@ -43,6 +43,9 @@ pub(crate) const FRAME: usize = 64;
 /// What the list of a tree's entries takes, at most: their values are shared with the state.
 const TREE: usize = 2 << 20;
 
+/// Operations of a small transaction.
+const SMALL: usize = 64;
+
 /// One write: it takes one revision or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
@@ -57,6 +60,29 @@ pub struct Command {
 }
 
 impl Command {
+    /// Whether it is carried out soon, whatever is there: it names the few keys that it changes.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        match &self.action {
+            Action::Put { .. }
+            | Action::Delete { .. }
+            | Action::Acquire { .. }
+            | Action::Release { .. }
+            | Action::CreateSession { .. } => true,
+            Action::Txn { ops } => {
+                let tree = |op: &Op| matches!(op, Op::GetTree { .. } | Op::DeleteTree { .. });
+                ops.len() <= SMALL && !ops.iter().any(tree)
+            }
+            Action::DeletePrefix { .. }
+            | Action::Keep(_)
+            | Action::Compact { .. }
+            | Action::Retain(_)
+            | Action::EndSession { .. }
+            | Action::Stage { .. }
+            | Action::Restore { .. } => false,
+        }
+    }
+
     /// About how many bytes it takes until it has its answer, the answer included: of a tree that
     /// a transaction shows, nobody knows how large it is.
     #[must_use]

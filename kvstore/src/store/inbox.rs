@@ -45,6 +45,10 @@ pub(super) struct Waiting {
     pub look: bool,
     /// Whether the thread looks by itself after a while.
     pub timed: bool,
+    /// Whether the state has been let go: the next comes soon, and without it nothing can be written.
+    away: bool,
+    /// Whether the thread waits for that.
+    missed: bool,
     /// Whether nothing more will come, or nobody will look any more.
     ended: bool,
 }
@@ -58,6 +62,20 @@ pub(super) struct Changes {
 }
 
 impl Inbox {
+    /// Lets the state go, so that it can be changed in place; the thread waits until the next is handed over.
+    pub(super) fn let_go(&self) {
+        let mut waiting = self.lock();
+        waiting.away = true;
+        let newest = waiting.changes.newest.take();
+        drop(waiting);
+        drop(newest);
+    }
+
+    /// Whether it was let go, and the thread waits for the next, if for anything.
+    pub(super) fn is_away(&self) -> bool {
+        self.lock().away
+    }
+
     pub(super) fn hand_over(
         &self,
         rows: impl Iterator<Item = RowId>,
@@ -68,6 +86,8 @@ impl Inbox {
         if waiting.ended {
             return Err(ended());
         }
+        waiting.away = false;
+        let missed = std::mem::take(&mut waiting.missed);
         let changes = &mut waiting.changes;
         changes.rows.extend(rows);
         changes.newest = Some(newest);
@@ -76,7 +96,7 @@ impl Inbox {
         changes.room = Some(room);
         // The first changes start the clock of the thread.
         waiting.look |= much || !waiting.timed;
-        if waiting.look {
+        if waiting.look || missed {
             self.awake.notify_one();
         }
         Ok(())
@@ -128,7 +148,12 @@ impl Inbox {
         let mut waiting = self.lock();
         waiting.timed = until.is_some();
         waiting.look |= !waiting.timed && waiting.changes.newest.is_some();
-        while !waiting.look && !waiting.ended {
+        while (!waiting.look || waiting.away) && !waiting.ended {
+            if waiting.away && (waiting.look || until.is_some_and(|until| until <= clock::now())) {
+                waiting.missed = true;
+                waiting = self.awake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
             waiting = match until.map(|until| until.saturating_duration_since(clock::now())) {
                 Some(Duration::ZERO) => break,
                 Some(time) => {
@@ -171,4 +196,61 @@ impl Drop for Handle {
 /// Nothing is written any more.
 pub(super) fn ended() -> io::Error {
     io::Error::other("the writer of the state on disk has ended")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::raft::StoredMembership;
+    use crate::state::rows::Row;
+
+    fn hand_over(inbox: &Inbox, room: &Arc<Semaphore>, state: &Arc<State>) {
+        let room = Arc::clone(room).try_acquire_owned().unwrap();
+        let row = Row::Key(kvapi::Key::new("a").unwrap(), None).into_id();
+        let mark = Mark::of(state, None, StoredMembership::default());
+        inbox
+            .hand_over([row].into_iter(), room, (Arc::clone(state), mark))
+            .unwrap();
+    }
+
+    #[test]
+    fn rows_whose_state_was_let_go_are_taken_with_the_next_one() {
+        let (inbox, room) = (Arc::new(Inbox::default()), Arc::new(Semaphore::new(2)));
+        let (first, second) = (Arc::new(State::default()), Arc::new(State::default()));
+        hand_over(&inbox, &room, &first);
+        inbox.let_go();
+        assert_eq!(Arc::strong_count(&first), 1, "nobody holds it");
+
+        let thread = {
+            let inbox = Arc::clone(&inbox);
+            std::thread::spawn(move || inbox.take(None))
+        };
+        let (done, _) = oneshot::channel();
+        inbox.put(Job::Checkpoint(done)).unwrap();
+        while !inbox.lock().missed {
+            std::thread::yield_now();
+        }
+        assert!(
+            !thread.is_finished(),
+            "a job does not have rows taken without their state"
+        );
+        hand_over(&inbox, &room, &second);
+
+        let (jobs, changes) = thread.join().unwrap().unwrap();
+        assert_eq!((jobs.len(), changes.rows.len()), (1, 2));
+        assert!(Arc::ptr_eq(&changes.newest.unwrap().0, &second));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_state_that_will_not_come() {
+        let inbox = Arc::new(Inbox::default());
+        hand_over(&inbox, &Arc::new(Semaphore::new(1)), &Arc::default());
+        inbox.let_go();
+
+        drop(Handle(Arc::clone(&inbox)));
+
+        assert!(inbox.take(None).is_none());
+    }
 }

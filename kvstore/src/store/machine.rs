@@ -16,16 +16,17 @@ use super::snapshots::Snapshots;
 use super::tables::Mark;
 use super::writer::Writer;
 use crate::clock;
-use crate::command::{FORMAT, Proposal, Reply};
+use crate::command::{Command, FORMAT, Proposal, Reply};
 use crate::disk;
 use crate::raft::{Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use crate::state::rows::Row;
-use crate::state::{Event, State};
+use crate::state::{Applied, Event, State};
 use crate::view::{Sink, Views};
 
-/// The state, with everybody who has to hear of it.
+/// The state, with everybody who has to hear of it. The state itself is kept by [`Views`].
 pub struct StateMachine {
-    replica: Replica,
+    last_log_id: Option<LogId>,
+    membership: StoredMembership,
     views: Views,
     sink: Arc<dyn Sink>,
     writer: Writer,
@@ -63,40 +64,73 @@ pub(super) struct NewerEntry {
 impl Replica {
     /// Applies one entry. Returns the replies to its commands.
     pub(super) fn apply(&mut self, entry: Entry, news: &mut News) -> Result<Vec<Reply>, NewerEntry> {
-        let replies = match entry.payload {
-            EntryPayload::Blank => Vec::new(),
-            EntryPayload::Membership(membership) => {
-                self.membership = StoredMembership::new(Some(entry.log_id), membership);
-                Vec::new()
-            }
-            EntryPayload::Normal(proposal) if proposal.format > FORMAT => {
-                return Err(NewerEntry {
-                    index: entry.log_id.index,
-                    format: proposal.format,
-                });
-            }
-            EntryPayload::Normal(proposal) => self.apply_proposal(&proposal, news),
-        };
-        self.last_log_id = Some(entry.log_id);
-        Ok(replies)
-    }
-
-    fn apply_proposal(&mut self, proposal: &Proposal, news: &mut News) -> Vec<Reply> {
-        let mut replies = Vec::with_capacity(proposal.commands.len());
-        for command in &proposal.commands {
-            let applied = self.state.apply(proposal.at, command);
-            news.events.extend(applied.event);
-            news.replaced |= applied.replaced;
-            news.rows.extend(applied.rows);
-            replies.push(applied.reply);
-        }
-        replies
+        let Self {
+            state,
+            last_log_id,
+            membership,
+        } = self;
+        apply(entry, last_log_id, membership, news, |at, command| {
+            state.apply(at, command)
+        })
     }
 
     /// The mark that the disk gets for it.
     pub(super) fn mark(&self) -> Mark {
         Mark::of(&self.state, self.last_log_id, self.membership.clone())
     }
+}
+
+/// Applies one entry, each of its commands by `carry_out`.
+fn apply(
+    entry: Entry,
+    last_log_id: &mut Option<LogId>,
+    members: &mut StoredMembership,
+    news: &mut News,
+    carry_out: impl FnMut(u64, &Command) -> Applied,
+) -> Result<Vec<Reply>, NewerEntry> {
+    let replies = match entry.payload {
+        EntryPayload::Blank => Vec::new(),
+        EntryPayload::Membership(membership) => {
+            *members = StoredMembership::new(Some(entry.log_id), membership);
+            Vec::new()
+        }
+        EntryPayload::Normal(proposal) if proposal.format > FORMAT => {
+            return Err(NewerEntry {
+                index: entry.log_id.index,
+                format: proposal.format,
+            });
+        }
+        EntryPayload::Normal(proposal) => apply_proposal(&proposal, news, carry_out),
+    };
+    *last_log_id = Some(entry.log_id);
+    Ok(replies)
+}
+
+fn apply_proposal(
+    proposal: &Proposal,
+    news: &mut News,
+    mut carry_out: impl FnMut(u64, &Command) -> Applied,
+) -> Vec<Reply> {
+    let mut replies = Vec::with_capacity(proposal.commands.len());
+    for command in &proposal.commands {
+        let applied = carry_out(proposal.at, command);
+        news.events.extend(applied.event);
+        news.replaced |= applied.replaced;
+        news.rows.extend(applied.rows);
+        replies.push(applied.reply);
+    }
+    replies
+}
+
+/// What the entries bring, in bytes, if all of it is done soon and none of it is refused.
+fn small(entries: &[Entry]) -> Option<usize> {
+    entries.iter().try_fold(0, |sum, entry| match &entry.payload {
+        EntryPayload::Normal(proposal) => {
+            let small = proposal.format <= FORMAT && proposal.commands.iter().all(Command::is_small);
+            small.then(|| sum + proposal.weight())
+        }
+        EntryPayload::Blank | EntryPayload::Membership(_) => Some(sum),
+    })
 }
 
 impl StateMachine {
@@ -109,34 +143,43 @@ impl StateMachine {
         snapshots: Snapshots,
         size: LogSize,
     ) -> Self {
+        let Replica {
+            state,
+            last_log_id,
+            membership,
+        } = replica;
         let machine = Self {
-            replica,
+            last_log_id,
+            membership,
             views,
             sink,
             writer,
             snapshots,
             size,
         };
-        machine.publish_whole();
+        machine.publish_whole(state);
         machine
     }
 
-    fn publish_whole(&self) -> Arc<State> {
-        let view = Arc::new(self.replica.state.clone());
+    fn publish_whole(&self, state: State) -> Arc<State> {
+        let view = Arc::new(state);
         self.views.set(Arc::clone(&view));
         self.sink.replaced(&view);
         view
     }
 
+    fn mark(&self, state: &State) -> Mark {
+        Mark::of(state, self.last_log_id, self.membership.clone())
+    }
+
     async fn publish(&self, news: News) -> io::Result<()> {
-        let view = Arc::new(self.replica.state.clone());
-        self.views.set(Arc::clone(&view));
+        let view = self.views.current();
         if news.replaced {
             self.sink.replaced(&view);
         } else if !news.events.is_empty() {
             self.sink.applied(&view, news.events);
         }
-        self.writer.write(news.rows, &view, self.replica.mark()).await
+        self.writer.write(news.rows, &view, self.mark(&view)).await
     }
 }
 
@@ -144,7 +187,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
-        Ok((self.replica.last_log_id, self.replica.membership.clone()))
+        Ok((self.last_log_id, self.membership.clone()))
     }
 
     async fn apply<I>(&mut self, entries: I) -> Result<Vec<Vec<Reply>>, StorageError>
@@ -152,15 +195,24 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        if let Some(bytes) = small(&entries) {
+            self.writer.let_go(bytes);
+        }
         let mut news = News::default();
-        let mut replies = Vec::new();
+        let mut replies = Vec::with_capacity(entries.len());
         for entry in entries {
             let log_id = entry.log_id;
-            replies.push(
-                self.replica
-                    .apply(entry, &mut news)
-                    .map_err(|e| StorageIOError::apply(log_id, &e))?,
-            );
+            let views = &self.views;
+            let carry_out = |at, command: &Command| {
+                if command.is_small() {
+                    views.change(|state| state.apply(at, command))
+                } else {
+                    views.change_aside(|state| state.apply(at, command))
+                }
+            };
+            let applied = apply(entry, &mut self.last_log_id, &mut self.membership, &mut news, carry_out);
+            replies.push(applied.map_err(|e| StorageIOError::apply(log_id, &e))?);
         }
         self.publish(news)
             .await
@@ -170,7 +222,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         SnapshotBuilder {
-            replica: self.replica.clone(),
+            replica: Replica {
+                state: State::clone(&self.views.current()),
+                last_log_id: self.last_log_id,
+                membership: self.membership.clone(),
+            },
             snapshots: self.snapshots.clone(),
             writer: self.writer.clone(),
             size: self.size.clone(),
@@ -192,13 +248,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (header, state) = blocking(move || snapshots.adopt(&snapshot))
             .await
             .map_err(|e| failed(&e))?;
-        self.replica = Replica {
-            state,
-            last_log_id: header.last_log_id,
-            membership: header.membership,
-        };
-        let view = self.publish_whole();
-        let written = self.writer.replace(view, self.replica.mark()).await;
+        self.last_log_id = header.last_log_id;
+        self.membership = header.membership;
+        let view = self.publish_whole(state);
+        let mark = self.mark(&view);
+        let written = self.writer.replace(view, mark).await;
         written.map_err(|e| StorageIOError::write_state_machine(&e))?;
         self.size.snapshot_taken(self.size.now());
         Ok(())

@@ -74,6 +74,14 @@ impl Writer {
         (writer, inbox)
     }
 
+    /// Lets go of the state that was handed over last, so that it can be changed in place, unless there may be no room
+    /// for what that brings: `bytes` of commands. The state after it has to be handed over soon, by [`Writer::write`].
+    pub(super) fn let_go(&self, bytes: usize) {
+        if self.room.available_permits() >= LAG_BYTES / 2 && bytes <= LAG_BYTES / 16 {
+            self.inbox().let_go();
+        }
+    }
+
     /// Has changed rows written some time, as they are in `state` or a later one. Waits while too
     /// much is waiting.
     pub(super) async fn write(&self, rows: Vec<Row>, state: &Arc<State>, mark: Mark) -> io::Result<()> {
@@ -81,6 +89,13 @@ impl Writer {
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let room = match Arc::clone(&self.room).try_acquire_many_owned(weight) {
             Ok(room) => room,
+            // The thread waits for this state and makes no room before: what there is has to do.
+            Err(_) if self.inbox().is_away() => {
+                let rest = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
+                Arc::clone(&self.room)
+                    .try_acquire_many_owned(rest)
+                    .map_err(|_| ended())?
+            }
             Err(_) => {
                 // Which changes are the same is found out by the thread, and may make room.
                 self.inbox().look();
@@ -209,7 +224,10 @@ impl Gathered {
         let mut room = merged(self.room.take(), more);
         drop(room.split(room.num_permits().saturating_sub(self.unwritten.bytes())));
         self.room = Some(room);
-        self.newest = changes.newest;
+        // Without a newer one the rows are written as they were in the older: it is a whole state too.
+        if changes.newest.is_some() {
+            self.newest = changes.newest;
+        }
         self.at.get_or_insert_with(|| clock::now() + GATHER_FOR);
     }
 
@@ -254,6 +272,25 @@ mod tests {
     async fn write(writer: &Writer, bytes: usize) {
         let mark = Mark::of(&State::default(), None, StoredMembership::default());
         writer.write(rows(bytes), &Arc::default(), mark).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_state_is_let_go_while_there_is_room_and_nobody_waits_for_room_without_one() {
+        let (writer, inbox) = Writer::new();
+        writer.let_go(LAG_BYTES);
+        assert!(!inbox.is_away(), "so much may find no room");
+        writer.let_go(1);
+        assert!(inbox.is_away());
+        write(&writer, LAG_BYTES / 4 * 3).await;
+        assert!(!inbox.is_away());
+        writer.let_go(1);
+        assert!(!inbox.is_away(), "there is too little room");
+
+        inbox.let_go();
+        write(&writer, LAG_BYTES).await;
+
+        assert_eq!(writer.unwritten_bytes(), LAG_BYTES);
+        assert!(!inbox.is_away());
     }
 
     #[tokio::test]
