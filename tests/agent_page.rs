@@ -1,10 +1,11 @@
-//! docs/agent-tests.md: every row names tests that are there, or says why there is none.
+//! docs/agent-tests.md and docs/faults.md: every row names tests that are there, or says why there is none.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 const PAGE: &str = include_str!("../docs/agent-tests.md");
+const FAULTS: &str = include_str!("../docs/faults.md");
 
 /// How many rows each part has: what was found in the suites, changelogs and code of others.
 const ROWS: &[(&str, usize)] = &[
@@ -67,12 +68,7 @@ fn every_row_of_what_others_test_has_a_test_that_is_there_or_a_reason() {
                 wrong.push(format!("no two cells: {row}"));
                 continue;
             };
-            let named: Vec<&str> = told
-                .split('`')
-                .skip(1)
-                .step_by(2)
-                .filter(|name| is_sentence(name))
-                .collect();
+            let named = named(told);
             let gone = named.iter().filter(|name| !tests.contains(**name));
             wrong.extend(gone.map(|name| format!("{heading}: there is no test {name}")));
             let reason = told.strip_prefix("none: ").unwrap_or_default();
@@ -82,6 +78,31 @@ fn every_row_of_what_others_test_has_a_test_that_is_there_or_a_reason() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_fault_has_a_test_that_is_there() {
+    let tests = tests();
+    let rows: Vec<&str> = FAULTS.lines().filter(|line| line.starts_with("| ")).collect();
+    let rows = rows
+        .iter()
+        .filter(|row| !row.ends_with("| test |") && !row.starts_with("| ---"));
+    let mut count = 0;
+    for row in rows {
+        let named = named(row);
+        assert!(!named.is_empty(), "no test: {row}");
+        for name in named {
+            assert!(tests.contains(name), "there is no test {name}");
+        }
+        count += 1;
+    }
+    assert!(count > 25, "{count}");
+}
+
+/// The tests that are named.
+fn named(text: &str) -> Vec<&str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|name| is_sentence(name)).collect()
 }
 
 /// Tests are sentences; entries and commands, which stand in backticks too, are short.

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use kvapi::Revision;
 use kvapi::types::HistoryChange;
+use kvapi::{Address, Client, Revision};
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 
@@ -25,7 +26,7 @@ fn installed(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// The same of what is written in Go, which not every machine has. `None` is noted.
-fn installed_of_go(name: &str) -> anyhow::Result<Option<PathBuf>> {
+pub(crate) fn installed_of_go(name: &str) -> anyhow::Result<Option<PathBuf>> {
     let found = installed(name);
     let none = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/no-go");
     if found.is_err() && none.exists() {
@@ -39,12 +40,12 @@ fn installed_of_go(name: &str) -> anyhow::Result<Option<PathBuf>> {
     found.map(Some)
 }
 
-fn source(name: &str) -> PathBuf {
+pub(crate) fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
 /// Runs a client to its end, which must be a good one.
-async fn done(home: &Home, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> anyhow::Result<()> {
+pub(crate) async fn done(home: &Home, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> anyhow::Result<()> {
     let mut command = command(home, program);
     command.args(arguments).env("PYTHONDONTWRITEBYTECODE", "1");
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
@@ -58,7 +59,7 @@ async fn done(home: &Home, program: impl AsRef<std::ffi::OsStr>, arguments: &[&s
 }
 
 /// The address as host and port.
-fn place(server: &Server) -> anyhow::Result<(String, String)> {
+pub(crate) fn place(server: &Server) -> anyhow::Result<(String, String)> {
     let address = server.address.to_string();
     let place = address.trim_start_matches("http://").rsplit_once(':');
     let (host, port) = place.with_context(|| format!("no port in {address}"))?;
@@ -196,10 +197,13 @@ fn told(output: &str) -> Vec<Told> {
     lines.filter_map(of).collect()
 }
 
-/// Ten that want one lock, by Consul's own client, and some of them killed.
-struct Contest<'a> {
+/// Some that want one lock, by Consul's own client, and some of them killed.
+pub(crate) struct Contest<'a> {
     home: &'a Home,
-    server: &'a Server,
+    /// Where they ask, one server each.
+    servers: Vec<Address>,
+    /// Knows all of them.
+    client: Client,
     program: PathBuf,
     running: Vec<Program>,
     /// What those wrote that were killed.
@@ -208,10 +212,43 @@ struct Contest<'a> {
     killed: usize,
 }
 
-impl Contest<'_> {
+impl<'a> Contest<'a> {
+    /// So many. `None` if there is no program for it.
+    pub(crate) async fn begin(
+        home: &'a Home,
+        servers: Vec<Address>,
+        contenders: usize,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(program) = installed_of_go("go/clients")? else {
+            return Ok(None);
+        };
+        let client = Client::new(servers.clone(), None, Duration::from_secs(20));
+        let all = HistoryChange {
+            revisions: Some(1_000_000),
+            versions: Some(10_000),
+            ..HistoryChange::default()
+        };
+        client.change_history(&all, &Default::default()).await?;
+        let mut contest = Self {
+            home,
+            servers,
+            client,
+            program,
+            running: Vec::new(),
+            ended: Vec::new(),
+            started: 0,
+            killed: 0,
+        };
+        for _ in 0..contenders {
+            contest.start()?;
+        }
+        Ok(Some(contest))
+    }
+
     fn start(&mut self) -> anyhow::Result<()> {
         let mut command = command(self.home, &self.program);
-        command.args(["contend", &self.server.address.to_string(), "contest", "1000000"]);
+        let server = self.servers[self.started % self.servers.len()].to_string();
+        command.args(["contend", &server, "contest", "1000000"]);
         let name = format!("contender-{}", self.started);
         self.running.push(Program::start(self.home, &name, &mut command)?);
         self.started += 1;
@@ -219,21 +256,15 @@ impl Contest<'_> {
     }
 
     async fn count(&self) -> anyhow::Result<u64> {
-        let found = self.server.client().get(COUNT, Default::default()).await?.value;
+        let found = self.client.get(COUNT, Default::default()).await?.value;
         Ok(found.map_or(Ok(0), |entry| String::from_utf8_lossy(&entry.value).parse())?)
     }
 
     /// Which of them holds the lock, and by which session.
     async fn holder(&self) -> anyhow::Result<(usize, String)> {
         eventually("somebody holds the lock and says so", async || {
-            let session = self
-                .server
-                .client()
-                .get(LOCK, Default::default())
-                .await
-                .ok()?
-                .value?
-                .session?;
+            let held = self.client.get(LOCK, Default::default()).await.ok()?;
+            let session = held.value?.session?;
             let is_its = |program: &Program| {
                 told(&program.output())
                     .last()
@@ -253,8 +284,26 @@ impl Contest<'_> {
         self.start()
     }
 
+    /// Ends the session of whoever has the lock and does not count: so that the others need not wait until it ends.
+    pub(crate) async fn let_go(&self) -> anyhow::Result<()> {
+        if tokio::time::timeout(Duration::from_secs(3), self.goes_on(1))
+            .await
+            .is_err()
+            && let Some(entry) = self.client.get(LOCK, Default::default()).await?.value
+            && let Some(session) = entry.session
+        {
+            self.client.destroy_session(&session, &Default::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Kills one by chance.
+    pub(crate) async fn kill_one(&mut self) -> anyhow::Result<()> {
+        self.kill(rand::random_range(0..self.running.len())).await
+    }
+
     /// Waits until the number is higher by so many.
-    async fn goes_on(&self, by: u64) -> anyhow::Result<()> {
+    pub(crate) async fn goes_on(&self, by: u64) -> anyhow::Result<()> {
         let from = self.count().await?;
         // Twice the TTL of ten seconds, when a holder was killed.
         for _ in 0..4 {
@@ -266,23 +315,57 @@ impl Contest<'_> {
         anyhow::bail!("nobody has had the lock for long")
     }
 
-    /// Everything that any of them wrote, once all are killed.
-    async fn end(mut self) -> anyhow::Result<(Vec<Told>, usize)> {
+    /// Kills all of them and judges what they wrote. What was answered with an error.
+    pub(crate) async fn end(mut self) -> anyhow::Result<usize> {
         for program in &mut self.running {
             program.kill().await?;
             self.ended.extend(told(&program.output()));
             self.killed += 1;
         }
-        Ok((self.ended, self.killed))
+        // Nobody was disturbed: what was read under the lock was what was written over.
+        let of = |what: &str| {
+            let of = self.ended.iter().filter(|told| told.what == what);
+            of.map(|told| told.number).collect::<Vec<_>>()
+        };
+        assert_eq!(of("clash"), [] as [u64; 0]);
+        let written = of("out");
+        let numbers: BTreeSet<u64> = written.iter().copied().collect();
+        assert_eq!(numbers.len(), written.len(), "one number was written twice");
+        // Whoever was killed, or was not answered, may have written one without saying so.
+        let (count, unanswered) = (self.count().await?, of("unknown").len());
+        let unsaid = (1..=count).filter(|number| !numbers.contains(number)).count();
+        assert!(
+            numbers.last() <= Some(&count) && unsaid <= self.killed + unanswered,
+            "{unsaid} of {count} were written by nobody"
+        );
+        // And in the store's own history nobody has it from another's hands.
+        let holders = holders(&self.client).await?;
+        let taken = holders
+            .windows(2)
+            .filter(|pair| pair[0].is_some() && pair[1].is_some() && pair[0] != pair[1]);
+        assert_eq!(taken.count(), 0);
+        let sessions: BTreeSet<&String> = holders.iter().flatten().collect();
+        let failed = of("failed").len();
+        println!(
+            "the lock had {} holders, {} were killed, {failed} requests failed, {count} times was it counted",
+            sessions.len(),
+            self.killed,
+        );
+        anyhow::ensure!(
+            sessions.len() >= numbers.len(),
+            "{} holders counted {count} times",
+            sessions.len()
+        );
+        Ok(failed)
     }
 }
 
 /// Every state that the lock's key was in, oldest first: the session that held it, if any.
-async fn holders(server: &Server) -> anyhow::Result<Vec<Option<String>>> {
+async fn holders(client: &Client) -> anyhow::Result<Vec<Option<String>>> {
     let mut found = Vec::new();
     let mut before: Option<Revision> = None;
     loop {
-        let page = server.client().history(LOCK, false, None, before).await?;
+        let page = client.history(LOCK, false, None, before).await?;
         before = page.changes.last().map(|change| change.revision);
         for change in &page.changes {
             let entry = change.changes.first().and_then(|key| key.entry.as_ref());
@@ -298,28 +381,10 @@ async fn holders(server: &Server) -> anyhow::Result<Vec<Option<String>>> {
 #[test]
 fn of_ten_that_contend_by_consuls_own_client_and_are_killed_at_random_no_two_hold_the_lock() {
     test(async |home| {
-        let Some(program) = installed_of_go("go/clients")? else {
+        let server = Server::start(home).await?;
+        let Some(mut contest) = Contest::begin(home, vec![server.address.clone()], 10).await? else {
             return Ok(());
         };
-        let server = Server::start(home).await?;
-        let all = HistoryChange {
-            revisions: Some(1_000_000),
-            versions: Some(10_000),
-            ..HistoryChange::default()
-        };
-        server.client().change_history(&all, &Default::default()).await?;
-        let mut contest = Contest {
-            home,
-            server: &server,
-            program,
-            running: Vec::new(),
-            ended: Vec::new(),
-            started: 0,
-            killed: 0,
-        };
-        for _ in 0..10 {
-            contest.start()?;
-        }
         contest.goes_on(10).await?;
         // One that holds the lock, whose session ends by its own time.
         let (holder, _) = contest.holder().await?;
@@ -345,43 +410,7 @@ fn of_ten_that_contend_by_consuls_own_client_and_are_killed_at_random_no_two_hol
             }
             contest.goes_on(5).await?;
         }
-        let (told, killed) = contest.end().await?;
-
-        // Nobody was disturbed: what was read under the lock was what was written over.
-        let of = |what: &str| {
-            told.iter()
-                .filter(|told| told.what == what)
-                .map(|told| told.number)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(of("clash"), [] as [u64; 0]);
-        let written = of("out");
-        let numbers: BTreeSet<u64> = written.iter().copied().collect();
-        assert_eq!(numbers.len(), written.len(), "one number was written twice");
-        // Whoever was killed may have written one without saying so.
-        let count: u64 =
-            String::from_utf8_lossy(&server.request("GET", &format!("/v1/kv/{COUNT}?raw"), &[]).await?.body).parse()?;
-        let unsaid = (1..=count).filter(|number| !numbers.contains(number)).count();
-        assert!(
-            numbers.last() <= Some(&count) && unsaid <= killed,
-            "{unsaid} of {count} were written by nobody"
-        );
-        // And in the store's own history nobody has it from another's hands.
-        let holders = holders(&server).await?;
-        let taken = holders
-            .windows(2)
-            .filter(|pair| pair[0].is_some() && pair[1].is_some() && pair[0] != pair[1]);
-        assert_eq!(taken.count(), 0);
-        let sessions: BTreeSet<&String> = holders.iter().flatten().collect();
-        println!(
-            "the lock had {} holders, {killed} were killed, {count} times was it counted",
-            sessions.len()
-        );
-        anyhow::ensure!(
-            sessions.len() >= numbers.len(),
-            "{} holders counted {count} times",
-            sessions.len()
-        );
+        assert_eq!(contest.end().await?, 0, "requests failed");
         Ok(())
     });
 }

@@ -1,6 +1,6 @@
 //! What an election and a restart cost those who read, write, count and hold locks meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use kvapi::client::WriteOptions;
@@ -12,7 +12,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Cluster, Exit, Server, Trial, alone, eventually_within, holds, long, note_left_out, test};
+use crate::harness::{
+    Cluster, Exit, Home, Keyway, Process, Program, Server, Trial, alone, eventually_within, holds, long, note_left_out,
+    test,
+};
 
 /// How soon writes have to flow again when the leader has died, half of the times: two seconds. Every day the machine
 /// has other work too.
@@ -178,12 +181,38 @@ async fn acquire(client: &Client, key: &str, session: &str) -> anyhow::Result<bo
     Ok(acquired.done)
 }
 
-/// Assertion 93 of the reference, and the lock-delay beside it.
+/// `keyway kv lock` with a command that notes at which revision it ran, and when.
+fn noting(home: &Home, cluster: &Cluster, name: &str, then: &str) -> anyhow::Result<Program> {
+    let script = format!("echo $KEYWAY_LOCK_REVISION $(date +%s%N) >> notes; {then}");
+    let flags = ["kv", "lock", "--ttl", "10s", "--lock-delay", "2s"];
+    let command = ["jobs/noting", "--", "sh", "-c", &script];
+    let servers: Vec<String> = cluster.addresses().iter().map(ToString::to_string).collect();
+    let keyway = Keyway::new(home).addr(&servers.join(",")).timeout("60s");
+    keyway.start(home, name, &[&flags[..], &command].concat())
+}
+
+/// What they noted, in the order in which they ran.
+fn notes(home: &Home) -> Vec<(u64, u128)> {
+    let text = home.read("notes").unwrap_or_default();
+    let of = |line: &str| {
+        let (revision, at) = line.split_once(' ')?;
+        Some((revision.parse().ok()?, at.parse().ok()?))
+    };
+    text.lines().filter_map(of).collect()
+}
+
+/// Assertion 93 of the reference, and the lock-delay beside it; and the lock of a `keyway kv lock` that was killed.
 #[test]
 fn a_session_lives_its_full_time_from_a_failover_on_and_a_lock_delay_goes_on_through_it() {
     alone(Duration::from_secs(240), async |home| {
         let mut cluster = Cluster::start(home, 3).await?;
         let client = cluster.client();
+        let mut holder = noting(home, &cluster, "holder", "exec sleep 600")?;
+        holds("it holds its lock", async || notes(home).len() == 1).await?;
+        let mut waiting = [
+            noting(home, &cluster, "next-1", "true")?,
+            noting(home, &cluster, "next-2", "true")?,
+        ];
         let lasting = session(&client, Duration::ZERO).await?;
         ensure!(acquire(&client, "held", &lasting).await?);
         let made = Instant::now();
@@ -196,6 +225,10 @@ fn a_session_lives_its_full_time_from_a_failover_on_and_a_lock_delay_goes_on_thr
 
         // At half of the TTL, as the reference has it.
         tokio::time::sleep_until(made + TTL / 2).await;
+        let runs_on = holder.children();
+        let held_until = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        holder.kill().await?;
+        runs_on.iter().for_each(Process::kill);
         cluster.kill(leader).await?;
         let killed = Instant::now();
         client.put("goes", "on", &WriteOptions::default()).await?;
@@ -231,6 +264,19 @@ fn a_session_lives_its_full_time_from_a_failover_on_and_a_lock_delay_goes_on_thr
             "{at_least:?}: it has its full time, twice its TTL, from the failover on"
         );
         ensure!(at_most < 2 * TTL + Duration::from_secs(10), "{at_most:?}");
+
+        // A lock whose holder is gone goes to those who wait, one after the other, once its session and its delay are over.
+        for one in &mut waiting {
+            let exit = eventually_within(Duration::from_secs(60), "it has its turn", async || one.ended()).await?;
+            ensure!(exit == Exit::Code(0), "{exit:?}: {}", one.log());
+        }
+        let notes = notes(home);
+        ensure!(
+            notes.len() == 3 && notes.is_sorted_by(|one, next| one.0 < next.0),
+            "{notes:?}"
+        );
+        let early = (held_until + 2 * TTL + Duration::from_secs(2)).as_nanos();
+        ensure!(notes[1].1 >= early, "{notes:?}: none before {early}");
         Ok(())
     });
 }
@@ -250,10 +296,10 @@ fn a_lock_that_ten_processes_want_has_one_holder_whoever_is_killed() {
         let script =
             "mkdir held || echo clash >> clashes; echo $KEYWAY_LOCK_REVISION >> revisions; sleep 0.1; rmdir held";
         let lock = ["kv", "lock", "--lock-delay", "0s", "jobs/n", "--", "sh", "-c", script];
-        let count = |home: &crate::harness::Home| home.read("revisions").unwrap_or_default().lines().count();
+        let count = |home: &Home| home.read("revisions").unwrap_or_default().lines().count();
         let mut all = Vec::new();
         for number in 0..10 {
-            let one = crate::harness::Keyway::new(home).addr(&everywhere).timeout("40s");
+            let one = Keyway::new(home).addr(&everywhere).timeout("40s");
             all.push(one.start(home, &format!("one-{number}"), &lock)?);
         }
         holds("one of them ran", async || count(home) >= 1).await?;

@@ -1,15 +1,13 @@
-//! Servers that come, go, catch up and hand over while clients are at work; and rounds of whatever may happen.
+//! Servers that come, go, catch up and hand over while clients are at work.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use kvapi::client::WriteOptions;
 use kvapi::types::TxnOp;
-use nix::sys::signal::Signal;
-use rand::seq::IndexedRandom as _;
 use tokio::time::Instant;
 
-use crate::harness::{Cluster, Exit, Home, Server, Settings, Tally, Trial, Way, alone, long};
+use crate::harness::{Cluster, Exit, Home, Server, Settings, Trial, alone, long};
 
 const BOUND: Duration = Duration::from_secs(300);
 
@@ -157,105 +155,5 @@ fn a_server_that_was_away_and_one_with_an_empty_disk_catch_up_while_the_others_s
         let writes = long(10_000, 100_000);
         catches_up(home, &mut cluster, "away", writes, false).await?;
         catches_up(home, &mut cluster, "empty", writes, true).await
-    });
-}
-
-/// What may happen in a round.
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    Kill(usize),
-    Stop,
-    Around(Way, Way),
-    Slow(u64),
-    Transfer,
-    Restart,
-}
-
-const FAULTS: &[Fault] = &[
-    Fault::Kill(1),
-    Fault::Kill(2),
-    Fault::Kill(3),
-    Fault::Stop,
-    Fault::Around(Way::Held, Way::Held),
-    Fault::Around(Way::Held, Way::Open),
-    Fault::Around(Way::Open, Way::Held),
-    Fault::Around(Way::Silent, Way::Silent),
-    Fault::Around(Way::Broken, Way::Broken),
-    // There and back within a heartbeat's time, 100 ms.
-    Fault::Slow(30),
-    Fault::Transfer,
-    Fault::Restart,
-];
-
-/// The length of a harm, by chance: nothing is sure to come of it that could be waited for.
-async fn lasts() {
-    tokio::time::sleep(Duration::from_millis(rand::random_range(200..3_000))).await;
-}
-
-/// Does it, to a server that is chosen by chance or to the one that leads, and undoes it.
-async fn happens(home: &Home, cluster: &mut Cluster, trial: &Trial, fault: Fault) -> anyhow::Result<()> {
-    let leader = cluster.leader().await?;
-    let place = if rand::random() {
-        leader
-    } else {
-        rand::random_range(0..3)
-    };
-    match fault {
-        Fault::Kill(count) => {
-            let places: Vec<usize> = (0..count).map(|n| (place + n) % 3).collect();
-            for place in &places {
-                cluster.signal(*place, Signal::SIGKILL)?;
-            }
-            if count == 1 {
-                trial.goes_on(20).await?;
-            }
-            for place in &places {
-                cluster.restart(home, *place).await?;
-            }
-        }
-        Fault::Stop => {
-            cluster.signal(place, Signal::SIGSTOP)?;
-            lasts().await;
-            cluster.signal(place, Signal::SIGCONT)?;
-        }
-        Fault::Around(from, to) => {
-            cluster.around(place, from, to);
-            lasts().await;
-        }
-        Fault::Slow(milliseconds) => {
-            let slow = Way::Delayed(Duration::from_millis(milliseconds));
-            cluster.around(place, slow, slow);
-            trial.goes_on(50).await?;
-        }
-        Fault::Transfer => cluster.transfer().await?,
-        Fault::Restart => {
-            ensure!(cluster.servers[place].stop().await? == Exit::Code(0));
-            cluster.restart(home, place).await?;
-        }
-    }
-    cluster.proxy.heal();
-    trial.goes_on(50).await
-}
-
-#[test]
-fn rounds_of_random_faults_break_no_promise() {
-    alone(Duration::from_secs(7_200), async |home| {
-        let mut cluster = Cluster::start(home, 3).await?;
-        let mut tally = Tally::default();
-        let rounds = long(10, 200);
-        for round in 0..rounds {
-            let trial = Trial::begin(&cluster.addresses(), &format!("round{round}")).await?;
-            let fault = *FAULTS.choose(&mut rand::rng()).context("a fault")?;
-            println!("round {round}: {fault:?}");
-            happens(home, &mut cluster, &trial, fault)
-                .await
-                .with_context(|| format!("round {round}: {fault:?}"))?;
-            cluster.all_vote().await?;
-            tally.add(trial.end().await.with_context(|| format!("round {round}"))?);
-            cluster.are_equal().await?;
-        }
-        println!("{rounds} rounds, a fault in each: {tally}");
-        ensure!(tally.operations > rounds * 100 && tally.grants > rounds, "{tally}");
-        Ok(())
     });
 }

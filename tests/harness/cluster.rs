@@ -18,6 +18,9 @@ use super::{Home, Options, Server, eventually_within, long};
 /// An election on a busy machine, catching up, becoming a voter: all of it comes, and none of it is measured here.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// How many more than there are in the beginning can join later.
+const LATER: usize = 40;
+
 /// See the module. A server's number is its place, from 1.
 pub(crate) struct Cluster {
     pub(crate) servers: Vec<Server>,
@@ -43,8 +46,7 @@ impl Cluster {
     }
 
     pub(crate) async fn with(home: &Home, count: usize, settings: Settings) -> anyhow::Result<Self> {
-        // More than there are can join later.
-        let numbers: Vec<(u64, IpAddr)> = (1..).map(|id| (id, ip(id))).take(count + 2).collect();
+        let numbers: Vec<(u64, IpAddr)> = (1..).map(|id| (id, ip(id))).take(count + LATER).collect();
         let proxy = Proxy::start(&numbers).await?;
         let mut cluster = Self {
             servers: Vec::new(),
@@ -128,10 +130,17 @@ impl Cluster {
 
     /// What happens between one and all others, from it and to it.
     pub(crate) fn around(&self, place: usize, from: Way, to: Way) {
-        let id = place as u64 + 1;
-        for other in (1..=self.servers.len() as u64).filter(|other| *other != id) {
-            self.proxy.set(id, other, from);
-            self.proxy.set(other, id, to);
+        self.between(&[place], from, to);
+    }
+
+    /// What happens between some and all others, from them and to them.
+    pub(crate) fn between(&self, some: &[usize], from: Way, to: Way) {
+        for place in some {
+            for other in (0..self.servers.len()).filter(|other| !some.contains(other)) {
+                let (id, other) = (*place as u64 + 1, other as u64 + 1);
+                self.proxy.set(id, other, from);
+                self.proxy.set(other, id, to);
+            }
         }
     }
 
@@ -206,6 +215,11 @@ impl Cluster {
         })
         .await;
         equal.with_context(|| format!("{last:?}"))
+    }
+
+    /// The places of those that were not removed.
+    pub(crate) fn places(&self) -> Vec<usize> {
+        self.present().map(|(place, _)| place).collect()
     }
 
     /// The servers that were not removed, with their places.

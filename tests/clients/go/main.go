@@ -2,17 +2,21 @@
 //
 //	clients flows ADDRESS
 //	clients contend ADDRESS PREFIX COUNT
+//	clients hold ADDRESS KEY
 //
 // The first goes through the KV, transactions, sessions, Lock and Semaphore. The second takes the lock at
 // PREFIX/lock again and again, and each time adds one to the number at PREFIX/count by CAS, and writes what it
-// was and the LockIndex, to be checked by whoever started several of these and killed some.
+// was, to be checked by whoever started several of these and killed some, or their servers. The third takes a lock
+// and keeps it until it is lost or TERM comes, and says so.
 package main
 
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"reflect"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -52,6 +56,8 @@ func main() {
 		count, err := strconv.Atoi(os.Args[4])
 		must(err)
 		contend(c, os.Args[3], count)
+	case "hold":
+		hold(c, os.Args[3])
 	}
 }
 
@@ -254,30 +260,66 @@ func servers(c *api.Client) {
 	check(err != nil, "a service was registered that nobody finds")
 }
 
+// Whoever is killed does not keep the others out for long.
+func lockAt(c *api.Client, key string) *api.Lock {
+	lock, err := c.LockOpts(&api.LockOptions{Key: key, SessionTTL: "10s", LockDelay: time.Millisecond})
+	must(err)
+	return lock
+}
+
+func hold(c *api.Client, key string) {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	lock := lockAt(c, key)
+	lost, err := lock.Lock(nil)
+	must(err)
+	fmt.Println("held")
+	select {
+	case <-lost:
+		fmt.Println("lost")
+	case <-stop:
+		must(lock.Unlock())
+		fmt.Println("released")
+	}
+}
+
 func contend(c *api.Client, prefix string, count int) {
 	for range count {
-		lock, err := c.LockOpts(&api.LockOptions{
-			Key: prefix + "/lock",
-			// Whoever is killed does not keep the others out for long.
-			SessionTTL: "10s", LockDelay: time.Millisecond,
-		})
-		must(err)
+		lock := lockAt(c, prefix+"/lock")
 		lost, err := lock.Lock(nil)
-		must(err)
+		if err != nil {
+			failed(err)
+			continue
+		}
 		work(c, prefix, lost)
 		// It may have been lost meanwhile.
 		err = lock.Unlock()
-		check(err == nil || err == api.ErrLockNotHeld, err)
+		if err != nil && err != api.ErrLockNotHeld {
+			failed(err)
+		}
 	}
+}
+
+// The server did not do it. Another lock is another session.
+func failed(err error) {
+	fmt.Println("failed -")
+	fmt.Fprintln(os.Stderr, err)
+	time.Sleep(200 * time.Millisecond)
 }
 
 // The number is read and written with nothing in between that would keep two apart but the lock.
 func work(c *api.Client, prefix string, lost <-chan struct{}) {
 	kv := c.KV()
 	held, _, err := kv.Get(prefix+"/lock", &api.QueryOptions{RequireConsistent: true})
-	must(err)
+	if err != nil {
+		failed(err)
+		return
+	}
 	pair, _, err := kv.Get(prefix+"/count", &api.QueryOptions{RequireConsistent: true})
-	must(err)
+	if err != nil {
+		failed(err)
+		return
+	}
 	number, at := 0, uint64(0)
 	if pair != nil {
 		number, err = strconv.Atoi(string(pair.Value))
@@ -293,7 +335,12 @@ func work(c *api.Client, prefix string, lost <-chan struct{}) {
 	default:
 	}
 	ok, _, err := kv.CAS(&api.KVPair{Key: prefix + "/count", Value: []byte(strconv.Itoa(number + 1)), ModifyIndex: at}, nil)
-	must(err)
+	if err != nil {
+		// It may have been written.
+		fmt.Printf("unknown %s %d\n", held.Session, number+1)
+		failed(err)
+		return
+	}
 	if !ok {
 		fmt.Printf("clash %s %d\n", held.Session, number)
 		return
