@@ -18,7 +18,7 @@ use tower_service::Service as _;
 
 use crate::address::Address;
 use crate::client::{Client, Consistency, WriteOptions, consistency_query, with_query, write_headers};
-use crate::connect::{self, Connector};
+use crate::connect;
 use crate::error::Error;
 use crate::types::{Revision, header};
 
@@ -166,7 +166,7 @@ impl Client {
     /// A connection of its own: what is sent is too long to be kept for a second try.
     async fn call(&self, address: &Address) -> Result<SendRequest<Upload>, String> {
         let uri = connect::uri(address, "/").map_err(|e| e.to_string())?;
-        let mut connector = Connector;
+        let mut connector = self.transport().connector();
         let opened = timeout(self.transport().timeout, connector.call(uri)).await;
         let stream = opened
             .map_err(|_| "no connection".to_owned())?

@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::address::Address;
+use crate::connect::{Connector, Dial};
 pub use crate::error::Error;
 pub use crate::transport::Reply;
 use crate::transport::Transport;
@@ -81,7 +82,15 @@ impl Client {
     #[must_use]
     pub fn new(addresses: Vec<Address>, token: Option<String>, timeout: Duration) -> Self {
         Self {
-            transport: Arc::new(Transport::new(addresses, token, timeout)),
+            transport: Arc::new(Transport::new(addresses, token, timeout, Connector::default())),
+        }
+    }
+
+    /// The same, by connections that somebody else opens.
+    #[must_use]
+    pub fn by(dial: Arc<dyn Dial>, addresses: Vec<Address>, token: Option<String>, timeout: Duration) -> Self {
+        Self {
+            transport: Arc::new(Transport::new(addresses, token, timeout, Connector(Some(dial)))),
         }
     }
 

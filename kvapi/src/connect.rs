@@ -1,9 +1,11 @@
-//! Opens connections: TCP without delay, or a unix socket.
+//! Opens connections: TCP without delay, a unix socket, or as somebody else does it ([`Dial`]).
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -48,9 +50,23 @@ pub(crate) fn uri(address: &Address, path_and_query: &str) -> Result<Uri, http::
         .build()
 }
 
+/// Opens connections in place of this machine's own network.
+pub trait Dial: Debug + Send + Sync {
+    /// A connection to this host and port.
+    fn dial(&self, host: String, port: u16) -> Dialing;
+}
+
+/// A connection that is being made.
+pub type Dialing = Pin<Box<dyn Future<Output = io::Result<Box<dyn Duplex>>> + Send>>;
+
+/// Something to read from and to write to.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// hyper's connector.
-#[derive(Clone, Debug)]
-pub(crate) struct Connector;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connector(pub(crate) Option<Arc<dyn Dial>>);
 
 impl tower_service::Service<Uri> for Connector {
     type Response = TokioIo<Stream>;
@@ -62,9 +78,12 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let dial = self.0.clone();
         Box::pin(async move {
             let host = uri.host().unwrap_or_default();
-            let stream = if let Some(hex) = host.strip_suffix(UNIX_SUFFIX) {
+            let stream = if let Some(dial) = dial {
+                Stream::Other(dial.dial(host.to_owned(), uri.port_u16().unwrap_or(80)).await?)
+            } else if let Some(hex) = host.strip_suffix(UNIX_SUFFIX) {
                 Stream::Unix(UnixStream::connect(unhex(hex)?).await?)
             } else {
                 Stream::Tcp(tcp(&uri).await?)
@@ -124,6 +143,7 @@ fn unhex(hex: &str) -> io::Result<std::path::PathBuf> {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Other(Box<dyn Duplex>),
 }
 
 impl Connection for Stream {
@@ -137,6 +157,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Other(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -146,6 +167,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Other(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -153,6 +175,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -160,6 +183,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

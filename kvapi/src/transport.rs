@@ -31,23 +31,30 @@ pub(crate) struct Transport {
     pub(crate) addresses: Vec<Address>,
     /// Which address answered last; the next request starts there.
     current: AtomicUsize,
+    connector: Connector,
     pool: Pool<Connector, Full<Bytes>>,
     token: Option<String>,
     pub(crate) timeout: Duration,
 }
 
 impl Transport {
-    pub(crate) fn new(addresses: Vec<Address>, token: Option<String>, timeout: Duration) -> Self {
+    pub(crate) fn new(addresses: Vec<Address>, token: Option<String>, timeout: Duration, connector: Connector) -> Self {
         let pool = Pool::builder(TokioExecutor::new())
             .pool_max_idle_per_host(512)
-            .build(Connector);
+            .build(connector.clone());
         Self {
             addresses,
             current: AtomicUsize::new(0),
+            connector,
             pool,
             token,
             timeout,
         }
+    }
+
+    /// Opens connections that are for one request.
+    pub(crate) fn connector(&self) -> Connector {
+        self.connector.clone()
     }
 
     /// The token that is shown to servers.

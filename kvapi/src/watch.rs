@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use rand::seq::SliceRandom as _;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::address::Address;
 use crate::client::Client;
@@ -89,6 +89,8 @@ enum State {
         body: Incoming,
         parser: Parser,
         ready: std::collections::VecDeque<SseEvent>,
+        /// When the server was last heard of.
+        heard: Instant,
     },
 }
 
@@ -128,15 +130,23 @@ impl Watch {
                     sleep_until(*until).await;
                     return self.connect().await;
                 }
-                State::Open { body, parser, ready } => {
+                State::Open {
+                    body,
+                    parser,
+                    ready,
+                    heard,
+                } => {
                     if let Some(event) = ready.pop_front() {
                         if let Some(news) = self.event(&event) {
                             return news;
                         }
                         continue;
                     }
-                    let reason = match timeout(SILENCE, body.frame()).await {
+                    // Whoever asks again and again for a short while only hears of silence all the same.
+                    let silence = *heard + SILENCE;
+                    let reason = match timeout_at(silence, body.frame()).await {
                         Ok(Some(Ok(frame))) => {
+                            *heard = Instant::now();
                             if let Some(data) = frame.data_ref() {
                                 ready.extend(parser.push(data));
                             }
@@ -204,6 +214,7 @@ impl Watch {
             body: response.into_body(),
             parser: Parser::default(),
             ready: [].into(),
+            heard: Instant::now(),
         };
         News::Connected { address, cluster }
     }

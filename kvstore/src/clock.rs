@@ -21,9 +21,20 @@ pub fn block(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// Waits for what a thread of ours does. In a simulation no time passes meanwhile.
+pub async fn standing<T>(work: impl Future<Output = T>) -> T {
+    #[cfg(test)]
+    let _still = crate::simulation::Still::begin();
+    work.await
+}
+
 /// Milliseconds since 1970, as this machine believes.
 #[must_use]
 pub fn wall_ms() -> u64 {
+    #[cfg(test)]
+    if let Some(ms) = crate::simulation::wall_ms() {
+        return ms;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

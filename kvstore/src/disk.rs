@@ -225,7 +225,10 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Makes the content of a file durable that somebody else wrote.
 pub fn sync_data(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_data()
+    File::open(path)?.sync_data()?;
+    #[cfg(test)]
+    crate::simulation::disk::is_synced(path);
+    Ok(())
 }
 
 /// Makes a file or folder and its metadata durable that somebody else wrote.

@@ -46,6 +46,8 @@ pub mod raft;
 pub mod read;
 pub mod room;
 pub mod server;
+#[cfg(test)]
+mod simulation;
 pub mod state;
 pub mod store;
 pub mod timers;

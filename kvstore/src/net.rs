@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use listener::Connection;
-pub use listener::{BindError, Listener, Stream, dial};
+pub use listener::{BindError, Listener, Stream, client, dial};
 pub use paced::Incoming;
 use paced::{Paced, Progress, Told};
 pub use places::{MAX_CONNECTIONS, MAX_PER_CLIENT, NoPlace, Place, Places};

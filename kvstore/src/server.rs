@@ -103,6 +103,12 @@ impl Server {
         self.node.cluster_id()
     }
 
+    /// What the doors ask.
+    #[cfg(test)]
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Waits for a failure that the server cannot go on with, such as a disk that fails.
     pub async fn failed(&self) -> anyhow::Error {
         self.node.failed().await

@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, Method, StatusCode};
+use kvapi::Address;
 use kvapi::cluster::{ClusterStatus, Join};
-use kvapi::{Address, Client};
 use tokio_util::sync::CancellationToken;
 
 use super::{ChangeError, Cluster};
 use crate::clock;
+use crate::net;
 use crate::peer::ask::{Applicant, Ask};
 use crate::peer::links::{Links, Me};
 use crate::raft::Node;
@@ -26,7 +27,7 @@ const TELL_EVERY: u32 = 15;
 
 /// The cluster of some servers; asked until one answers.
 pub(crate) async fn cluster_of(join: &[Address]) -> String {
-    let client = Client::new(join.to_vec(), None, TRY);
+    let client = net::client(join.to_vec(), TRY);
     let ask = async || {
         let path = "/v1/cluster";
         let reply = client.send(Method::GET, path, Bytes::new(), HeaderMap::new()).await;
@@ -42,7 +43,7 @@ pub(crate) async fn cluster_of(join: &[Address]) -> String {
 
 /// Asks some servers to be let in, until one of them can answer.
 pub(crate) async fn ask_to_join(join: &[Address], me: &Me) -> anyhow::Result<()> {
-    let client = Client::new(join.to_vec(), None, TRY);
+    let client = net::client(join.to_vec(), TRY);
     let body = Join {
         cluster_id: me.cluster.clone(),
         node_id: me.id,

@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kvapi::Address;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+#[cfg(not(test))]
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::clock;
 use crate::config::socket_addr;
+#[cfg(test)]
+use crate::simulation::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -142,6 +146,15 @@ pub async fn dial(authority: &str, from: Option<IpAddr>) -> io::Result<Stream> {
     };
     let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {DIAL:?}"));
     clock::timeout(DIAL, connect).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A client of servers.
+pub fn client(servers: Vec<Address>, limit: Duration) -> kvapi::Client {
+    #[cfg(test)]
+    if crate::simulation::is_running() {
+        return crate::simulation::net::client(servers, limit);
+    }
+    kvapi::Client::new(servers, None, limit)
 }
 
 async fn connect_from(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {

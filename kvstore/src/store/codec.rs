@@ -16,17 +16,17 @@ const OVERHEAD: usize = 64;
 /// A log id, in Raft's order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct LogId(pub raft::LogId);
+pub(crate) struct LogId(pub raft::LogId);
 
 /// A vote, in Raft's order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Vote(pub raft::Vote);
+pub(crate) struct Vote(pub raft::Vote);
 
 /// What an entry carries. Clones share it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Payload(pub Arc<EntryPayload<TypeConfig>>);
+pub(crate) struct Payload(pub Arc<EntryPayload<TypeConfig>>);
 
 impl Payload {
     /// About how many bytes it takes in memory and in the log.

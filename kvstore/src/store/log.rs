@@ -25,6 +25,7 @@ use super::codec::{LogId, Payload, Vote};
 use super::fatal::Fatal;
 use super::size::LogSize;
 use super::tail::{self, Torn};
+use crate::disk;
 use crate::failpoint;
 use crate::raft::{self, Entry, NodeId, StorageError, TypeConfig};
 
@@ -53,11 +54,13 @@ struct Shared {
     owner: OnceLock<NodeId>,
     size: LogSize,
     fatal: Fatal,
+    #[cfg(test)]
+    simulated: Option<crate::simulation::disk::Flushes>,
 }
 
 /// `raft-log`'s types with ours filled in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Types;
+pub(crate) struct Types;
 
 impl raft_log::Types for Types {
     type LogId = LogId;
@@ -76,7 +79,7 @@ impl raft_log::Types for Types {
 }
 
 /// Who is told of a flush. Whoever it is, a failure is also [`Fatal`].
-pub(super) struct Flushed {
+pub(crate) struct Flushed {
     fatal: Fatal,
     told: Told,
 }
@@ -85,6 +88,8 @@ enum Told {
     Nobody,
     Openraft(LogFlushed<TypeConfig>),
     Waiting(oneshot::Sender<io::Result<()>>),
+    #[cfg(test)]
+    Thread(std::sync::mpsc::Sender<io::Result<()>>),
 }
 
 impl raft_log::Callback for Flushed {
@@ -102,7 +107,28 @@ impl raft_log::Callback for Flushed {
             }
             // Whoever waited has gone: the server is ending.
             Told::Waiting(waiting) => drop(waiting.send(result)),
+            #[cfg(test)]
+            Told::Thread(waiting) => drop(waiting.send(result)),
         }
+    }
+}
+
+/// What a simulated disk does in place of the log's own thread.
+#[cfg(test)]
+impl Flushed {
+    pub(crate) fn to_thread(&self, told: std::sync::mpsc::Sender<io::Result<()>>) -> Self {
+        Self {
+            fatal: self.fatal.clone(),
+            told: Told::Thread(told),
+        }
+    }
+
+    pub(crate) const fn is_for_nobody(&self) -> bool {
+        matches!(self.told, Told::Nobody)
+    }
+
+    pub(crate) fn tell(self, result: io::Result<()>) {
+        raft_log::Callback::send(self, result);
     }
 }
 
@@ -111,6 +137,9 @@ impl LogStore {
     /// that is damaged before its end stays as it is and is an error.
     pub(super) fn open(dir: &Path, fatal: Fatal) -> io::Result<Self> {
         let torn = tail::look(dir)?;
+        make_durable(dir)?;
+        #[cfg(test)]
+        let simulated = crate::simulation::disk::flushes(dir);
         let dir = dir
             .to_str()
             .ok_or_else(|| io::Error::other("the folder's name is not UTF-8"))?;
@@ -131,6 +160,8 @@ impl LogStore {
                 owner: OnceLock::new(),
                 size: LogSize::default(),
                 fatal,
+                #[cfg(test)]
+                simulated,
             }),
         })
     }
@@ -241,15 +272,17 @@ impl LogStore {
         told: Told,
     ) -> io::Result<()> {
         let fatal = self.shared.fatal.clone();
+        let flushed = Flushed {
+            fatal: fatal.clone(),
+            told,
+        };
         let written = self.with(|log| {
             what(log)?;
-            log.flush(
-                sync,
-                Some(Flushed {
-                    fatal: fatal.clone(),
-                    told,
-                }),
-            )
+            #[cfg(test)]
+            if let Some(simulated) = &self.shared.simulated {
+                return simulated.flush(log, sync, flushed);
+            }
+            log.flush(sync, Some(flushed))
         });
         if let Err(e) = &written {
             fatal.report(format!(
@@ -267,6 +300,12 @@ impl LogStore {
             .await
             .map_err(|_| io::Error::other("the log's writer has ended"))?
     }
+}
+
+/// What a server that was killed has written is believed from now on, and others count on it: it may never have been
+/// on the disk.
+fn make_durable(dir: &Path) -> io::Result<()> {
+    disk::list(dir)?.iter().try_for_each(|file| disk::sync_data(file))
 }
 
 fn config(dir: &str) -> raft_log::Config {
@@ -396,9 +435,12 @@ fn half_open(range: &impl RangeBounds<u64>) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use raft_log::Callback as _;
 
     use super::*;
+    use crate::chance::seeded;
+    use crate::simulation::disk::Disk;
 
     #[tokio::test]
     async fn a_flush_that_fails_ends_the_server_and_the_first_reason_stays() {
@@ -437,6 +479,42 @@ mod tests {
         follows.clone().save_vote(&elected).await.unwrap();
         follows.belongs_to(2);
         assert_eq!(follows.clone().read_vote().await.unwrap(), Some(elected));
+    }
+
+    /// A server that was killed has written what no disk has been asked for. Once it is up again it says that it has
+    /// it, and others count on that.
+    #[test]
+    fn what_a_start_believes_outlives_a_power_cut() {
+        let vote = raft::Vote::new(3, 1);
+        let mut lost = 0;
+        for (seed, restarted) in (0..8).flat_map(|seed| [(seed, false), (seed, true)]) {
+            let dir = tempfile::tempdir().unwrap();
+            let log_dir = dir.path().join("log");
+            disk::create_dir(&log_dir).unwrap();
+            let simulated = Disk::new(dir.path());
+            seeded::begin(Some(seed));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            runtime.unwrap().block_on(async {
+                let mut log = LogStore::open(&log_dir, Fatal::default()).unwrap();
+                assert!(log.save_vote(&vote).now_or_never().is_none(), "the disk takes its time");
+            });
+            let voted = || {
+                LogStore::open(&log_dir, Fatal::default())
+                    .unwrap()
+                    .read_vote()
+                    .now_or_never()
+            };
+            if restarted {
+                assert_eq!(voted().unwrap().unwrap(), Some(vote));
+            }
+            simulated.lose().unwrap();
+            let left = voted().unwrap().unwrap();
+            lost += usize::from(left.is_none());
+            assert!(!restarted || left == Some(vote));
+            simulated.forget();
+        }
+        seeded::begin(None);
+        assert!(lost > 0, "what nobody has believed may go");
     }
 
     #[test]

@@ -44,7 +44,11 @@ impl Writer {
     pub(super) fn start(tables: Tables, fatal: Fatal) -> io::Result<Self> {
         let (writer, inbox) = Self::new();
         let left = Arc::clone(&writer.leaving);
+        #[cfg(test)]
+        let at_work = crate::simulation::disk::at_work(tables.dir());
         std::thread::Builder::new().name("state-writer".into()).spawn(move || {
+            #[cfg(test)]
+            let _at_work = at_work;
             let dir = tables.dir().to_owned();
             let ended = catch_unwind(AssertUnwindSafe(|| run(tables, &inbox, &left)));
             let (reason, damaged) = match ended {
@@ -146,7 +150,7 @@ impl Writer {
     async fn ask(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
         self.inbox().put(job(done))?;
-        answer.await.map_err(|_| ended())
+        clock::standing(answer).await.map_err(|_| ended())
     }
 
     fn inbox(&self) -> &Inbox {
