@@ -41,26 +41,24 @@ fn choose(me: (NodeId, Opinion), others: &[(NodeId, Opinion)], voters: usize) ->
 struct Patience {
     pace: Pace,
     /// When it last did.
-    acted: Duration,
+    acted: Option<Duration>,
     /// What it waits beyond the least, drawn anew each time, so that two servers do not stand at the same time.
     draw: Duration,
 }
 
 impl Patience {
     fn new(pace: Pace) -> Self {
-        let mut patience = Self {
+        Self {
             pace,
-            acted: Duration::ZERO,
-            draw: Duration::ZERO,
-        };
-        patience.acts(Duration::ZERO);
-        patience
+            acted: None,
+            draw: draw(pace),
+        }
     }
 
     /// It does something now.
     fn acts(&mut self, now: Duration) {
-        self.acted = now;
-        self.draw = chance::jitter(self.pace.heartbeat() * 3);
+        self.acted = Some(now);
+        self.draw = draw(self.pace);
     }
 
     /// When it is over, if nothing comes in between. The others must be without a leader by then too: the last of
@@ -68,9 +66,13 @@ impl Patience {
     fn ends(&self, contact: &Contact) -> Duration {
         let heartbeat = self.pace.heartbeat();
         let heard = contact.heard_at() + self.pace.lease() + heartbeat * 2;
-        let election = self.acted.max(contact.voted_at()) + heartbeat * 3;
+        let election = contact.voted_at().max(self.acted.unwrap_or_default()) + heartbeat * 3;
         heard.max(election) + self.draw
     }
+}
+
+fn draw(pace: Pace) -> Duration {
+    chance::jitter(pace.heartbeat() * 3)
 }
 
 /// See the module.
@@ -118,6 +120,7 @@ impl Candidacy {
                 // Once it does not lead any more it waits for another, like everybody.
                 self.contact.heard();
             } else if self.is_alone() {
+                patience.acts(now);
                 self.stand(self.leadership.me()).await;
             } else if now > due + self.pace.lease() / 2 {
                 // This server stood still, and may not have heard what was said meanwhile.
@@ -133,17 +136,17 @@ impl Candidacy {
 
     /// How long nothing is to be done.
     fn wait(&self, patience: &Patience) -> Duration {
-        let least = self.pace.heartbeat() / 4;
         if self.leadership.is_held() {
-            self.pace.lease()
-        } else if self.is_alone() {
-            least
-        } else {
-            patience
-                .ends(&self.contact)
-                .saturating_sub(self.contact.now())
-                .max(least)
+            return self.pace.lease();
         }
+        let ends = match patience.acted {
+            None if self.is_alone() => Duration::ZERO,
+            // It wins, unless the disk is slow, and that is no reason to begin again.
+            Some(acted) if self.is_alone() => acted + self.pace.lease() * 2,
+            _ => patience.ends(&self.contact),
+        };
+        let least = self.pace.heartbeat() / 4;
+        ends.saturating_sub(self.contact.now()).max(least)
     }
 
     /// Whether nobody else could be elected.
