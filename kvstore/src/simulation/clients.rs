@@ -11,8 +11,10 @@ use kvapi::watch::News;
 use kvapi::{Address, Client, Consistency, Entry, Error, Revision};
 use tokio::task::{JoinHandle, spawn_local};
 
+use super::holders::{self, HOLDERS, Holder};
 use super::net::client;
 use super::oracle::history::{Answer, Asked, Operation, Seen};
+use super::oracle::locks::Grant;
 use super::oracle::past::Past;
 use super::oracle::stream::Recording;
 use super::world::addresses;
@@ -29,7 +31,7 @@ const PACE_MS: u64 = 60;
 const REFUSED: Duration = Duration::from_millis(50);
 
 /// How long one waits for an answer. A server holds a request for about three seconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long it may take, once all is well again, until everybody is served; a watch gives up a silent connection
 /// after thirty seconds.
@@ -42,6 +44,8 @@ pub(super) struct Told {
     /// The past of each server.
     pub(super) pasts: Vec<Past>,
     pub(super) recordings: Vec<Recording>,
+    /// Locks that were given.
+    pub(super) grants: Vec<Grant>,
     /// Answers that may never be given.
     pub(super) wrong: Vec<String>,
     /// Requests that were not carried out, or whose answer was lost.
@@ -71,7 +75,7 @@ pub(super) async fn work(shared: Rc<Shared>) -> anyhow::Result<()> {
     let start = all.change_history(&keep, &WriteOptions::default()).await?.revision;
     let told = Rc::<RefCell<Told>>::default();
     let next = Rc::<Cell<u64>>::default();
-    let clients: Vec<_> = (0..CLIENTS)
+    let mut clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
             let one = One {
                 number,
@@ -88,6 +92,7 @@ pub(super) async fn work(shared: Rc<Shared>) -> anyhow::Result<()> {
             spawn_local(one.run())
         })
         .collect();
+    clients.extend((0..HOLDERS).map(|_| spawn_local(Holder::new(began, &told, &shared).run())));
     let last = Rc::<Cell<Option<Revision>>>::default();
     let mut watchers = Vec::new();
     for servers in addresses().chunks(1).map(<[Address]>::to_vec).chain([addresses()]) {
@@ -260,7 +265,7 @@ impl One {
     }
 }
 
-fn nanoseconds(since: Instant) -> u64 {
+pub(super) fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -299,7 +304,7 @@ async fn read_all(server: &Address, began: Instant, told: &mut Told) -> anyhow::
 
 fn everything(since: Option<Revision>) -> WatchRequest {
     WatchRequest {
-        prefixes: vec![PREFIX.to_owned()],
+        prefixes: [PREFIX, holders::PREFIX].map(str::to_owned).into(),
         since,
         ..WatchRequest::default()
     }

@@ -9,7 +9,7 @@
 //! | [`net`], [`disk`] | what stands in for the network and the disk |
 //! | `world`, `faults` | the servers, and what is done to them |
 //! | `schedule`, `shrink` | what is done when, as a value; the least of it with which something is found; pure |
-//! | `clients` | who asks the servers, and writes down what was told |
+//! | `clients`, `holders` | who asks the servers, and writes down what was told |
 //! | `trial` | all of it together, judged by the judges of `tests/oracle` |
 //!
 //! Chance follows from a seed but for openraft's own and that of hash maps: a seed repeats what is done to the
@@ -18,6 +18,7 @@
 mod clients;
 pub(crate) mod disk;
 mod faults;
+mod holders;
 pub(crate) mod net;
 #[path = "../../../tests/oracle/mod.rs"]
 mod oracle;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::clients::{self, Shared, Told};
-use super::oracle::{history, register, revisions};
+use super::oracle::{history, locks, register, revisions};
 use super::schedule::Schedule;
 use super::world::World;
 
@@ -24,6 +24,7 @@ pub(super) struct Outcome {
     pub(super) operations: usize,
     failed: usize,
     changes: usize,
+    grants: usize,
     /// How often a watch went on behind a revision, and how often on another server.
     resumed: (usize, usize),
     /// Bytes of logs that power cuts took.
@@ -80,6 +81,7 @@ fn judge(told: &Told, outcome: &mut Outcome) {
         operations,
         pasts,
         recordings,
+        grants,
         wrong,
         failed,
     } = told;
@@ -90,6 +92,7 @@ fn judge(told: &Told, outcome: &mut Outcome) {
         found.extend(others.iter().flat_map(|other| first.differs(other)));
         found.extend(first.without(operations));
         found.extend(recordings.iter().flat_map(|recording| recording.check(first)));
+        found.extend(locks::check(first, grants));
         outcome.changes = first.changes.len();
     }
     found.extend(history::stale_reads(operations));
@@ -97,6 +100,7 @@ fn judge(told: &Told, outcome: &mut Outcome) {
     found.extend(register::not_linearizable(operations));
     outcome.operations = operations.len();
     outcome.failed = *failed;
+    outcome.grants = grants.len();
     for (resumed, moved) in recordings.iter().map(|recording| recording.resumed()) {
         outcome.resumed.0 += resumed;
         outcome.resumed.1 += moved;
@@ -107,12 +111,13 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} faults, {} operations ({} without an answer), {} changes, {} watches resumed ({} elsewhere), term {}, {} \
+            "{} faults, {} operations ({} without an answer), {} changes, {} locks given, {} watches resumed ({} elsewhere), term {}, {} \
              bytes of logs lost, {:.1} s simulated",
             self.faults,
             self.operations,
             self.failed,
             self.changes,
+            self.grants,
             self.resumed.0,
             self.resumed.1,
             self.elections,
