@@ -75,7 +75,7 @@ impl World {
     fn mend(&mut self) {
         let (least, most) = (Duration::from_millis(WAY.0), Duration::from_millis(WAY.1));
         for one in 0..SERVERS {
-            for other in one + 1..SERVERS {
+            for other in one + 1..=CLIENTS {
                 let (one, other) = (ip(one), ip(other));
                 self.sim.release(one, other);
                 self.sim.repair(one, other);
