@@ -227,22 +227,23 @@ struct Journey {
 }
 
 /// Takes a batch to the leader, wherever that is, until it is answered or its time is over.
-async fn propose(leadership: &Leadership, links: &Links, names: &Names, mut batch: Vec<Waiting>) {
-    if !leadership.is_mine() {
-        // It is going to be held or forwarded, and may be proposed again: now it needs a name.
-        for waiting in &mut batch {
-            waiting.command.request.get_or_insert_with(|| names.next());
-        }
-    }
+async fn propose(leadership: &Leadership, links: &Links, names: &Names, batch: Vec<Waiting>) {
     let mut journey = Journey {
         batch,
         maybe: None,
         deadline: clock::now() + HOLD,
     };
+    if !leadership.is_mine() {
+        // It is going to be held, and may be proposed more than once.
+        journey.name(names);
+    }
     while !journey.batch.is_empty() {
         match leadership.known(journey.deadline).await {
             Some(Leader::Me) => journey.write(leadership).await,
-            Some(Leader::Other(id)) => journey.forward(leadership, links, id).await,
+            Some(Leader::Other(id)) => {
+                journey.name(names);
+                journey.forward(leadership, links, id).await;
+            }
             None => return journey.give_up(),
         }
         if !journey.batch.is_empty() {
@@ -256,6 +257,13 @@ async fn propose(leadership: &Leadership, links: &Links, names: &Names, mut batc
 }
 
 impl Journey {
+    /// What is held or forwarded may be tried again, so it needs names. What has none yet has been proposed to nobody.
+    fn name(&mut self, names: &Names) {
+        for waiting in &mut self.batch {
+            waiting.command.request.get_or_insert_with(|| names.next());
+        }
+    }
+
     fn commands(&self) -> Vec<Command> {
         self.batch.iter().map(|waiting| waiting.command.clone()).collect()
     }

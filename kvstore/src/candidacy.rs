@@ -19,9 +19,14 @@ use crate::peer::ask::{Ask, Opinion, Told};
 use crate::peer::links::Links;
 use crate::raft::{NodeId, Pace};
 
-/// Who is to stand, if anybody is: of those that can be reached, the one that has most of the log, and who asks
-/// rather than another.
-fn choose(me: (NodeId, Opinion), others: &[(NodeId, Opinion)], voters: usize) -> Option<NodeId> {
+/// Who is to stand, if anybody is: of those that can be reached and elected, the one that has most of the log, and who
+/// asks rather than another. One that was asked to `in_vain` just now may not be able to.
+fn choose(
+    me: (NodeId, Opinion),
+    others: &[(NodeId, Opinion)],
+    voters: usize,
+    in_vain: Option<NodeId>,
+) -> Option<NodeId> {
     let leaderless = [me]
         .iter()
         .chain(others)
@@ -30,7 +35,10 @@ fn choose(me: (NodeId, Opinion), others: &[(NodeId, Opinion)], voters: usize) ->
     if leaderless * 2 <= voters {
         return None;
     }
-    let best = others.iter().fold(me, |best, other| match other.1.log > best.1.log {
+    let able = others
+        .iter()
+        .filter(|(id, opinion)| opinion.leaderless && opinion.follows && in_vain != Some(*id));
+    let best = able.fold(me, |best, other| match other.1.log > best.1.log {
         true => *other,
         false => best,
     });
@@ -102,6 +110,7 @@ impl Candidacy {
         let leads = self.leadership.is_held() && self.leadership.is_answered();
         Opinion {
             leaderless: !leads && now > heard && now > voted,
+            follows: !self.leadership.is_held(),
             log: self.leadership.raft().data_metrics().borrow().last_log,
         }
     }
@@ -109,6 +118,7 @@ impl Candidacy {
     /// Stands for election whenever it is time, until the server stops.
     pub(crate) async fn run(self, stopping: CancellationToken) {
         let mut patience = Patience::new(self.pace);
+        let mut in_vain = None;
         loop {
             let wait = self.wait(&patience);
             let due = self.contact.now() + wait;
@@ -117,8 +127,10 @@ impl Candidacy {
             }
             let now = self.contact.now();
             if self.leadership.is_held() {
-                // Once it does not lead any more it waits for another, like everybody.
-                self.contact.heard();
+                if self.leadership.is_answered() {
+                    // Once it does not lead any more it waits for another, like everybody.
+                    self.contact.heard();
+                }
             } else if self.is_alone() {
                 patience.acts(now);
                 self.stand(self.leadership.me()).await;
@@ -127,7 +139,9 @@ impl Candidacy {
                 patience.acts(now);
             } else if now >= patience.ends(&self.contact) {
                 patience.acts(now);
-                if let Some(chosen) = self.canvass().await {
+                // If this one is asked to as well, and to no avail, the other one may be able to by then.
+                in_vain = self.canvass(in_vain).await;
+                if let Some(chosen) = in_vain {
                     self.stand(chosen).await;
                 }
             }
@@ -155,7 +169,7 @@ impl Candidacy {
     }
 
     /// Asks everybody who votes. Who is to stand, if anybody is.
-    async fn canvass(&self) -> Option<NodeId> {
+    async fn canvass(&self, in_vain: Option<NodeId>) -> Option<NodeId> {
         let me = self.leadership.me();
         let voters = self.leadership.voters();
         if !voters.contains(&me) {
@@ -169,7 +183,7 @@ impl Candidacy {
             }
         });
         let others: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
-        let chosen = choose((me, self.opinion()), &others, voters.len());
+        let chosen = choose((me, self.opinion()), &others, voters.len(), in_vain);
         tracing::debug!(?others, ?chosen, "no leader is heard of");
         chosen
     }
@@ -179,7 +193,11 @@ impl Candidacy {
         if chosen == self.leadership.me() {
             // It fails when Raft has ended, which is told elsewhere.
             let _ = self.leadership.raft().trigger().elect().await;
-        } else if let Err(error) = self.links.ask(chosen, &Ask::Stand, self.pace.heartbeat()).await {
+        } else if let Err(error) = self
+            .links
+            .ask(chosen, &Ask::Stand { anyway: false }, self.pace.heartbeat())
+            .await
+        {
             tracing::debug!(%error, "a server was to stand for election");
         }
     }
@@ -195,6 +213,7 @@ mod tests {
     fn opinion(leaderless: bool, log: (u64, u64)) -> Opinion {
         Opinion {
             leaderless,
+            follows: true,
             log: Some(LogId::new(CommittedLeaderId::new(log.0, 1), log.1)),
         }
     }
@@ -202,19 +221,19 @@ mod tests {
     #[test]
     fn the_one_with_most_of_the_log_stands() {
         let me = (2, opinion(true, (3, 10)));
-        assert_eq!(choose(me, &[(1, opinion(true, (3, 10)))], 3), Some(2));
-        assert_eq!(choose(me, &[(1, opinion(true, (3, 11)))], 3), Some(1));
-        assert_eq!(choose(me, &[(1, opinion(true, (2, 99)))], 3), Some(2));
+        assert_eq!(choose(me, &[(1, opinion(true, (3, 10)))], 3, None), Some(2));
+        assert_eq!(choose(me, &[(1, opinion(true, (3, 11)))], 3, None), Some(1));
+        assert_eq!(choose(me, &[(1, opinion(true, (2, 99)))], 3, None), Some(2));
         let others = [(1, opinion(true, (4, 1))), (3, opinion(true, (4, 2)))];
-        assert_eq!(choose(me, &others, 5), Some(3));
+        assert_eq!(choose(me, &others, 5, None), Some(3));
     }
 
     #[test]
     fn nobody_stands_while_no_majority_is_without_a_leader() {
         let me = (2, opinion(true, (3, 10)));
-        assert_eq!(choose(me, &[], 3), None, "cut off");
+        assert_eq!(choose(me, &[], 3, None), None, "cut off");
         assert_eq!(
-            choose(me, &[(1, opinion(false, (3, 10)))], 3),
+            choose(me, &[(1, opinion(false, (3, 10)))], 3, None),
             None,
             "it hears the leader"
         );
@@ -223,8 +242,31 @@ mod tests {
             (3, opinion(true, (3, 9))),
             (4, opinion(true, (3, 9))),
         ];
-        assert_eq!(choose(me, &one_does, 5), Some(1), "a leader that most do not hear");
-        assert_eq!(choose(me, &[], 1), Some(2));
+        assert_eq!(
+            choose(me, &one_does, 5, None),
+            Some(2),
+            "a leader that most do not hear"
+        );
+        assert_eq!(choose(me, &[], 1, None), Some(2));
+    }
+
+    #[test]
+    fn nobody_is_chosen_who_cannot_be_elected() {
+        let me = (2, opinion(true, (3, 10)));
+        let mut leads = opinion(true, (3, 12));
+        leads.follows = false;
+        let others = [(1, leads), (3, opinion(true, (3, 11)))];
+        assert_eq!(
+            choose(me, &others, 3, None),
+            Some(3),
+            "a leader without a majority cannot stand"
+        );
+        assert_eq!(
+            choose(me, &others, 3, Some(3)),
+            Some(2),
+            "it was asked to, and has not been elected"
+        );
+        assert_eq!(choose(me, &others, 3, Some(2)), Some(3));
     }
 
     #[test]

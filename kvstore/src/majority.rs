@@ -53,10 +53,9 @@ fn lost(pace: Pace) -> Duration {
     pace.lease() * 2
 }
 
-/// Until the others may elect another, until the last of them has stood for it, and a second time if the first came
-/// to nothing.
+/// Until the others may elect another, and the last of them has stood for it.
 fn left_alone(pace: Pace) -> Duration {
-    pace.lease() * 3
+    pace.lease() * 2
 }
 
 fn asked(pace: Pace) -> Duration {
@@ -84,14 +83,14 @@ mod tests {
         assert_eq!(ear.look(PACE, ms(13_840), true, Some(ms(1990))), Majority::Answers);
         for (at, is) in [
             (13_850, Majority::LeftAlone),
-            (16_840, Majority::LeftAlone),
-            (16_850, Majority::Asked),
-            (17_340, Majority::Asked),
-            (17_350, Majority::LeftAlone),
+            (15_840, Majority::LeftAlone),
+            (15_850, Majority::Asked),
+            (16_340, Majority::Asked),
+            (16_350, Majority::LeftAlone),
         ] {
             assert_eq!(ear.look(PACE, ms(at), true, Some(ms(at - 11_850))), is, "{at}");
         }
-        assert_eq!(ear.look(PACE, ms(17_400), true, Some(ms(10))), Majority::Answers);
+        assert_eq!(ear.look(PACE, ms(16_400), true, Some(ms(10))), Majority::Answers);
     }
 
     #[test]

@@ -170,12 +170,13 @@ impl Node {
         };
         let node = Self { inner: Arc::new(inner) };
         node.serve_peers(peers);
+        node.hold_elections(config.pace);
         if let Err(e) = node.become_member(config, note).await {
             // Whoever starts a server that does not come to be wants its folder and port back.
             node.close().await?;
             return Err(e);
         }
-        node.look_after(config.pace);
+        node.look_after();
         Ok(node)
     }
 
@@ -211,8 +212,20 @@ impl Node {
         }
     }
 
+    /// From before it is a member, since who is one already may wait for a leader then.
+    fn hold_elections(&self, pace: Pace) {
+        let Inner {
+            candidacy,
+            leadership,
+            stopping,
+            ..
+        } = &*self.inner;
+        tokio::spawn(leadership.clone().stay_answered(pace, stopping.clone()));
+        tokio::spawn(candidacy.clone().run(stopping.clone()));
+    }
+
     /// What goes on beside the requests until the server stops.
-    fn look_after(&self, pace: Pace) {
+    fn look_after(&self) {
         let Inner {
             expiry,
             leadership,
@@ -221,7 +234,6 @@ impl Node {
             room,
             stopping,
             cluster,
-            candidacy,
             fatal,
             ..
         } = &*self.inner;
@@ -233,8 +245,6 @@ impl Node {
             stopping.clone(),
         );
         tokio::spawn(ending);
-        tokio::spawn(leadership.clone().stay_answered(pace, stopping.clone()));
-        tokio::spawn(candidacy.clone().run(stopping.clone()));
         tokio::spawn(cluster.clone().run(stopping.clone()));
         tokio::spawn(cluster.clone().stay_found(fatal.clone(), stopping.clone()));
     }

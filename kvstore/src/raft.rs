@@ -75,7 +75,8 @@ impl Pace {
         self.times(100)
     }
 
-    /// How long nobody has heard of a leader, after its lease, when another stands for election: at least, and at most.
+    /// How long openraft would have nobody hear of a leader, after its lease, before another stands for election: at least, and
+    /// at most. Nobody stands by it, since `candidacy` decides that, but it has to be told.
     #[must_use]
     pub const fn election(self) -> (Duration, Duration) {
         (self.times(500), self.lease())

@@ -72,7 +72,11 @@ impl Cluster {
         handing_over.fall_silent();
         clock::sleep(self.pace.lease() + self.near(UNDER_WAY)).await;
         for _ in 0..ELECTIONS {
-            if let Err(error) = self.links.ask(chosen, &Ask::Stand, self.near(ELECTION)).await {
+            if let Err(error) = self
+                .links
+                .ask(chosen, &Ask::Stand { anyway: true }, self.near(ELECTION))
+                .await
+            {
                 tracing::warn!(%error, "a server was to stand for election");
             }
             if let Ok(Some(leader)) = clock::timeout(self.near(ELECTION), self.leadership.passes()).await {

@@ -36,6 +36,10 @@ impl Node {
     /// Raft: entries, or a heartbeat.
     pub(crate) async fn append(&self, request: &[u8]) -> Result<Bytes, String> {
         let request: AppendEntriesRequest<TypeConfig> = decode(request)?;
+        // Now, since the disk may take its time.
+        if request.vote >= self.inner.raft.server_metrics().borrow().vote {
+            self.inner.contact.heard();
+        }
         let answer = self.inner.raft.append_entries(request).await;
         if matches!(&answer, Ok(answer) if !matches!(answer, AppendEntriesResponse::HigherVote(_))) {
             self.inner.contact.heard();
@@ -84,7 +88,11 @@ impl Node {
             Ask::Here => Told::Done,
             Ask::Standing => Told::Standing(self.standing()),
             Ask::Opinion => Told::Opinion(self.inner.candidacy.opinion()),
-            Ask::Stand => match self.inner.raft.trigger().elect().await {
+            // Who asked may have done so long ago, if this server stood still.
+            Ask::Stand { anyway: false } if !self.inner.candidacy.opinion().leaderless => {
+                Told::Refused("a leader is heard of here".into())
+            }
+            Ask::Stand { .. } => match self.inner.raft.trigger().elect().await {
                 Ok(()) => Told::Done,
                 Err(e) => Told::Refused(e.to_string()),
             },

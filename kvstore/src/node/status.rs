@@ -39,10 +39,11 @@ impl Node {
         if metrics.current_leader != Some(self.inner.node_id) {
             return (metrics.current_leader, self.inner.contact.ms());
         }
-        match metrics.millis_since_quorum_ack {
-            Some(ms) if !self.inner.leadership.is_answered() => (None, ms),
-            _ => (metrics.current_leader, 0),
+        if self.inner.leadership.is_answered() {
+            return (metrics.current_leader, 0);
         }
+        let silence = metrics.millis_since_quorum_ack;
+        (None, silence.unwrap_or_else(|| self.inner.contact.ms()))
     }
 
     /// How the server stands.

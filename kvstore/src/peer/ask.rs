@@ -40,8 +40,8 @@ pub enum Ask {
     Transfer { to: Option<u64> },
     /// Of anybody: to know where the one that asks is, which it says with every request.
     Here,
-    /// Of a follower: to stand for election now.
-    Stand,
+    /// Of a follower: to stand for election now, if it is without a leader, or anyway.
+    Stand { anyway: bool },
     /// Of a follower: how much of this snapshot it has already.
     Have { snapshot: String },
     /// Of anybody: how it stands.
@@ -67,6 +67,8 @@ pub struct Standing {
 pub struct Opinion {
     /// Whether it would have one elected.
     pub leaderless: bool,
+    /// Whether it could be elected: one that leads stands for nothing, also if no majority answers it.
+    pub follows: bool,
     /// The last entry of its log.
     pub log: Option<LogId>,
 }

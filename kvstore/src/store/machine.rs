@@ -2,7 +2,8 @@
 //!
 //! Committed entries go in; replies go back to those who proposed them, the new state to the
 //! readers, events to the watches, rows to the disk. **State first**: whoever an event wakes
-//! finds its state published. The entries of one call are published as one view.
+//! finds its state published. A view may show a part of the entries of one call, and of one of
+//! them; whole commands, in their order.
 
 use std::io;
 use std::sync::Arc;
