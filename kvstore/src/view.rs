@@ -14,8 +14,11 @@ pub trait Sink: Send + Sync + 'static {
     /// Entries were applied: the state after them, and their news, oldest first.
     fn applied(&self, view: &Arc<State>, events: Vec<Arc<Event>>);
 
-    /// Another state has taken the place of the old one: a snapshot was installed.
+    /// Another state has taken the place of the old one, and what was told before says nothing of how.
     fn replaced(&self, view: &Arc<State>);
+
+    /// The state is further than what was told, as another server has it: what is between is in its history.
+    fn overtaken(&self, view: &Arc<State>);
 }
 
 /// The current view, shared by whoever reads.

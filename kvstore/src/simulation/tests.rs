@@ -15,7 +15,7 @@ use super::shrink::shrink;
 use super::trial::{self, Outcome};
 use super::world::{World, addresses};
 
-use Fault::{Kill, PowerCut, PowerCutAll, Start};
+use Fault::{Kill, Mend, Part, PowerCut, PowerCutAll, Start};
 use Who::{Last, Leader, Next};
 
 /// How often a schedule is tried before it is said to find nothing: what it does not decide may hide it.
@@ -120,6 +120,13 @@ fn seeds(text: &str) -> Option<std::ops::Range<u64>> {
 #[test]
 fn watchers_hear_of_everything_after_a_power_cut_of_all() {
     sound(&Schedule::of(3, &[(1500, PowerCutAll)]));
+}
+
+/// Of what was found once: a follower that caught up by a snapshot gave its watchers a snapshot too, in place of what they
+/// had not been told.
+#[test]
+fn watchers_of_a_follower_that_catches_up_by_a_snapshot_hear_of_every_change() {
+    sound(&Schedule::of(5, &[(500, Part(Last)), (6500, Mend)]));
 }
 
 /// A bug that is planted is found with a schedule, and the least of it has so many steps at most; without the bug

@@ -158,14 +158,14 @@ impl StateMachine {
             snapshots,
             size,
         };
-        machine.publish_whole(state);
+        let view = machine.show(state);
+        machine.sink.replaced(&view);
         machine
     }
 
-    fn publish_whole(&self, state: State) -> Arc<State> {
+    fn show(&self, state: State) -> Arc<State> {
         let view = Arc::new(state);
         self.views.set(Arc::clone(&view));
-        self.sink.replaced(&view);
         view
     }
 
@@ -251,7 +251,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             .map_err(|e| failed(&e))?;
         self.last_log_id = header.last_log_id;
         self.membership = header.membership;
-        let view = self.publish_whole(state);
+        let view = self.show(state);
+        self.sink.overtaken(&view);
         let mark = self.mark(&view);
         let written = self.writer.replace(view, mark).await;
         written.map_err(|e| StorageIOError::write_state_machine(&e))?;

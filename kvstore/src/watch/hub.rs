@@ -73,6 +73,12 @@ impl Queue {
             ..Self::default()
         }
     }
+
+    /// What is waiting, and whatever else there is up to a revision, is left to the history.
+    fn skip_to(&mut self, revision: Revision) {
+        let replaced = self.reset.as_ref().is_some_and(|reset| reset.replaced);
+        *self = Self::begun_anew(revision, replaced);
+    }
 }
 
 impl Hub {
@@ -207,8 +213,7 @@ impl Sink for Hub {
         queue.bytes += events.iter().map(|event| weight(event)).sum::<usize>();
         queue.events.extend(events);
         if queue.events.len() > QUEUE.events || queue.bytes > QUEUE.bytes {
-            let replaced = queue.reset.as_ref().is_some_and(|reset| reset.replaced);
-            *queue = Queue::begun_anew(view.revision(), replaced);
+            queue.skip_to(view.revision());
         }
         drop(queue);
         self.work.notify_one();
@@ -220,6 +225,16 @@ impl Sink for Hub {
             news.replaced += 1;
         });
         *lock(&self.queue) = Queue::begun_anew(view.revision(), true);
+        self.work.notify_one();
+    }
+
+    fn overtaken(&self, view: &Arc<State>) {
+        // What ended a session is not in the history.
+        self.sessions.send_modify(|news| {
+            news.index = view.sessions().index();
+            news.replaced += 1;
+        });
+        lock(&self.queue).skip_to(view.revision());
         self.work.notify_one();
     }
 }

@@ -51,6 +51,10 @@ impl Sink for Heard {
     fn replaced(&self, _: &Arc<State>) {
         *self.replaced.lock().unwrap() += 1;
     }
+
+    fn overtaken(&self, view: &Arc<State>) {
+        self.replaced(view);
+    }
 }
 
 pub(crate) struct Store {
