@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Instant, timeout_at};
+use crate::contact::Contact;
 use crate::majority::{Ear, Majority};
 use crate::raft::{NodeId, Pace, Raft};
 
@@ -28,7 +29,7 @@ pub(crate) enum Leader {
     Other(NodeId),
 }
 
-/// What keeps a server from leading although Raft has it lead. Clones are the same.
+/// What keeps a server from leading, or from being led, although Raft has it so. Clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct Restraint(Arc<watch::Sender<Reasons>>);
 
@@ -36,6 +37,8 @@ pub(crate) struct Restraint(Arc<watch::Sender<Reasons>>);
 struct Reasons {
     handover: Handover,
     majority: Majority,
+    /// Whether another leads, as far as is known, and has not been heard of for long.
+    unheard: bool,
 }
 
 /// How far a hand-over is.
@@ -56,6 +59,7 @@ impl Reasons {
             Self {
                 handover: Handover::None,
                 majority: Majority::Answers,
+                ..
             }
         )
     }
@@ -110,7 +114,7 @@ impl Leadership {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
         match metrics.current_leader? {
-            id if id != metrics.id => Some(Leader::Other(id)),
+            id if id != metrics.id => self.is_heard().then_some(Leader::Other(id)),
             _ if self.restraint.0.borrow().leads() => Some(Leader::Me),
             _ => None,
         }
@@ -149,6 +153,11 @@ impl Leadership {
     /// Whether a majority answers, if this server leads; if not, that is not asked.
     pub(crate) fn is_answered(&self) -> bool {
         self.restraint.0.borrow().majority == Majority::Answers
+    }
+
+    /// Whether the leader is heard of, if another one leads.
+    pub(crate) fn is_heard(&self) -> bool {
+        !self.restraint.0.borrow().unheard
     }
 
     /// Who leads, once anybody is known to; `None` if nobody was until the deadline.
@@ -190,8 +199,9 @@ impl Leadership {
         HandingOver(self.restraint.clone())
     }
 
-    /// Looks, until the server stops, whether a majority answers, and leads no more while none does.
-    pub(crate) async fn stay_answered(self, pace: Pace, stopping: CancellationToken) {
+    /// Looks, until the server stops, whether a majority answers, and leads no more while none does; and whether the
+    /// other one that leads is heard of.
+    pub(crate) async fn stay_in_touch(self, contact: Contact, pace: Pace, stopping: CancellationToken) {
         let (start, mut ear) = (clock::now(), Ear::default());
         while stopping.run_until_cancelled(clock::sleep(LOOK)).await.is_some() {
             let handing_over = self.restraint.0.borrow().handover != Handover::None;
@@ -206,7 +216,11 @@ impl Leadership {
                 }
                 _ => {}
             }
-            self.restraint.set(|reasons| reasons.majority = majority);
+            let unheard = !self.is_held() && Duration::from_millis(contact.ms()) > pace.lease() * 2;
+            self.restraint.set(|reasons| {
+                reasons.majority = majority;
+                reasons.unheard = unheard;
+            });
         }
     }
 

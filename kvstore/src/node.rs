@@ -217,10 +217,14 @@ impl Node {
         let Inner {
             candidacy,
             leadership,
+            contact,
             stopping,
             ..
         } = &*self.inner;
-        tokio::spawn(leadership.clone().stay_answered(pace, stopping.clone()));
+        let in_touch = leadership
+            .clone()
+            .stay_in_touch(contact.clone(), pace, stopping.clone());
+        tokio::spawn(in_touch);
         tokio::spawn(candidacy.clone().run(stopping.clone()));
     }
 

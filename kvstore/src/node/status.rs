@@ -37,7 +37,8 @@ impl Node {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow();
         if metrics.current_leader != Some(self.inner.node_id) {
-            return (metrics.current_leader, self.inner.contact.ms());
+            let leader = metrics.current_leader.filter(|_| self.inner.leadership.is_heard());
+            return (leader, self.inner.contact.ms());
         }
         if self.inner.leadership.is_answered() {
             return (metrics.current_leader, 0);
