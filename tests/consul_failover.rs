@@ -94,7 +94,7 @@ fn the_index_of_a_prefix_that_is_polled_at_any_server_never_falls_while_the_lead
                                 last = now;
                                 polls.fetch_add(1, Ordering::Relaxed);
                             }
-                            // The one that is dead, or an election that takes long.
+                            // The one that is dead, or an election that takes long: not to be asked in a spin.
                             _ => tokio::time::sleep(Duration::from_millis(20)).await,
                         }
                     }

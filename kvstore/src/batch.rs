@@ -357,12 +357,7 @@ mod tests {
     use kvapi::Key;
 
     fn waiting(action: Action) -> Waiting {
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
+        let command = Command::from(action);
         Waiting::new(command, oneshot::channel().0, room())
     }
 

@@ -131,7 +131,7 @@ impl Candidacy {
                     // Once it does not lead any more it waits for another, like everybody.
                     self.contact.heard();
                 }
-            } else if self.is_alone() {
+            } else if self.leadership.is_alone() {
                 patience.acts(now);
                 self.stand(self.leadership.me()).await;
             } else if now > due + self.pace.lease() / 2 {
@@ -154,18 +154,13 @@ impl Candidacy {
             return self.pace.lease();
         }
         let ends = match patience.acted {
-            None if self.is_alone() => Duration::ZERO,
+            None if self.leadership.is_alone() => Duration::ZERO,
             // It wins, unless the disk is slow, and that is no reason to begin again.
-            Some(acted) if self.is_alone() => acted + self.pace.lease() * 2,
+            Some(acted) if self.leadership.is_alone() => acted + self.pace.lease() * 2,
             _ => patience.ends(&self.contact),
         };
         let least = self.pace.heartbeat() / 4;
         ends.saturating_sub(self.contact.now()).max(least)
-    }
-
-    /// Whether nobody else could be elected.
-    fn is_alone(&self) -> bool {
-        self.leadership.voters().into_iter().eq([self.leadership.me()])
     }
 
     /// Asks everybody who votes. Who is to stand, if anybody is.

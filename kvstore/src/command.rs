@@ -59,6 +59,18 @@ pub struct Command {
     pub action: Action,
 }
 
+/// Without a name or a word of anybody.
+impl From<Action> for Command {
+    fn from(action: Action) -> Self {
+        Self {
+            request: None,
+            author: None,
+            message: None,
+            action,
+        }
+    }
+}
+
 impl Command {
     /// Whether it is carried out soon, whatever is there: it names the few keys that it changes.
     #[must_use]

@@ -129,12 +129,7 @@ mod tests {
 
     fn act(views: &Views, action: Action) {
         let mut state = State::clone(&views.current());
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
+        let command = Command::from(action);
         state.apply(1, &command);
         views.set(Arc::new(state));
     }

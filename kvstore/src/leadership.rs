@@ -144,10 +144,11 @@ impl Leadership {
         metrics.membership_config.voter_ids().collect()
     }
 
-    /// Whether nobody else votes.
+    /// Whether it is the only one that votes.
     pub(crate) fn is_alone(&self) -> bool {
         let metrics = self.raft.server_metrics();
-        metrics.borrow().membership_config.voter_ids().count() == 1
+        let metrics = metrics.borrow();
+        metrics.membership_config.voter_ids().eq([metrics.id])
     }
 
     /// Whether a majority answers, if this server leads; if not, that is not asked.

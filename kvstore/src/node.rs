@@ -39,7 +39,7 @@ use crate::peer::links::Links;
 use crate::peer::transfer::Receiving;
 use crate::raft::{Pace, Raft};
 use crate::read::{ReadError, ReadMode, Reads};
-use crate::room::{Room, RoomStatus};
+use crate::room::Room;
 use crate::state::State;
 use crate::store::{self, Closing, Fatal, LogSize};
 use crate::upkeep::Upkeep;
@@ -294,12 +294,6 @@ impl Node {
         &self.inner.hub
     }
 
-    /// How much room the disk has, and whether writes are refused for it.
-    #[must_use]
-    pub fn room(&self) -> RoomStatus {
-        self.inner.room.status()
-    }
-
     /// How much one write may bring.
     #[must_use]
     pub fn limits(&self) -> Limits {
@@ -316,49 +310,6 @@ impl Node {
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.inner.traffic
-    }
-
-    /// See [`Batcher::waiting`].
-    #[must_use]
-    pub fn waiting_writes(&self) -> (usize, usize) {
-        self.inner.batcher.waiting()
-    }
-
-    /// See [`Batcher::made`].
-    #[must_use]
-    pub fn batches(&self) -> (u64, u64) {
-        self.inner.batcher.made()
-    }
-
-    /// How many snapshots were taken since the start, and how long the newest is.
-    #[must_use]
-    pub fn snapshots(&self) -> (u64, u64) {
-        (self.inner.log_size.snapshots(), self.inner.log_size.snapshot_bytes())
-    }
-
-    /// How old the newest snapshot is.
-    #[must_use]
-    pub fn snapshot_age(&self) -> Option<Duration> {
-        let at = self.inner.log_size.snapshot_at_ms()?;
-        Some(Duration::from_millis(clock::wall_ms().saturating_sub(at)))
-    }
-
-    /// Bytes of changes that are not in the state on disk yet.
-    #[must_use]
-    pub fn unwritten_bytes(&self) -> usize {
-        self.inner.closing.unwritten_bytes()
-    }
-
-    /// Bytes of log after the newest snapshot.
-    #[must_use]
-    pub fn log_since_snapshot(&self) -> u64 {
-        self.inner.log_size.since_snapshot()
-    }
-
-    /// When the server was started, milliseconds since 1970.
-    #[must_use]
-    pub fn started_ms(&self) -> u64 {
-        self.inner.started_ms
     }
 
     /// Cancelled when the server begins to stop: no new writes, streams end.
@@ -383,18 +334,6 @@ impl Node {
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         &self.inner.cluster_id
-    }
-
-    /// The index of the last log entry. It grows slower than the revision: one entry holds all
-    /// the writes that were waiting.
-    #[must_use]
-    pub fn log_index(&self) -> u64 {
-        self.inner
-            .raft
-            .data_metrics()
-            .borrow()
-            .last_log
-            .map_or(0, |log_id| log_id.index)
     }
 
     /// The servers of the cluster, as this one knows them.
@@ -458,12 +397,7 @@ mod tests {
             flags: 0,
             cas: None,
         };
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
+        let command = Command::from(action);
         node.propose(command).await.unwrap();
     }
 

@@ -75,13 +75,6 @@ impl Pace {
         self.times(100)
     }
 
-    /// How long openraft would have nobody hear of a leader, after its lease, before another stands for election: at least, and
-    /// at most. Nobody stands by it, since `candidacy` decides that, but it has to be told.
-    #[must_use]
-    pub const fn election(self) -> (Duration, Duration) {
-        (self.times(500), self.lease())
-    }
-
     /// So long the others stay true to a leader that they have heard.
     #[must_use]
     pub const fn lease(self) -> Duration {

@@ -16,6 +16,7 @@
 pub mod check;
 mod codec;
 mod fatal;
+pub(crate) mod flushed;
 pub mod fuzzing;
 mod inbox;
 pub mod inspect;

@@ -128,12 +128,7 @@ mod tests {
     use crate::state::sessions::{Behavior, Terms};
 
     fn apply(state: &mut State, action: Action) {
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
+        let command = Command::from(action);
         state.apply(1, &command);
     }
 

@@ -109,12 +109,7 @@ mod tests {
             flags: 0,
             cas: None,
         };
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
+        let command = Command::from(action);
         state.apply(1, &command);
     }
 

@@ -28,12 +28,7 @@ fn put(key: &str, value: impl Into<Bytes>) -> Command {
         flags: 0,
         cas: None,
     };
-    Command {
-        request: None,
-        author: None,
-        message: None,
-        action,
-    }
+    Command::from(action)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,12 +11,7 @@ use crate::state::State;
 use crate::state::sessions::Behavior;
 
 fn act(state: &mut State, action: Action) {
-    let command = Command {
-        request: None,
-        author: None,
-        message: None,
-        action,
-    };
+    let command = Command::from(action);
     state.apply(1_000, &command);
 }
 

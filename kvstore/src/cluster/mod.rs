@@ -233,12 +233,7 @@ impl Cluster {
             flags: 0,
             cas: None,
         };
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
+        let command = Command::from(action);
         self.batcher.propose(command).await.map(drop).map_err(|e| match e {
             ProposeError::NoLeader | ProposeError::Stopping => Told::NotLeader,
             e => Told::Unknown(e.to_string()),

@@ -158,12 +158,7 @@ mod tests {
     }
 
     async fn act(node: &Node, action: Action) {
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
+        let command = Command::from(action);
         node.propose(command).await.unwrap();
     }
 

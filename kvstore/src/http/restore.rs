@@ -197,12 +197,7 @@ fn joined(done: Option<std::result::Result<Result<()>, tokio::task::JoinError>>)
 async fn put_aside(node: Node, action: Action) -> Result<()> {
     let mut tries = 0;
     loop {
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action: action.clone(),
-        };
+        let command = Command::from(action.clone());
         tries += 1;
         match node.propose(command).await {
             Ok(reply) => {

@@ -53,12 +53,7 @@ pub(super) async fn put(call: &Call, body: Incoming) -> Result {
 
 /// What the operations show. They change nothing, so a state that nobody else sees will do.
 fn look(state: &State, ops: Vec<Op>) -> Outcome {
-    let command = Command {
-        request: None,
-        author: None,
-        message: None,
-        action: Action::Txn { ops },
-    };
+    let command = Command::from(Action::Txn { ops });
     state.clone().apply(state.at(), &command).reply.outcome
 }
 

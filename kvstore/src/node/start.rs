@@ -23,9 +23,9 @@ pub(super) fn raft_config(pace: Pace) -> anyhow::Result<openraft::Config> {
     let config = openraft::Config {
         cluster_name: "keyway".into(),
         heartbeat_interval: ms(pace.heartbeat()),
-        election_timeout_min: ms(pace.election().0),
-        election_timeout_max: ms(pace.election().1),
-        // See `candidacy`.
+        // The greatest is the lease; by the least nobody stands, since `candidacy` decides that.
+        election_timeout_min: ms(pace.lease() / 2),
+        election_timeout_max: ms(pace.lease()),
         enable_elect: false,
         install_snapshot_timeout: 10_000,
         max_payload_entries: 256,

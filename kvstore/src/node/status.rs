@@ -1,8 +1,12 @@
-//! How a server stands, as it knows itself.
+//! How a server stands, as it knows itself, and what it has done.
+
+use std::time::Duration;
 
 use super::Node;
+use crate::clock;
 use crate::members::{Member, Members};
 use crate::raft;
+use crate::room::RoomStatus;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,5 +104,66 @@ impl Node {
                 .map_or(0, |id| id.index),
             not_ready,
         }
+    }
+
+    /// How much room the disk has, and whether writes are refused for it.
+    #[must_use]
+    pub fn room(&self) -> RoomStatus {
+        self.inner.room.status()
+    }
+
+    /// See [`Batcher::waiting`](crate::batch::Batcher::waiting).
+    #[must_use]
+    pub fn waiting_writes(&self) -> (usize, usize) {
+        self.inner.batcher.waiting()
+    }
+
+    /// See [`Batcher::made`](crate::batch::Batcher::made).
+    #[must_use]
+    pub fn batches(&self) -> (u64, u64) {
+        self.inner.batcher.made()
+    }
+
+    /// How many snapshots were taken since the start, and how long the newest is.
+    #[must_use]
+    pub fn snapshots(&self) -> (u64, u64) {
+        (self.inner.log_size.snapshots(), self.inner.log_size.snapshot_bytes())
+    }
+
+    /// How old the newest snapshot is.
+    #[must_use]
+    pub fn snapshot_age(&self) -> Option<Duration> {
+        let at = self.inner.log_size.snapshot_at_ms()?;
+        Some(Duration::from_millis(clock::wall_ms().saturating_sub(at)))
+    }
+
+    /// Bytes of changes that are not in the state on disk yet.
+    #[must_use]
+    pub fn unwritten_bytes(&self) -> usize {
+        self.inner.closing.unwritten_bytes()
+    }
+
+    /// Bytes of log after the newest snapshot.
+    #[must_use]
+    pub fn log_since_snapshot(&self) -> u64 {
+        self.inner.log_size.since_snapshot()
+    }
+
+    /// When the server was started, milliseconds since 1970.
+    #[must_use]
+    pub fn started_ms(&self) -> u64 {
+        self.inner.started_ms
+    }
+
+    /// The index of the last log entry. It grows slower than the revision: one entry holds all
+    /// the writes that were waiting.
+    #[must_use]
+    pub fn log_index(&self) -> u64 {
+        self.inner
+            .raft
+            .data_metrics()
+            .borrow()
+            .last_log
+            .map_or(0, |log_id| log_id.index)
     }
 }

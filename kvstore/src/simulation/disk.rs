@@ -16,7 +16,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::chance::seeded::below;
 use crate::clock;
-use crate::store::log::{Flushed, Types};
+use crate::store::flushed::Flushed;
+use crate::store::log::Types;
 
 /// All disks there are, by the folder of their server. What opens a file may be on any thread.
 static DISKS: Mutex<Vec<Disk>> = Mutex::new(Vec::new());

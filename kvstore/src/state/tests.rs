@@ -21,12 +21,7 @@ fn key(text: &str) -> Key {
 }
 
 fn command(action: Action) -> Command {
-    Command {
-        request: None,
-        author: None,
-        message: None,
-        action,
-    }
+    Command::from(action)
 }
 
 fn put(name: &str, value: &str) -> Command {

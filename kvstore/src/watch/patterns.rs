@@ -203,12 +203,12 @@ mod tests {
             let mut state = State::default();
             for name in &there {
                 let action = Action::Put { key: Key::new(name).unwrap(), value: "x".into(), flags: 0, cas: None };
-                state.apply(1, &Command { request: None, author: None, message: None, action });
+                state.apply(1, &Command::from(action));
             }
             // Whatever comes behind it is not seen.
             let revision = state.revision();
             let action = Action::DeletePrefix { prefix: String::new() };
-            state.apply(1, &Command { request: None, author: None, message: None, action });
+            state.apply(1, &Command::from(action));
 
             let mut shown: Vec<String> = Vec::new();
             let mut last: Option<Key> = None;

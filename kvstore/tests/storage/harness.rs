@@ -174,12 +174,7 @@ pub(crate) fn key(text: &str) -> Key {
 }
 
 pub(crate) fn command(action: Action) -> Command {
-    Command {
-        request: None,
-        author: None,
-        message: None,
-        action,
-    }
+    Command::from(action)
 }
 
 pub(crate) fn put(name: &str, value: impl Into<Bytes>) -> Command {

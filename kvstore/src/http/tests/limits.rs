@@ -6,12 +6,7 @@ use super::*;
 use crate::command::{Action, Command, Op};
 
 async fn act(store: &Fixture, action: Action) {
-    let command = Command {
-        request: None,
-        author: None,
-        message: None,
-        action,
-    };
+    let command = Command::from(action);
     store.doors.node.propose(command).await.unwrap();
 }
 

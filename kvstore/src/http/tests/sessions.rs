@@ -71,12 +71,7 @@ impl Fixture {
             ttl_ms,
             node_checks: vec![],
         };
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action: Action::CreateSession { id: id.into(), terms },
-        };
+        let command = Command::from(Action::CreateSession { id: id.into(), terms });
         let reply = self.doors.node.propose(command).await.unwrap();
         assert_eq!(reply.outcome, Outcome::Session(id.into()));
     }

@@ -18,12 +18,7 @@ fn put(tables: &mut Tables, state: &mut State, values: &[(&str, Option<usize>)])
             },
             None => Action::Delete { key, cas: None },
         };
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
+        let command = Command::from(action);
         for row in state.apply(1, &command).rows {
             changed.add(row.id(), tables.pages());
         }

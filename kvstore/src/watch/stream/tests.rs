@@ -31,12 +31,7 @@ impl Fixture {
     }
 
     fn apply(&mut self, action: Action) {
-        let command = Command {
-            request: None,
-            author: None,
-            message: None,
-            action,
-        };
+        let command = Command::from(action);
         let event = self.state.apply(1, &command).event;
         self.hub
             .applied(&Arc::new(self.state.clone()), event.into_iter().collect());

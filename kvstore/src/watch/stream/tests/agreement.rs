@@ -167,7 +167,7 @@ proptest! {
         let mut model = Model::default();
         let mut readers: Vec<Reader> = all.into_iter().map(|wanted| Reader::new(&fixture, wanted)).collect();
         let write = |fixture: &mut Fixture, action: Action, model: &mut Model| {
-            let command = Command { request: None, author: None, message: None, action };
+            let command = Command::from(action);
             model.apply(1, &command);
             fixture.apply(command.action);
         };
