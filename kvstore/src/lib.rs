@@ -13,6 +13,8 @@
 //! | [`archive`] | backups, in the envelope of Consul's |
 //! | [`batch`], [`read`], [`node`] | group commit, shared read-index, and where all is wired |
 //! | [`peer`], [`network`], [`cluster`] | the other servers: connections, Raft's messages, who is a member |
+//! | `leadership`, `majority` | who leads, and whether anybody answers who does |
+//! | `candidacy`, `contact` | when this server stands for election, and when it last heard of a leader |
 //! | [`timers`], `expiry` | when sessions end that are not renewed, while this server leads |
 //! | [`room`], `upkeep` | a disk that is nearly full; snapshots, and a log that stays short |
 //! | [`view`], [`held`] | the state that readers see, and how long a slow one holds on to it |
