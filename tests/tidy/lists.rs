@@ -53,6 +53,9 @@ pub(super) const PURE: &[&str] = &[
     "agent/src/templates.rs",
     "agent/src/trace",
     "agent/src/yaml.rs",
+    "scheduler/src/app",
+    "scheduler/src/share.rs",
+    "scheduler/src/time.rs",
     "src/consul/go",
     "src/kv/side.rs",
     "src/kv/target.rs",
@@ -159,7 +162,8 @@ pub(super) const IMPORTS: &[(&str, &[&str])] = &[
     ("kvapi", &[]),
     ("kvstore", &["kvapi"]),
     ("agent", &["kvapi"]),
-    (".", &["agent", "kvapi", "kvstore"]),
+    ("scheduler", &["kvapi"]),
+    (".", &["agent", "kvapi", "kvstore", "scheduler"]),
 ];
 
 /// Where a type may be `Serialize`, which makes its form a promise, and who it is promised to.
@@ -181,5 +185,11 @@ pub(super) const PROMISES: &[(&str, &str)] = &[
     ("agent/src/cache.rs", "the agent's cache folder"),
     ("agent/src/status.rs", "agent status -o json, GET /status, a report"),
     ("agent/src/view.rs", "the revisions in the journal"),
+    (
+        "scheduler/src/time.rs",
+        "the scheduler's API, and its keys in the store",
+    ),
+    ("scheduler/src/app/id.rs", "the scheduler's keys in the store"),
+    ("scheduler/src/driver.rs", "the scheduler's keys in the store"),
     ("src", "what -o json prints"),
 ];

@@ -1,0 +1,139 @@
+//! The seam behind which instances start and stop. What is behind it knows nothing of apps, deployments or the store.
+//!
+//! What a driver has started outlives the scheduler: another one finds it with [`Driver::find`] and goes on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::{Image, Protocol, Resources, Volume};
+use crate::time::Timestamp;
+
+/// The name of one run of one instance, such as `shop_web.instance-<uuid>._app.1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskId(pub String);
+
+/// All that is needed to start a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Launch {
+    pub task: TaskId,
+    /// `None` is what the image starts by itself.
+    pub command: Option<crate::app::Command>,
+    /// `None` for a plain process.
+    pub image: Option<Image>,
+    pub network: crate::app::Network,
+    pub env: BTreeMap<String, String>,
+    pub ports: Vec<PortUse>,
+    pub volumes: Vec<Volume>,
+    pub resources: Resources,
+    pub user: Option<String>,
+    /// For containers: labels beside those by which we know our own.
+    pub labels: BTreeMap<String, String>,
+    /// What the agent inside does. `None` starts the program without one.
+    pub agent: Option<AgentUse>,
+    pub tty: bool,
+}
+
+/// One port of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortUse {
+    /// Of the host; `None` is not published.
+    pub host: Option<u16>,
+    /// Of the container. The same as the host's without a network of its own.
+    pub inside: u16,
+    pub protocol: Protocol,
+}
+
+/// What the agent in an instance is told: `keyway-agent run FLAGS -- COMMAND`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentUse {
+    /// Such as `--template`, `web.conf.hbs:/etc/web.conf`.
+    pub flags: Vec<String>,
+    /// Files of the host that the flags name; in a container they are mounted read-only at the same path.
+    pub files: Vec<String>,
+}
+
+/// Where a task is, in the words of its driver: enough to find it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Handle {
+    /// The leader of a process group, known by when it started (clock ticks since boot).
+    Process { pid: i32, started: u64 },
+    /// A container by its id.
+    Container { id: String },
+}
+
+/// A task that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub task: TaskId,
+    pub handle: Handle,
+    /// `None` while it runs.
+    pub ended: Option<End>,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Exited(i32),
+    Signalled(i32),
+    /// It is gone, and nobody saw how.
+    Gone,
+    /// More memory than it may have.
+    OutOfMemory,
+}
+
+/// What a driver says by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// It runs: its program has been started. `addresses` are those of a network of its own.
+    Running {
+        task: TaskId,
+        handle: Handle,
+        addresses: Vec<String>,
+    },
+    Ended {
+        task: TaskId,
+        end: End,
+        at: Timestamp,
+    },
+    /// It could not be started.
+    Refused {
+        task: TaskId,
+        refusal: Refusal,
+    },
+}
+
+/// Why a task could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the image {image} cannot be had: {reason}")]
+    Image { image: String, reason: String },
+    #[error("port {0} of this machine is taken")]
+    PortTaken(u16),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What asks a task to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// TERM to its agent or program.
+    Ask,
+    /// KILL to all of it.
+    Force,
+}
+
+/// What a command of a health check said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub code: i32,
+    /// The end of what it wrote.
+    pub output: String,
+}
+
+/// How long a task may take from [`Stop::Ask`] to its end, if its app does not say.
+pub const GRACE: Duration = Duration::from_secs(10);
