@@ -29,7 +29,8 @@ Examples:
   keyway server check --data-dir d                            is the folder good?
   keyway server --data-dir d --http-addr unix:/run/keyway.sock --agent-socket /run/keyway-agent.sock
 
-TERM or Ctrl-C stops it in order in under two seconds, a second one at once.
+TERM or Ctrl-C stops it in order in under two seconds, a large one that is written to
+in under ten; a second one at once.
 Exits with 6 if the port or the data folder is taken.")]
 pub(crate) struct Server {
     /// Folder that keeps everything

@@ -9,6 +9,8 @@
 //! | `sled-between-batches` | between two batches of one pass to the state on disk |
 //! | `snapshot-before-rename` | a snapshot file is complete and has no name yet |
 //!
+//! `KEYWAY_SLOW=NAME` has each pass of a place take a tenth of a second more, in the same builds: as with a disk that is slow.
+//!
 //! And bugs that are known from other stores, planted so that the tests can show that they would find them:
 //! `KEYWAY_PLANTED=NAME` in the same builds.
 //!
@@ -21,6 +23,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::clock;
+
 /// Dies here if this is the place and the time.
 pub fn hit(name: &str) {
     hit_after(name, || {});
@@ -32,6 +36,15 @@ pub fn hit_after(name: &str, before: impl FnOnce()) {
         before();
         eprintln!("failpoint {name}: aborting");
         std::process::abort();
+    }
+}
+
+/// Takes a tenth of a second if this place is to be slow.
+pub fn slow(name: &str) {
+    static SLOW: OnceLock<Option<String>> = OnceLock::new();
+    let slow = || SLOW.get_or_init(|| std::env::var("KEYWAY_SLOW").ok());
+    if cfg!(debug_assertions) && slow().as_deref() == Some(name) {
+        clock::block(clock::ms(100));
     }
 }
 

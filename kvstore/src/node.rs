@@ -48,8 +48,8 @@ use crate::watch::hub::Hub;
 use start::{bootstrap, me, note_initialised, open_folder, raft_config};
 pub use status::Status;
 
-/// How long closing may take. With what requests get to end, it stays below the two seconds that a
-/// server has to stop in.
+/// How long closing may begin to write what the state on disk lacks. With what requests get to end, a server that is
+/// not in the middle of it stops below two seconds.
 const CLOSE: Duration = Duration::from_millis(600);
 
 /// A handle; clones are the same server.
@@ -364,7 +364,7 @@ impl Node {
     }
 
     /// Stops Raft and closes the store. What was acknowledged is in the log; the state on disk
-    /// is brought up to it if that takes no longer than `CLOSE`.
+    /// is brought up to it if that takes no longer than `CLOSE`, and in any case left as a whole one if the disk allows.
     pub async fn close(&self) -> anyhow::Result<()> {
         let until = clock::now() + CLOSE;
         self.inner.stopping.cancel();

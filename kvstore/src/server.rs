@@ -115,7 +115,8 @@ impl Server {
     }
 
     /// Has another server lead, if this one does. Then takes no new writes, ends streams with a last event, waits for what is under way, and
-    /// closes the store. Under two seconds; a leader takes a second and a half more to be followed.
+    /// closes the store. Under two seconds; a leader takes a second and a half more to be followed, and what is being written to the
+    /// state on disk up to six to be there.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.node.step_down().await;
         self.node.stopping().cancel();

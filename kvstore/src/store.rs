@@ -36,7 +36,9 @@ mod unwritten;
 mod writer;
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -127,6 +129,10 @@ fn measure(log: &LogStore, snapshots: &Snapshots) -> io::Result<()> {
     log.measure(newest.map(|id| id.index), snapshots.oldest_kept()?)
 }
 
+/// How long what is being written to the state on disk may take to its end once everything else is closed.
+/// With all that a stop takes beside it, it stays below the ten seconds that containers get.
+const PASS: Duration = Duration::from_secs(6);
+
 /// Closes a store.
 pub struct Closing {
     parts: Mutex<Option<(LogStore, Writer, Folder)>>,
@@ -141,23 +147,37 @@ impl Closing {
         parts.as_ref().map_or(0, |(_, writer, _)| writer.unwritten_bytes())
     }
 
-    /// Closes all files and gives the folder free. The log is closed whole; the state on disk is
-    /// written and made durable up to `until`, and then left behind as a kill would leave it: the
-    /// next start catches up from the log. Does nothing the second time.
+    /// Closes all files and gives the folder free. The log is closed whole; what the state on disk lacks
+    /// is written if that is begun by `until`, else left out: the next start catches up from the log. What
+    /// is being written by then is written to its end, or the next start would have to rebuild the whole
+    /// state; if it takes longer than [`PASS`], that is what happens. Does nothing the second time.
     pub async fn close(&self, until: clock::Instant) -> anyhow::Result<()> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((log, writer, folder)) = parts else {
             return Ok(());
         };
         blocking(move || log.close()).await;
-        let written = clock::timeout_at(until, writer.close()).await.unwrap_or_else(|_| {
-            tracing::warn!(
-                "the state on disk was not written in time and is left behind; the next start catches up from the log"
-            );
-            writer.leave();
-            Ok(())
-        });
+        let written = self.write(&writer, until).await;
         drop(folder);
         written.map_err(|e| self.fatal.reason().map_or_else(|| e.into(), anyhow::Error::msg))
+    }
+
+    /// Has the state on disk written, as far as there is time.
+    async fn write(&self, writer: &Writer, until: clock::Instant) -> io::Result<()> {
+        let mut closed = pin!(writer.close());
+        if let Ok(closed) = clock::timeout_at(until, &mut closed).await {
+            return closed;
+        }
+        tracing::info!("a part of the state is still being written to the disk; the server ends when it is there");
+        writer.leave();
+        match clock::timeout(PASS, closed).await {
+            Ok(Err(e)) if self.fatal.reason().is_some() => return Err(e),
+            Ok(Err(_)) => tracing::info!("the next start catches up from the log with what was not written"),
+            Ok(Ok(())) => {}
+            Err(_) => tracing::warn!(
+                "the state on disk is left in the middle of a write, which took longer than {PASS:?}; the next start rebuilds it from snapshot and log"
+            ),
+        }
+        Ok(())
     }
 }

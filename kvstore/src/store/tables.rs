@@ -303,9 +303,14 @@ impl Tables {
         pass.remove(key)
     }
 
+    /// Gives everything written to the system, so that the end of this process does it no harm.
+    pub(super) fn flush(&self) -> sled::Result<()> {
+        self.db.flush().map(drop)
+    }
+
     /// Makes everything written durable. Blocks for an fdatasync.
     pub(super) fn checkpoint(&mut self) -> sled::Result<()> {
-        self.db.flush()?;
+        self.flush()?;
         disk::sync_data(&self.dir.join("db"))?;
         if !self.names_durable {
             for path in [self.dir.join("db"), self.dir.join("conf"), self.dir.clone()] {

@@ -141,7 +141,7 @@ impl Writer {
 
     /// Has the thread end after the pass that it is at: nothing after it is written any more, so
     /// the state on disk stays a whole one, of an earlier log entry. Whoever waits for what is
-    /// left out is told that the writer has ended.
+    /// left out is told that the writer has ended, once the pass has been given to the system.
     pub(super) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
         self.inbox().look();
@@ -162,7 +162,8 @@ fn run(mut tables: Tables, inbox: &Inbox, leaving: &AtomicBool) -> sled::Result<
     let mut gathered = Gathered::default();
     while let Some((jobs, changes)) = inbox.take(gathered.at) {
         if leaving.load(Ordering::Relaxed) {
-            return Ok(());
+            // Before the jobs go, and those who wait for them with the process.
+            return tables.flush();
         }
         // Changes that were handed over before a replacement have gone from the inbox with it.
         let (replacements, jobs): (Vec<Job>, Vec<Job>) =

@@ -56,6 +56,7 @@ impl<'a> Pass<'a> {
             (self.between)(start.elapsed());
             // What is not flushed would die with the process, and with it the cut.
             failpoint::hit_after("sled-between-batches", || drop(self.db.flush()));
+            failpoint::slow("sled-between-batches");
         }
         self.rows += 1;
         self.bytes += bytes;
