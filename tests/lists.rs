@@ -26,7 +26,7 @@ fn value(n: usize, round: &str) -> Vec<u8> {
 }
 
 /// Sets keys `0..count`.
-async fn write_all(server: &Server, count: usize, round: &'static str) -> anyhow::Result<()> {
+pub(crate) async fn write_all(server: &Server, count: usize, round: &'static str) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     for task in 0..4 {
         let client = server.client_within(Duration::from_secs(60));
@@ -76,7 +76,7 @@ async fn settled(server: &Server) -> anyhow::Result<u64> {
 }
 
 /// A client in the middle of the list.
-struct Reader {
+pub(crate) struct Reader {
     stream: TcpStream,
     got: Vec<u8>,
     gzip: bool,
@@ -84,7 +84,7 @@ struct Reader {
 
 impl Reader {
     /// Asks for the list, and reads its head and a little more.
-    async fn begin(server: &Server, gzip: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn begin(server: &Server, gzip: bool) -> anyhow::Result<Self> {
         let Address::Tcp(authority) = &server.address else {
             anyhow::bail!("{} is not a TCP address", server.address);
         };
@@ -111,7 +111,7 @@ impl Reader {
     }
 
     /// Reads what is there, up to so many bytes.
-    async fn take(&mut self, most: usize) -> anyhow::Result<()> {
+    pub(crate) async fn take(&mut self, most: usize) -> anyhow::Result<()> {
         let mut some = vec![0; most];
         let read = self.stream.read(&mut some).await?;
         ensure!(read > 0, "the connection was closed");
@@ -120,7 +120,7 @@ impl Reader {
     }
 
     /// Reads on to the end. An error if the connection was cut before the last chunk.
-    async fn finish(mut self) -> anyhow::Result<Vec<Entry>> {
+    pub(crate) async fn finish(mut self) -> anyhow::Result<Vec<Entry>> {
         timeout(Duration::from_secs(300), self.stream.read_to_end(&mut self.got))
             .await
             .context("the list does not end")??;
@@ -147,7 +147,7 @@ impl Reader {
 }
 
 /// Every key, with what was written in its round.
-fn check(entries: &[Entry], count: usize, round: impl Fn(usize) -> &'static str) -> anyhow::Result<()> {
+pub(crate) fn check(entries: &[Entry], count: usize, round: impl Fn(usize) -> &'static str) -> anyhow::Result<()> {
     ensure!(entries.len() == count, "{} keys of {count}", entries.len());
     for (n, entry) in entries.iter().enumerate() {
         ensure!(

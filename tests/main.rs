@@ -58,6 +58,7 @@ mod restores;
 mod restores_cluster;
 mod rounds;
 mod server;
+mod slow_readers;
 mod snapshots;
 mod status;
 mod streams;
