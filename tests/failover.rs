@@ -7,14 +7,15 @@ use kvapi::client::WriteOptions;
 use kvapi::lock::{Lock, SessionTerms};
 use kvapi::{Address, Client, Consistency};
 use nix::sys::signal::Signal;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
-    Cluster, Exit, Home, Keyway, Process, Program, Server, Trial, alone, eventually_within, holds, long, note_left_out,
-    test,
+    Cluster, Exit, Home, Keyway, Process, Program, Server, Settings, Trial, alone, eventually_within, holds, long,
+    note_left_out, test,
 };
 
 /// How soon writes have to flow again when the leader has died, half of the times: two seconds. Every day the machine
@@ -48,6 +49,44 @@ fn when_the_leader_dies_writes_soon_flow_again_and_no_read_fails() {
         println!("writes flow again after {times:?}; {tally}");
         assert!(times[times.len() / 2] <= soon(), "{times:?}");
         assert_eq!(tally.troubles.failed_reads, [] as [&str; 0]);
+        Ok(())
+    });
+}
+
+/// One request without a body, and what comes back.
+async fn ask_once(address: Address, what: &str) -> anyhow::Result<String> {
+    let Address::Tcp(authority) = &address else {
+        anyhow::bail!("{address} is not a TCP address");
+    };
+    let mut stream = TcpStream::connect(authority).await?;
+    let request = format!("{what} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[test]
+fn servers_that_are_far_apart_hold_what_comes_for_as_long_as_an_election_takes() {
+    alone(Duration::from_secs(180), async |home| {
+        let settings = Settings {
+            flags: vec!["--raft-multiplier".into(), "3".into()],
+            ..Settings::default()
+        };
+        let mut cluster = Cluster::with(home, 3, settings).await?;
+        let leader = cluster.leader().await?;
+        cluster.kill(leader).await?;
+        // Once, and at one server: nobody asks again elsewhere. Nobody is elected for three seconds.
+        let others = (0..3).filter(|place| *place != leader);
+        let asked = others.flat_map(|place| {
+            let address = &cluster.servers[place].address;
+            ["PUT /v1/kv/held", "GET /v1/kv/other"].map(|what| tokio::spawn(ask_once(address.clone(), what)))
+        });
+        for answer in asked.collect::<Vec<_>>() {
+            let answer = answer.await??;
+            let code = answer.split(' ').nth(1);
+            ensure!(matches!(code, Some("200" | "404")), "{answer}");
+        }
         Ok(())
     });
 }

@@ -36,16 +36,13 @@ const IN_FLIGHT: usize = 2;
 const QUEUE: usize = 16_384;
 const QUEUE_BYTES: usize = 256 << 20;
 
-/// How long a write is held while nobody leads.
-pub const HOLD: Duration = Duration::from_secs(3);
-
 /// How soon it is tried again to reach a leader.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a write was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ProposeError {
-    /// Nobody led for [`HOLD`]. Nothing was done.
+    /// Nobody led for as long as a write is held ([`crate::raft::Pace::hold`]). Nothing was done.
     #[error("no cluster leader")]
     NoLeader,
     /// It was proposed, and its end is not known.
@@ -231,7 +228,7 @@ async fn propose(leadership: &Leadership, links: &Links, names: &Names, batch: V
     let mut journey = Journey {
         batch,
         maybe: None,
-        deadline: clock::now() + HOLD,
+        deadline: clock::now() + leadership.hold(),
     };
     if !leadership.is_mine() {
         // It is going to be held, and may be proposed more than once.

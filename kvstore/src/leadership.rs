@@ -20,6 +20,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Leadership {
     raft: Raft,
     restraint: Restraint,
+    pace: Pace,
 }
 
 /// Who leads.
@@ -101,8 +102,13 @@ impl Drop for HandingOver {
 }
 
 impl Leadership {
-    pub(crate) const fn new(raft: Raft, restraint: Restraint) -> Self {
-        Self { raft, restraint }
+    pub(crate) const fn new(raft: Raft, restraint: Restraint, pace: Pace) -> Self {
+        Self { raft, restraint, pace }
+    }
+
+    /// How long what needs a leader is held while nobody leads.
+    pub(crate) const fn hold(&self) -> Duration {
+        self.pace.hold()
     }
 
     pub(crate) fn raft(&self) -> &Raft {

@@ -127,7 +127,7 @@ impl Node {
         let room = upkeep.room.clone();
         let log_size = opened.log_size.clone();
         tokio::spawn(upkeep.run(raft.clone(), opened.log_size, config.snapshot_every, stopping.clone()));
-        let leadership = Leadership::new(raft.clone(), restraint);
+        let leadership = Leadership::new(raft.clone(), restraint, config.pace);
         let batcher = Batcher::start(leadership.clone(), links.clone());
         let reads = Reads::start(leadership.clone(), links.clone(), views.clone());
         let cluster = Cluster::new(

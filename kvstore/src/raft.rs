@@ -75,6 +75,12 @@ impl Pace {
         self.times(100)
     }
 
+    /// How long a write or a read is held while nobody leads: an election is long over by then.
+    #[must_use]
+    pub const fn hold(self) -> Duration {
+        self.times(3000)
+    }
+
     /// So long the others stay true to a leader that they have heard.
     #[must_use]
     pub const fn lease(self) -> Duration {

@@ -21,9 +21,6 @@ use crate::view::Views;
 /// Reads that may wait for one round.
 const QUEUE: usize = 65_536;
 
-/// How long a read is held while nobody leads.
-const HOLD: Duration = crate::batch::HOLD;
-
 /// How soon a leader is asked again.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -39,7 +36,7 @@ pub enum ReadMode {
 /// Why there is nothing to read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// Nobody led for about three seconds.
+    /// Nobody led for as long as a read is held.
     #[error("no cluster leader")]
     NoLeader,
     /// Too many reads are waiting.
@@ -149,7 +146,7 @@ impl Rounds {
 
     /// One round of read-index, held for a while if nobody leads.
     async fn round(&self) -> Result<Round, ReadError> {
-        let deadline = clock::now() + HOLD;
+        let deadline = clock::now() + self.leadership.hold();
         loop {
             match self.leadership.known(deadline).await {
                 None => return Err(ReadError::NoLeader),
@@ -194,7 +191,7 @@ impl Rounds {
         let raft = self.leadership.raft();
         let applied = raft.data_metrics().borrow().last_applied;
         if applied.is_none_or(|id| id.index < index) {
-            let wait = raft.wait(Some(HOLD));
+            let wait = raft.wait(Some(self.leadership.hold()));
             let waited = wait.applied_index_at_least(Some(index), "a read").await;
             waited.map_err(|_| ReadError::NoLeader)?;
         }

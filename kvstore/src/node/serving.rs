@@ -8,7 +8,6 @@ use futures_util::future::join_all;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 
 use super::Node;
-use crate::batch::HOLD;
 use crate::clock;
 use crate::cluster::ChangeError;
 use crate::command::Command;
@@ -116,7 +115,7 @@ impl Node {
     /// The client of a session is there, so the session has its full time again. `false` if it came too
     /// late.
     pub async fn renew_session(&self, id: &str) -> Result<bool, ReadError> {
-        let deadline = clock::now() + HOLD;
+        let deadline = clock::now() + self.inner.leadership.hold();
         loop {
             match self.inner.leadership.known(deadline).await {
                 None => return Err(ReadError::NoLeader),
