@@ -51,6 +51,7 @@ Examples:
   keyway bench put --clients 1,64,256          durable writes; starts a server of its own
   keyway bench get --addr http://10.0.0.1:8500   reads, from a server that runs
   keyway bench watch                           from a put to the last of many streams
+  keyway bench failover --rounds 20               how long no write is taken when the leader is killed
   keyway bench render                          from a put to the signal that tells a program of it"
     )]
     Bench(crate::bench::Bench),

@@ -60,6 +60,12 @@ impl Spawned {
         self.child.id()
     }
 
+    /// KILL; returns when it is gone.
+    pub(crate) async fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill().await;
+    }
+
     /// TERM, and after the patience KILL.
     pub(crate) async fn stop(mut self) {
         terminate(&mut self.child).await;

@@ -1,8 +1,10 @@
 //! `keyway kv` as a script uses it: bytes, exit codes, words.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 
-use crate::harness::{Home, Keyway, Said, Server, holds, test};
+use crate::harness::{Home, Keyway, Said, Server, alone, holds, test};
 
 async fn kv(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
     server.keyway(home).run(&[&["kv"], arguments].concat()).await
@@ -347,6 +349,38 @@ fn bench_starts_as_many_servers_as_it_is_told_to_and_asks_those_it_is_told_to() 
             let asked = said["about"]["address"].as_str().unwrap_or_default();
             assert_eq!(asked.split(',').count(), count, "{said}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn bench_kills_leaders_and_says_how_long_no_write_was_taken() {
+    alone(Duration::from_secs(180), async |home| {
+        let arguments = ["bench", "failover", "--rounds", "2", "--clients", "4", "-o", "json"];
+        let said = Keyway::new(home).run(&arguments).await?.expect(0)?.json()?;
+        let [killed, writes, ..] = said["lines"].as_array().map_or(&[][..], Vec::as_slice) else {
+            anyhow::bail!("{said}");
+        };
+        assert_eq!(killed["kills"], 2, "{said}");
+        let ms = |name: &str| killed[name].as_f64().unwrap_or_default();
+        // The others stay true to a leader for a second, and nobody is elected before.
+        assert!(ms("min_ms") > 500.0 && ms("min_ms") <= ms("median_ms"), "{said}");
+        assert!(ms("median_ms") <= ms("max_ms") && ms("max_ms") < 30_000.0, "{said}");
+        assert!(writes["acknowledged"].as_u64() > Some(20), "{said}");
+        assert_eq!(
+            writes["unknown"], 0,
+            "the clients repeat what was lost, under its request id: {said}"
+        );
+
+        let named = Keyway::new(home)
+            .run(&["bench", "failover", "--addr", "http://127.0.0.1:1"])
+            .await?;
+        let refused = named.expect(2)?;
+        assert!(
+            refused
+                .err
+                .contains("servers that somebody else started are not killed")
+        );
         Ok(())
     });
 }

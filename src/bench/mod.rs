@@ -5,6 +5,7 @@
 //! can sync, and how fast an empty handler answers on the same accept loop.
 
 mod empty;
+mod failover;
 mod get;
 mod load;
 mod put;
@@ -31,6 +32,8 @@ pub(crate) enum Bench {
     Get(get::Get),
     /// From a put to the last of many watchers, and what watchers cost
     Watch(watch::Watch),
+    /// How long no write is taken when the leader is killed, and what became of the writes meanwhile
+    Failover(failover::Failover),
     /// From a put to the signal that tells a program of it, by templates, keys and agents
     Render(render::Render),
     /// The program that is told there
@@ -78,6 +81,7 @@ impl Bench {
                 Self::Put(put) => put.run(context).await,
                 Self::Get(get) => get.run(context).await,
                 Self::Watch(watch) => watch.run(context).await,
+                Self::Failover(failover) => failover.run(context).await,
                 Self::Render(render) => render.run(context).await,
                 Self::Empty(empty) => empty.run(context).await,
                 Self::Child(child) => child.run().await,

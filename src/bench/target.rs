@@ -1,6 +1,7 @@
 //! What is measured: the servers that were named, or some of our own on folders that go away.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
@@ -91,6 +92,22 @@ impl Target {
         Self::start(common).await
     }
 
+    /// Kills one of our own servers, by its place, as `kill -9` does.
+    pub(super) async fn kill(&mut self, place: usize) {
+        if let Some((spawned, _)) = self.servers.get_mut(place) {
+            spawned.kill().await;
+        }
+    }
+
+    /// Starts one that was killed again, on its folder and at its address.
+    pub(super) async fn restart(&mut self, place: usize) -> Result<(), Problem> {
+        if let Some((spawned, folder)) = self.servers.get_mut(place) {
+            let address = spawned.address.to_string();
+            *spawned = serve(place + 1, &[], &address, folder.path()).await?;
+        }
+        Ok(())
+    }
+
     /// Where watchers go.
     pub(super) fn watched(&self) -> &Address {
         self.asked.last().unwrap_or(&self.address)
@@ -131,12 +148,18 @@ async fn spawn(common: &Common, number: u8, how: &[OsString]) -> Result<(Spawned
         .prefix("keyway-bench-")
         .tempdir_in(dir)
         .map_err(|e| Problem::new(exit::USAGE, format!("make a folder in {}: {e}", dir.display())))?;
+    let spawned = serve(number.into(), how, "127.0.0.1:0", folder.path()).await?;
+    Ok((spawned, folder))
+}
+
+/// A server on a folder.
+async fn serve(number: usize, how: &[OsString], http: &str, folder: &Path) -> Result<Spawned, Problem> {
     let mut args: Vec<OsString> = ["server", "-q", "--node-id"].map(Into::into).to_vec();
     args.push(number.to_string().into());
     args.extend(how.iter().cloned());
-    args.extend(["--http-addr", "127.0.0.1:0", "--raft-addr", "127.0.0.1:0", "--data-dir"].map(Into::into));
-    args.push(folder.path().into());
-    Ok((Spawned::start(args).await?, folder))
+    args.extend(["--http-addr", http, "--raft-addr", "127.0.0.1:0", "--data-dir"].map(Into::into));
+    args.push(folder.into());
+    Spawned::start(args).await
 }
 
 /// Waits until all servers vote.
