@@ -1,6 +1,13 @@
 //! An app: what is to run, how often, and how it is kept well. Marathon's app definition, read, checked and canonical.
 
 pub mod id;
+pub mod invalid;
+pub mod ports;
+pub mod read;
+mod write;
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,6 +45,8 @@ pub struct App {
     pub dependencies: BTreeSet<AppId>,
     pub fetch: Vec<Fetch>,
     pub user: Option<String>,
+    /// A terminal in the container.
+    pub tty: bool,
     /// Where each secret that the environment names is kept.
     pub secrets: BTreeMap<String, String>,
     /// What is taken, given back and has no effect here, by the name of its field.
@@ -45,6 +54,25 @@ pub struct App {
     pub version: Timestamp,
     pub last_scaling: Timestamp,
     pub last_config_change: Timestamp,
+}
+
+impl App {
+    /// Whether anything says that an instance is well. Without, one that runs is.
+    #[must_use]
+    pub fn has_health(&self) -> bool {
+        !self.health_checks.is_empty()
+    }
+
+    /// The image that its instances run in; without, they are plain processes.
+    #[must_use]
+    pub fn image(&self) -> Option<&Image> {
+        self.container.as_ref()?.image.as_ref()
+    }
+
+    #[must_use]
+    pub fn is_on_host(&self) -> bool {
+        self.networks.iter().all(|network| *network == Network::Host)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`app`] | an app's definition: read, checked, canonical; what differs between two |
+//! | [`app`] | an app's definition: read, checked, canonical; what differs between two ([`app::read`], [`App::to_json`](app::App::to_json)) |
 //! | [`share`] | a part of a number of instances, exactly |
 //! | [`time`] | points in time as the API writes them |
 //!
