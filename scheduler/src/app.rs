@@ -1,9 +1,15 @@
 //! An app: what is to run, how often, and how it is kept well. Marathon's app definition, read, checked and canonical.
 
+pub mod change;
+pub mod environment;
+pub mod group;
 pub mod id;
 pub mod invalid;
+pub mod merge;
 pub mod ports;
 pub mod read;
+pub mod select;
+pub mod service_ports;
 mod write;
 
 #[cfg(test)]

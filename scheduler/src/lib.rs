@@ -7,7 +7,8 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`app`] | an app's definition: read, checked, canonical; what differs between two ([`app::read`], [`App::to_json`](app::App::to_json)) |
+//! | [`app`] | an app's definition: read, checked, canonical; laid over another ([`app::merge`]), compared with it ([`app::change`]); what its tasks are told |
+//! | [`constraints`] | where an instance may be, and which ones go so that the others stay even |
 //! | [`share`] | a part of a number of instances, exactly |
 //! | [`time`] | points in time as the API writes them |
 //!
@@ -18,6 +19,7 @@
 //! | [`driver`] | the seam behind which instances start and stop: processes, containers |
 
 pub mod app;
+pub mod constraints;
 pub mod driver;
 pub mod share;
 pub mod time;

@@ -54,6 +54,7 @@ pub(super) const PURE: &[&str] = &[
     "agent/src/trace",
     "agent/src/yaml.rs",
     "scheduler/src/app",
+    "scheduler/src/constraints.rs",
     "scheduler/src/share.rs",
     "scheduler/src/time.rs",
     "src/consul/go",

@@ -17,7 +17,7 @@ impl App {
         let mut app = Fields::of(json!({
             "backoffFactor": number(self.backoff.factor),
             "backoffSeconds": self.backoff.first.as_secs(),
-            "constraints": self.constraints.iter().map(constraint).collect::<Value>(),
+            "constraints": self.constraints.iter().map(Constraint::words).collect::<Value>(),
             "cpus": number(self.resources.cpus),
             "dependencies": self.dependencies,
             "disk": number(self.resources.disk),
@@ -259,18 +259,19 @@ fn kill_selection(selection: KillSelection) -> &'static str {
     }
 }
 
-fn constraint(constraint: &Constraint) -> Value {
-    let field = &constraint.field;
-    match &constraint.operator {
-        Operator::Unique => json!([field, "UNIQUE"]),
-        Operator::Cluster(None) => json!([field, "CLUSTER"]),
-        Operator::Cluster(Some(value)) => json!([field, "CLUSTER", value]),
-        Operator::GroupBy(None) => json!([field, "GROUP_BY"]),
-        Operator::GroupBy(Some(groups)) => json!([field, "GROUP_BY", groups.to_string()]),
-        Operator::Like(pattern) => json!([field, "LIKE", pattern]),
-        Operator::Unlike(pattern) => json!([field, "UNLIKE", pattern]),
-        Operator::MaxPer(number) => json!([field, "MAX_PER", number.to_string()]),
-        Operator::Is(value) => json!([field, "IS", value]),
+impl Constraint {
+    /// Its field, its operator, and the value if there is one.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let (operator, value) = match &self.operator {
+            Operator::Unique => ("UNIQUE", None),
+            Operator::Cluster(value) => ("CLUSTER", value.clone()),
+            Operator::GroupBy(groups) => ("GROUP_BY", groups.map(|groups| groups.to_string())),
+            Operator::Like(pattern) => ("LIKE", Some(pattern.clone())),
+            Operator::Unlike(pattern) => ("UNLIKE", Some(pattern.clone())),
+            Operator::MaxPer(number) => ("MAX_PER", Some(number.to_string())),
+            Operator::Is(value) => ("IS", Some(value.clone())),
+        };
+        [self.field.clone(), operator.into()].into_iter().chain(value).collect()
     }
 }
 

@@ -40,6 +40,7 @@ fn uris(app: &mut Map<String, Value>, findings: &Findings) {
         return findings.misshapen("/uris", "has to be a list");
     };
     if uris.is_empty() {
+        app.entry("fetch").or_insert_with(|| json!([]));
         return;
     }
     if app

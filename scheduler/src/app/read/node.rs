@@ -29,6 +29,20 @@ impl Findings {
         note(&self.meaning, path, error.into());
     }
 
+    /// Mistakes of a part that was read by itself.
+    pub(in crate::app) fn absorb(&self, invalid: &Invalid) {
+        let mistakes = match invalid {
+            Invalid::Meaning(_) => &self.meaning,
+            Invalid::Syntax(_) | Invalid::Shape(_) => &self.shape,
+        };
+        for field in invalid.fields() {
+            field
+                .errors
+                .iter()
+                .for_each(|error| note(mistakes, &field.path, error.clone()));
+        }
+    }
+
     pub(in crate::app) fn ignore(&self, path: impl Into<String>) {
         self.ignored.borrow_mut().push(path.into());
     }
@@ -200,6 +214,11 @@ impl<'a> Object<'a> {
         for name in names {
             self.unread.remove(name);
         }
+    }
+
+    /// What is left says nothing to whoever asks for a part only.
+    pub(in crate::app) fn leave_rest(&mut self) {
+        self.unread.clear();
     }
 
     /// A mistake of the whole object.
