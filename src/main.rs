@@ -61,6 +61,9 @@ use crate::settings::{Given, Settings};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(arguments) = agent::launch::asked(&arguments) {
+        return tell(&Style::default(), &agent::launch::run(arguments));
+    }
     if let Some(arguments) = consul::asked(&arguments, std::env::var("KEYWAY_COMPAT").ok().as_deref()) {
         return consul::run(arguments);
     }

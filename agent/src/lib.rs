@@ -31,6 +31,7 @@
 //! | [`failpoint`] | where tests have it killed |
 //! | [`cache`] | the last good values, for a start while the store is away |
 //! | [`announce`] | the pid file; word that everything is in place |
+//! | [`launch`] | what a process does of itself before it is the scheduler's task |
 //! | [`child`], [`reap`], [`signals`], [`sources`] | processes; the one owner of waits; signals; template files that change |
 //! | [`preview`], [`diff`] P | `agent render`; what differs between two texts |
 //! | [`words`] P | how it is told that files cannot be made |
@@ -60,6 +61,7 @@ pub mod formats;
 pub mod graph;
 pub mod helpers;
 pub mod journal;
+pub mod launch;
 pub mod leftovers;
 pub mod lint;
 pub mod load;

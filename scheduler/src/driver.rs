@@ -1,19 +1,57 @@
 //! The seam behind which instances start and stop. What is behind it knows nothing of apps, deployments or the store.
 //!
 //! What a driver has started outlives the scheduler: another one finds it with [`Driver::find`] and goes on.
+//!
+//! | room | what it holds |
+//! | --- | --- |
+//! | [`both`] | which driver a task belongs to: [`Driver`] |
+//! | [`process`] | plain processes |
+//! | [`kept`] | what ended tasks have written |
+//! | [`ready`] | descriptors that are waited for |
+//! | [`tail`] | the end of a file, and what is written to it from then on |
+
+mod both;
+mod kept;
+mod process;
+mod ready;
+mod tail;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::app::{Image, Protocol, Resources, Volume};
 use crate::time::Timestamp;
 
+pub use both::Driver;
+
+/// What all tasks of a scheduler have in common.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where processes have their folders, and where the logs of ended tasks are kept. No two schedulers share it.
+    pub folder: PathBuf,
+    /// `keyway-agent`, or `keyway`.
+    pub program: PathBuf,
+    /// The words with which that program is an agent: none, or `agent`.
+    pub agent: Vec<String>,
+    /// `KEYWAY_ADDR` of every task that does not say otherwise: the store's agent socket, as `unix:///path`.
+    pub store: Option<String>,
+}
+
 /// The name of one run of one instance, such as `shop_web.instance-<uuid>._app.1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(pub String);
+
+impl TaskId {
+    /// What all tasks of one app have in common.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        self.0.split_once(".instance-").map_or(&self.0, |(app, _)| app)
+    }
+}
 
 /// All that is needed to start a task.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +97,8 @@ pub struct AgentUse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Handle {
-    /// The leader of a process group, known by when it started (clock ticks since boot).
+    /// The leader of a session, known by when it started (clock ticks since boot). Both are 0 of one that has ended and
+    /// of which nobody knows any more.
     Process { pid: i32, started: u64 },
     /// A container by its id.
     Container { id: String },
@@ -137,3 +176,10 @@ pub struct Answer {
 
 /// How long a task may take from [`Stop::Ask`] to its end, if its app does not say.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

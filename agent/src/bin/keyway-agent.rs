@@ -1,5 +1,6 @@
 //! The agent alone: a small program to copy into images.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -63,6 +64,12 @@ enum OutputFormat {
 }
 
 fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(arguments) = agent::launch::asked(&arguments) {
+        let problem = agent::launch::run(arguments);
+        eprintln!("{problem}");
+        return problem.code.into();
+    }
     match run(Cli::parse()) {
         Ok(code) => code.into(),
         Err(problem) => {

@@ -1,0 +1,164 @@
+//! Plain processes: each the leader of a session, with a folder of its own.
+//!
+//! Everything by which a task is found again is in its environment, from the moment in which it is there: whoever kills the
+//! scheduler, and whenever, the next one finds every task. A process is known by its pid and the time of its start; signals
+//! go out by descriptors, or to a group whose number cannot be another's, so a pid that is used again is never hit.
+//!
+//! | room | what it holds |
+//! | --- | --- |
+//! | [`command`] | the words that start a task, and its environment |
+//! | [`sandbox`] | its folder |
+//! | [`user`] | the user that it runs as |
+//! | [`start`], [`follow`] | its start; its end |
+//! | [`table`], [`grip`], [`sweep`] | the kernel's table of processes; one that is held; signals to all of a task |
+//! | [`find`] | the tasks that are there when a scheduler starts |
+//! | [`check`] | a health check's command |
+
+mod check;
+mod command;
+mod find;
+mod follow;
+mod grip;
+mod sandbox;
+mod start;
+mod sweep;
+mod table;
+mod user;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::kept::{Kept, OUTPUTS};
+use super::tail::tail;
+use super::{Settings, Stop, TaskId, Told};
+use grip::Grip;
+use sandbox::Sandboxes;
+use sweep::{Reach, Sweeper};
+
+/// The variables of a task's environment by which it is found again: its name, its folder, and its leader's pid.
+const TASK: &str = "KEYWAY_TASK";
+const FOLDER: &str = "KEYWAY_TASK_DIR";
+const PID: &str = "KEYWAY_TASK_PID";
+
+/// Under this name a program of ours makes itself a leader and becomes another program.
+const LAUNCHER: &str = "keyway-launch";
+
+/// How many are being started at once. It is work for a core each.
+const STARTS: usize = 4;
+
+/// A task's first process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Leader {
+    task: TaskId,
+    pid: i32,
+    started: u64,
+}
+
+/// See the module. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Processes(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    sandboxes: Sandboxes,
+    kept: Kept,
+    sweeper: Sweeper,
+    starts: Semaphore,
+    /// Those that we started ourselves and have not collected: their numbers are theirs as long as they are in here.
+    children: Mutex<HashMap<i32, Child>>,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+impl Processes {
+    pub(super) fn new(settings: Settings, told: mpsc::UnboundedSender<Told>) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            sandboxes: Sandboxes::new(&settings.folder.join("tasks"))?,
+            kept: Kept::new(settings.folder.join("ended"))?,
+            sweeper: Sweeper::start(),
+            starts: Semaphore::new(STARTS),
+            children: Mutex::default(),
+            settings,
+            told,
+        })))
+    }
+
+    pub(super) fn stop(&self, task: &TaskId, pid: i32, started: u64, stop: Stop) {
+        let (reach, signal) = match stop {
+            Stop::Ask => (Reach::Group, Signal::TERM),
+            Stop::Force => (Reach::Session, Signal::KILL),
+        };
+        if stop == Stop::Ask && self.0.signal_child(pid, signal) {
+            return;
+        }
+        let leader = Leader {
+            task: task.clone(),
+            pid,
+            started,
+        };
+        let processes = self.clone();
+        tokio::spawn(async move { processes.0.sweeper.send(leader, reach, signal).await });
+    }
+
+    pub(super) fn forget(&self, task: &TaskId) {
+        let (processes, task) = (self.clone(), task.clone());
+        tokio::task::spawn_blocking(move || {
+            let Inner { sandboxes, kept, .. } = &*processes.0;
+            let kept = kept.keep(&task, &sandboxes.of(&task));
+            if let Err(error) = kept.and_then(|()| sandboxes.remove(&task)) {
+                tracing::warn!(task = %task.0, "what it left cannot be removed: {error}");
+            }
+        });
+    }
+
+    pub(super) async fn logs(
+        &self,
+        task: &TaskId,
+        pid: i32,
+        started: u64,
+        lines: usize,
+        follow: bool,
+    ) -> anyhow::Result<mpsc::Receiver<Bytes>> {
+        if let Some(folder) = self.0.kept.of(task) {
+            let none: Option<std::future::Ready<()>> = None;
+            return Ok(tail(OUTPUTS.map(|name| folder.join(name)).into(), lines, none).await?);
+        }
+        let grip = if follow { Grip::of(pid, started)? } else { None };
+        let until = grip.map(|grip| async {
+            // What cannot be waited for is not followed.
+            let _ = grip.ended().await;
+        });
+        Ok(tail(self.0.sandboxes.outputs(task), lines, until).await?)
+    }
+}
+
+impl Inner {
+    /// Signals the process group of one that we started; false if it is not, or has been collected.
+    fn signal_child(&self, pid: i32, signal: Signal) -> bool {
+        // The lock is held while the signal goes out, and while one is collected.
+        let children = self.children();
+        if !children.contains_key(&pid) {
+            return false;
+        }
+        Pid::from_raw(pid).is_some_and(|pid| kill_process_group(pid, signal).is_ok())
+    }
+
+    fn children(&self) -> MutexGuard<'_, HashMap<i32, Child>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, told: Told) {
+        // Whoever does not listen any more does not want to know.
+        let _ = self.told.send(told);
+    }
+
+    fn folder(&self, task: &TaskId) -> PathBuf {
+        self.sandboxes.of(task)
+    }
+}

@@ -1,0 +1,84 @@
+//! The tasks that are there when a scheduler starts.
+
+use std::collections::{HashMap, HashSet};
+
+use rustix::process::Signal;
+
+use super::super::{End, Found, Handle, TaskId};
+use super::sweep::Reach;
+use super::table::{self, Entry};
+use super::{FOLDER, Inner, LAUNCHER, Leader, PID, Processes, TASK};
+
+/// Who is there of one task.
+#[derive(Debug, Default)]
+struct Present {
+    leader: Option<Entry>,
+    /// The sessions of those that have lost theirs.
+    others: HashSet<i32>,
+}
+
+impl Processes {
+    /// See [`super::super::Driver::find`]. What is left of a task whose leader has ended is ended as well.
+    pub(in super::super) async fn find(&self) -> anyhow::Result<Vec<Found>> {
+        let inner = std::sync::Arc::clone(&self.0);
+        let (present, folders) =
+            tokio::task::spawn_blocking(move || (inner.present(), inner.sandboxes.tasks())).await?;
+        let mut tasks: HashSet<TaskId> = folders?.into_iter().collect();
+        tasks.extend(present.keys().cloned());
+        let mut found = Vec::new();
+        for task in tasks {
+            let there = present.get(&task);
+            let leader = there.and_then(|present| present.leader);
+            if let (None, Some(there)) = (leader, there) {
+                for session in &there.others {
+                    let gone = Leader::new(task.clone(), *session, 0);
+                    self.0.sweeper.send(gone, Reach::Session, Signal::KILL).await;
+                }
+            }
+            found.push(Found {
+                task,
+                handle: leader.map_or(Handle::Process { pid: 0, started: 0 }, |leader| Handle::Process {
+                    pid: leader.pid,
+                    started: leader.started,
+                }),
+                ended: leader.is_none().then_some(End::Gone),
+            });
+        }
+        found.sort_by(|a, b| a.task.cmp(&b.task));
+        Ok(found)
+    }
+}
+
+impl Inner {
+    fn present(&self) -> HashMap<TaskId, Present> {
+        let mut all: HashMap<TaskId, Present> = HashMap::new();
+        for entry in table::all().into_iter().filter(|entry| !entry.dead) {
+            let environment = table::environment(entry.pid);
+            let (Some(task), Some(folder)) = (
+                table::variable(&environment, TASK),
+                table::variable(&environment, FOLDER),
+            ) else {
+                continue;
+            };
+            let task = TaskId(task.to_owned());
+            if self.folder(&task).to_str() != Some(folder) {
+                continue;
+            }
+            let present = all.entry(task).or_default();
+            if leads(&entry, &environment) {
+                present.leader = Some(entry);
+            } else {
+                present.others.insert(entry.session);
+            }
+        }
+        all
+    }
+}
+
+/// Whether this is its task's first process: what it started has the same environment.
+fn leads(entry: &Entry, environment: &[String]) -> bool {
+    match table::variable(environment, PID) {
+        Some(pid) => pid.parse() == Ok(entry.pid),
+        None => table::words(entry.pid).first().is_some_and(|name| name == LAUNCHER),
+    }
+}
