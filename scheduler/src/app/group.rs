@@ -13,7 +13,7 @@ use super::invalid::{ByPath, FieldError, Invalid};
 use super::{App, AppId};
 use crate::time::Timestamp;
 
-pub use circle::needs;
+pub use circle::{circle, needs};
 pub use write::{Shape, tree};
 
 /// Apps, and what groups depend on.
@@ -100,7 +100,7 @@ impl Groups {
             let error = format!("{id} is an app and a group: one of them needs another id");
             return Err(Invalid::meaning("/id", error));
         }
-        match circle::find(&needs(self.apps.values(), |id| self.groups.get(id))) {
+        match circle(&needs(self.apps.values(), |id| self.groups.get(id))) {
             Some(circle) => {
                 let circle: Vec<&str> = circle.iter().map(AppId::as_str).collect();
                 let circle = circle.join(" -> ");

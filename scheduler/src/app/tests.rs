@@ -113,3 +113,94 @@ proptest! {
         prop_assert_eq!(sent, read::Read { app, ignored: Vec::new() });
     }
 }
+
+/// What an app, a container and a port may have for marathon-python 0.13.
+const KNOWN: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "acceptedResourceRoles",
+            "args",
+            "backoffFactor",
+            "backoffSeconds",
+            "cmd",
+            "constraints",
+            "container",
+            "cpus",
+            "dependencies",
+            "disk",
+            "env",
+            "executor",
+            "fetch",
+            "gpus",
+            "healthChecks",
+            "id",
+            "instances",
+            "killSelection",
+            "labels",
+            "maxLaunchDelaySeconds",
+            "mem",
+            "networks",
+            "portDefinitions",
+            "readinessChecks",
+            "requirePorts",
+            "residency",
+            "role",
+            "secrets",
+            "taskKillGracePeriodSeconds",
+            "unreachableStrategy",
+            "upgradeStrategy",
+            "user",
+            "version",
+            "versionInfo",
+        ],
+    ),
+    ("/container", &["type", "docker", "portMappings", "volumes"]),
+    (
+        "/container/portMappings/0",
+        &["name", "containerPort", "hostPort", "servicePort", "protocol", "labels"],
+    ),
+    ("/container/volumes/0", &["containerPath", "hostPath", "mode"]),
+    ("/portDefinitions/0", &["port", "protocol", "name", "labels"]),
+];
+
+#[test]
+fn case_66_a_client_with_a_closed_list_of_names_knows_them_all() {
+    let volumes = json!([{ "containerPath": "/a", "hostPath": "/b" }]);
+    for fields in [
+        json!({}),
+        json!({ "args": ["a"], "labels": { "a": "b" }, "healthChecks": [{}], "taskKillGracePeriodSeconds": 1, "user": "web" }),
+        json!({
+            "container": { "docker": { "image": "a" }, "volumes": volumes },
+            "networks": [{ "mode": "container/bridge" }],
+            "secrets": { "a": { "source": "b" } },
+        }),
+    ] {
+        let written = app(&fields).to_json();
+        for (place, known) in KNOWN {
+            let object = written.pointer(place).and_then(Value::as_object);
+            for (name, value) in object.into_iter().flatten() {
+                assert!(known.contains(&name.as_str()), "{place}/{name}");
+                assert!(!value.is_null(), "{place}/{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn case_68_what_marathon_lb_takes_for_granted_is_there() {
+    let written =
+        app(&json!({ "healthChecks": [{}, { "protocol": "COMMAND", "command": { "value": "a" } }] })).to_json();
+    assert_eq!(written["labels"], json!({}));
+    for check in written["healthChecks"].as_array().unwrap() {
+        for name in [
+            "protocol",
+            "timeoutSeconds",
+            "intervalSeconds",
+            "gracePeriodSeconds",
+            "maxConsecutiveFailures",
+        ] {
+            assert!(check.get(name).is_some(), "{name}: {check}");
+        }
+    }
+}

@@ -23,8 +23,9 @@ pub fn needs<'a>(
     apps.values().map(|app| (app.id.clone(), needs(app))).collect()
 }
 
-/// A way from an app over what it needs back to it.
-pub(super) fn find(needs: &BTreeMap<AppId, BTreeSet<AppId>>) -> Option<Vec<AppId>> {
+/// A way from an app over what it needs back to it, if there is one.
+#[must_use]
+pub fn circle(needs: &BTreeMap<AppId, BTreeSet<AppId>>) -> Option<Vec<AppId>> {
     let mut done = BTreeSet::new();
     needs.keys().find_map(|start| follow(start, needs, &mut done))
 }

@@ -236,7 +236,7 @@ proptest! {
         for (from, to) in &edges {
             needs.entry(name(*from)).or_default().insert(name(*to));
         }
-        match circle::find(&needs) {
+        match circle(&needs) {
             Some(circle) => {
                 prop_assert_eq!(circle.first(), circle.last());
                 prop_assert!(circle.windows(2).all(|pair| needs[&pair[0]].contains(&pair[1])));
