@@ -64,9 +64,10 @@ pub(super) struct Shared {
 }
 
 /// Everything, from the first request to the last.
-pub(super) async fn work(shared: Rc<Shared>) -> anyhow::Result<()> {
+pub(super) async fn work(servers: usize, shared: Rc<Shared>) -> anyhow::Result<()> {
     let began = clock::now();
-    let all = client(addresses(), RECOVERY);
+    let addresses = addresses(servers);
+    let all = client(addresses.clone(), RECOVERY);
     let keep = HistoryChange {
         revisions: Some(1_000_000),
         versions: Some(10_000),
@@ -79,11 +80,11 @@ pub(super) async fn work(shared: Rc<Shared>) -> anyhow::Result<()> {
         .map(|number| {
             let one = One {
                 number,
-                doors: addresses()
+                doors: addresses
                     .chunks(1)
                     .map(|server| client(server.to_vec(), PATIENCE))
                     .collect(),
-                all: client(addresses(), 2 * PATIENCE),
+                all: client(addresses.clone(), 2 * PATIENCE),
                 began,
                 next: Rc::clone(&next),
                 told: Rc::clone(&told),
@@ -92,10 +93,10 @@ pub(super) async fn work(shared: Rc<Shared>) -> anyhow::Result<()> {
             spawn_local(one.run())
         })
         .collect();
-    clients.extend((0..HOLDERS).map(|_| spawn_local(Holder::new(began, &told, &shared).run())));
+    clients.extend((0..HOLDERS).map(|_| spawn_local(Holder::new(&addresses, began, &told, &shared).run())));
     let last = Rc::<Cell<Option<Revision>>>::default();
     let mut watchers = Vec::new();
-    for servers in addresses().chunks(1).map(<[Address]>::to_vec).chain([addresses()]) {
+    for servers in addresses.chunks(1).map(<[Address]>::to_vec).chain([addresses.clone()]) {
         watchers.push(spawn_local(watch(servers, Rc::clone(&last))));
     }
     for client in clients {
@@ -108,7 +109,7 @@ pub(super) async fn work(shared: Rc<Shared>) -> anyhow::Result<()> {
     let revision = stored.revision.context("a write says its revision")?;
     last.set(Some(revision));
     let mut told = told.take();
-    for server in addresses() {
+    for server in addresses {
         read_all(&server, began, &mut told).await?;
         told.pasts.push(past(server, start, revision).await?);
     }

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::net;
 use super::schedule::{Fault, Who};
-use super::world::{CLIENTS, SERVERS, WAY, World, ip};
+use super::world::{CLIENTS, WAY, World, ip};
 
 /// How long a server may take to stop that was told to, and to start.
 const START: Duration = Duration::from_secs(30);
@@ -16,7 +17,7 @@ impl World {
         match fault {
             Fault::Kill(who) => self.kill(self.place(who)),
             Fault::PowerCut(who) => self.cut_power(self.place(who))?,
-            Fault::PowerCutAll => (0..SERVERS).try_for_each(|number| self.cut_power(number))?,
+            Fault::PowerCutAll => (0..self.count()).try_for_each(|number| self.cut_power(number))?,
             Fault::Stop(who) => self.stop(self.place(who)),
             Fault::Start => self.start(),
             Fault::Bounce(who) => {
@@ -27,6 +28,7 @@ impl World {
             Fault::Part(who) => self.others(who, |world, one, other| world.sim.partition(one, other)),
             Fault::Deafen(who) => self.others(who, |world, one, other| world.sim.partition_oneway(other, one)),
             Fault::Silence(who) => self.others(who, |world, one, other| world.sim.partition_oneway(one, other)),
+            Fault::Confine(who) => net::confine(ip(self.place(who))),
             Fault::Hold(who) => self.others(who, |world, one, other| world.sim.hold(one, other)),
             Fault::Delay(who, ms) => self.others(who, |world, one, other| {
                 world.sim.set_link_latency(one, other, Duration::from_millis(ms));
@@ -53,19 +55,25 @@ impl World {
             Who::Next => 1,
             Who::Last => 2,
         };
-        (self.leader().unwrap_or(0) + beside) % SERVERS
+        (self.leader().unwrap_or(0) + beside) % self.count()
+    }
+
+    /// The other servers, and the clients.
+    fn beside(&self, number: usize) -> Vec<usize> {
+        let servers = (0..self.count()).filter(|other| *other != number);
+        servers.chain([CLIENTS]).collect()
     }
 
     fn others(&self, who: Who, harm: impl Fn(&Self, IpAddr, IpAddr)) {
         let one = self.place(who);
-        for other in (0..SERVERS).filter(|other| *other != one) {
+        for other in (0..self.count()).filter(|other| *other != one) {
             harm(self, ip(one), ip(other));
         }
     }
 
     /// Nothing of what it says comes through any more, not even that it has gone.
     fn cut_power(&mut self, number: usize) -> anyhow::Result<()> {
-        for other in (0..=CLIENTS).filter(|other| *other != number) {
+        for other in self.beside(number) {
             self.sim.partition(ip(number), ip(other));
         }
         self.kill(number);
@@ -74,8 +82,9 @@ impl World {
 
     fn mend(&mut self) {
         let (least, most) = (Duration::from_millis(WAY.0), Duration::from_millis(WAY.1));
-        for one in 0..SERVERS {
-            for other in one + 1..=CLIENTS {
+        net::confine_nobody();
+        for one in 0..self.count() {
+            for other in self.beside(one).into_iter().filter(|other| *other > one) {
                 let (one, other) = (ip(one), ip(other));
                 self.sim.release(one, other);
                 self.sim.repair(one, other);
@@ -86,9 +95,9 @@ impl World {
     }
 
     fn start(&mut self) {
-        for number in 0..SERVERS {
+        for number in 0..self.count() {
             if !self.is_up(number) {
-                for other in (0..=CLIENTS).filter(|other| *other != number) {
+                for other in self.beside(number) {
                     self.sim.repair(ip(number), ip(other));
                 }
                 self.power_up(number);

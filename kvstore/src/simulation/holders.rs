@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kvapi::Client;
 use kvapi::client::WriteOptions;
 use kvapi::lock::{Lock, SessionTerms};
+use kvapi::{Address, Client};
 
 use super::clients::{PATIENCE, Shared, Told, nanoseconds};
 use super::net::client;
 use super::oracle::locks::Grant;
-use super::world::addresses;
 use crate::chance::seeded::below;
 use crate::clock::{self, Instant};
 
@@ -38,9 +37,9 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    pub(super) fn new(began: Instant, told: &Rc<RefCell<Told>>, shared: &Rc<Shared>) -> Self {
+    pub(super) fn new(servers: &[Address], began: Instant, told: &Rc<RefCell<Told>>, shared: &Rc<Shared>) -> Self {
         Self {
-            all: client(addresses(), PATIENCE),
+            all: client(servers.to_vec(), PATIENCE),
             began,
             told: Rc::clone(told),
             shared: Rc::clone(shared),

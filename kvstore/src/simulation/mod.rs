@@ -1,4 +1,4 @@
-//! Three real servers in one thread, whose network, clock, chance and disk are simulated.
+//! Three or five real servers in one thread, whose network, clock, chance and disk are simulated.
 //!
 //! They are [`crate::server::Server`]s with real data folders, as in production up to the four seams. turmoil carries
 //! their connections and lets time pass, two milliseconds at once, as fast as there is nothing to do. A disk

@@ -1,9 +1,10 @@
 //! Sockets: in a simulation turmoil's, and everywhere else the machine's.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +16,26 @@ use kvapi::{Address, Client};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net as real;
 use turmoil::net as simulated;
+
+thread_local! {
+    /// Who opens no connection, and whose connections that it has opened are cut.
+    static CONFINED: RefCell<BTreeSet<IpAddr>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// From now on a host reaches nobody, though it is reached.
+pub(super) fn confine(host: IpAddr) {
+    CONFINED.with_borrow_mut(|confined| confined.insert(host));
+}
+
+pub(super) fn confine_nobody() {
+    CONFINED.with_borrow_mut(BTreeSet::clear);
+}
+
+/// Whether this connection was opened by a host that is confined now.
+fn is_cut(opened: &simulated::TcpStream) -> bool {
+    let from = opened.local_addr().map(|from| from.ip());
+    from.is_ok_and(|from| CONFINED.with_borrow(|confined| confined.contains(&from)))
+}
 
 /// What is used of tokio's socket of this name.
 pub(crate) enum TcpSocket {
@@ -69,7 +90,14 @@ impl TcpSocket {
     pub(crate) async fn connect(self, to: SocketAddr) -> io::Result<TcpStream> {
         match self {
             Self::Real(socket) => socket.connect(to).await.map(TcpStream::Real),
-            Self::Simulated(_) => simulated::TcpStream::connect(to).await.map(TcpStream::Simulated),
+            Self::Simulated(_) => {
+                let opened = simulated::TcpStream::connect(to).await?;
+                if is_cut(&opened) {
+                    crate::clock::sleep(DIAL).await;
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Ok(TcpStream::Opened(opened))
+            }
         }
     }
 }
@@ -96,7 +124,7 @@ impl TcpListener {
             }
             Self::Simulated(listener) => {
                 let (stream, from) = listener.accept().await?;
-                Ok((TcpStream::Simulated(stream), from))
+                Ok((TcpStream::Accepted(stream), from))
             }
         }
     }
@@ -105,49 +133,63 @@ impl TcpListener {
 /// What is used of tokio's stream.
 pub enum TcpStream {
     Real(real::TcpStream),
-    Simulated(simulated::TcpStream),
+    Accepted(simulated::TcpStream),
+    Opened(simulated::TcpStream),
 }
 
 impl TcpStream {
     pub(crate) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         match self {
             Self::Real(stream) => stream.set_nodelay(nodelay),
-            Self::Simulated(stream) => stream.set_nodelay(nodelay),
+            Self::Accepted(stream) | Self::Opened(stream) => stream.set_nodelay(nodelay),
         }
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Real(stream) => stream.local_addr(),
-            Self::Simulated(stream) => stream.local_addr(),
+            Self::Accepted(stream) | Self::Opened(stream) => stream.local_addr(),
         }
     }
 
-    fn duplex(self: Pin<&mut Self>) -> Pin<&mut dyn Duplex> {
+    fn duplex(self: Pin<&mut Self>) -> io::Result<Pin<&mut dyn Duplex>> {
         match self.get_mut() {
-            Self::Real(stream) => Pin::new(stream),
-            Self::Simulated(stream) => Pin::new(stream),
+            Self::Real(stream) => Ok(Pin::new(stream)),
+            Self::Opened(stream) if is_cut(stream) => Err(io::ErrorKind::ConnectionReset.into()),
+            Self::Accepted(stream) | Self::Opened(stream) => Ok(Pin::new(stream)),
         }
     }
 }
 
 impl AsyncRead for TcpStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.duplex().poll_read(cx, buf)
+        match self.duplex() {
+            Ok(stream) => stream.poll_read(cx, buf),
+            Err(e) => Poll::Ready(Err(e)),
+        }
     }
 }
 
 impl AsyncWrite for TcpStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.duplex().poll_write(cx, buf)
+        match self.duplex() {
+            Ok(stream) => stream.poll_write(cx, buf),
+            Err(e) => Poll::Ready(Err(e)),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.duplex().poll_flush(cx)
+        match self.duplex() {
+            Ok(stream) => stream.poll_flush(cx),
+            Err(e) => Poll::Ready(Err(e)),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.duplex().poll_shutdown(cx)
+        match self.duplex() {
+            Ok(stream) => stream.poll_shutdown(cx),
+            Err(e) => Poll::Ready(Err(e)),
+        }
     }
 }
 

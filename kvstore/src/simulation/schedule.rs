@@ -7,6 +7,8 @@ use std::fmt;
 pub(super) struct Schedule {
     /// What else chance decides: how long messages are under way, what clients ask, what a power cut leaves.
     pub(super) seed: u64,
+    /// How many servers there are.
+    pub(super) servers: usize,
     pub(super) steps: Vec<Step>,
 }
 
@@ -18,6 +20,7 @@ pub(super) type Step = (u64, Fault);
 pub(super) enum Who {
     Leader,
     Next,
+    /// The second next.
     Last,
 }
 
@@ -28,7 +31,7 @@ pub(super) enum Fault {
     Kill(Who),
     /// The power of a machine fails: nobody hears of it, and what was not durable is lost.
     PowerCut(Who),
-    /// Of all three at once.
+    /// Of all at once.
     PowerCutAll,
     /// As by SIGTERM.
     Stop(Who),
@@ -42,6 +45,8 @@ pub(super) enum Fault {
     Deafen(Who),
     /// Nobody hears it.
     Silence(Who),
+    /// The others reach it, and it opens no connection to them.
+    Confine(Who),
     /// What is said between it and the others comes with `Mend`.
     Hold(Who),
     /// What is said between it and the others takes so many milliseconds.
@@ -52,7 +57,9 @@ pub(super) enum Fault {
     HandOver,
 }
 
-use Fault::{Bounce, Deafen, Delay, HandOver, Hold, Kill, Mend, Part, PowerCut, PowerCutAll, Silence, Start, Stop};
+use Fault::{
+    Bounce, Confine, Deafen, Delay, HandOver, Hold, Kill, Mend, Part, PowerCut, PowerCutAll, Silence, Start, Stop,
+};
 
 /// How many harms there are, at least and at most.
 const HARMS: (u64, u64) = (3, 7);
@@ -62,12 +69,21 @@ const APART: (u64, u64) = (100, 2500);
 const LASTS: (u64, u64) = (50, 4000);
 
 impl Schedule {
+    /// Of three servers.
     pub(super) fn of(seed: u64, steps: &[Step]) -> Self {
-        let steps = steps.to_vec();
-        Self { seed, steps }
+        Self {
+            seed,
+            servers: 3,
+            steps: steps.to_vec(),
+        }
     }
 
-    /// Harms that overlap, each of which passes some time later.
+    /// The same of so many servers.
+    pub(super) fn among(self, servers: usize) -> Self {
+        Self { servers, ..self }
+    }
+
+    /// Harms that overlap, each of which passes some time later; of three servers.
     pub(super) fn random(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let mut at = 300;
@@ -81,7 +97,7 @@ impl Schedule {
             }
         }
         steps.sort_by_key(|(at, _)| *at);
-        Self { seed, steps }
+        Self::of(seed, &steps)
     }
 
     /// When the last is done.
@@ -94,15 +110,19 @@ impl Schedule {
         let kept = self.steps.iter().enumerate();
         let kept = kept.filter(|(place, _)| !(from..from + count).contains(place));
         Self {
-            seed: self.seed,
             steps: kept.map(|(_, step)| *step).collect(),
+            ..*self
         }
     }
 }
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Schedule::of({}, &{:?})", self.seed, self.steps)
+        write!(f, "Schedule::of({}, &{:?})", self.seed, self.steps)?;
+        match self.servers {
+            3 => Ok(()),
+            servers => write!(f, ".among({servers})"),
+        }
     }
 }
 
@@ -132,7 +152,7 @@ impl Dice {
     /// A harm, and what undoes it.
     fn harm(&mut self) -> (Fault, Option<Fault>) {
         let who = self.who();
-        match self.between((0, 19)) {
+        match self.between((0, 20)) {
             0..3 => (Kill(who), Some(Start)),
             3..6 => (PowerCut(who), Some(Start)),
             6..8 => (PowerCutAll, Some(Start)),
@@ -141,6 +161,7 @@ impl Dice {
             11..13 => (Part(who), Some(Mend)),
             13..15 => (Deafen(who), Some(Mend)),
             15..17 => (Silence(who), Some(Mend)),
+            20 => (Confine(who), Some(Mend)),
             17 => (Hold(who), Some(Mend)),
             18 => (Delay(who, self.between((20, 400))), Some(Mend)),
             _ => (HandOver, None),
@@ -168,7 +189,7 @@ mod tests {
             let names = schedule.steps.iter().map(|(_, fault)| format!("{fault:?}"));
             seen.extend(names.map(|name| name.split('(').next().unwrap_or_default().to_owned()));
         }
-        assert_eq!(seen.len(), 13, "{seen:?}");
+        assert_eq!(seen.len(), 14, "{seen:?}");
     }
 
     #[test]
@@ -179,5 +200,7 @@ mod tests {
             schedule.to_string(),
             "Schedule::of(7, &[(1200, Kill(Leader)), (2500, Start), (2600, Delay(Leader, 30))])"
         );
+        let of_five = Schedule::of(7, &[(1200, Kill(Leader))]).among(5);
+        assert_eq!(of_five.to_string(), "Schedule::of(7, &[(1200, Kill(Leader))]).among(5)");
     }
 }

@@ -15,7 +15,7 @@ use super::shrink::shrink;
 use super::trial::{self, Outcome};
 use super::world::{World, addresses};
 
-use Fault::{Kill, Mend, Part, PowerCut, PowerCutAll, Start};
+use Fault::{Confine, Kill, Mend, Part, PowerCut, PowerCutAll, Start};
 use Who::{Last, Leader, Next};
 
 /// How often a schedule is tried before it is said to find nothing: what it does not decide may hide it.
@@ -23,13 +23,13 @@ const TRIES: usize = 3;
 
 #[test]
 fn three_servers_elect_a_leader_and_take_writes_in_simulated_time() {
-    let mut world = World::new(1, None).unwrap();
+    let mut world = World::new(1, 3, None).unwrap();
     world.begin().unwrap();
     let done = Rc::new(Cell::new(0));
     world.client({
         let done = Rc::clone(&done);
         async move {
-            for server in addresses() {
+            for server in addresses(3) {
                 let client = super::net::client(vec![server], Duration::from_secs(5));
                 let key = format!("key/{}", done.get());
                 client.store(&key, "1", &WriteOptions::default()).await?;
@@ -78,19 +78,29 @@ fn finds(schedule: &Schedule, planted: Option<&'static str>) -> Option<String> {
     (0..TRIES).find_map(|_| trial::run(schedule, planted).found.into_iter().next())
 }
 
-/// `KEYWAY_SEED` repeats one, or some (`7`, `7..20`); what is found is shrunk then.
 #[test]
 fn random_faults_lose_nothing_and_every_answer_can_be_explained() {
+    rounds(3, 4, 200);
+}
+
+#[test]
+fn random_faults_over_five_servers_lose_nothing_and_every_answer_can_be_explained() {
+    rounds(5, 1, 40);
+}
+
+/// Schedules by chance, so many every day and in full. `KEYWAY_SEED` repeats one, or some (`7`, `7..20`); what is found is
+/// shrunk then.
+fn rounds(servers: usize, few: u64, many: u64) {
     let asked = std::env::var("KEYWAY_SEED").ok();
     let seeds = asked.as_deref().and_then(seeds);
     let few = if std::env::var_os("KEYWAY_LONG").is_some() {
-        200
+        many
     } else {
-        4
+        few
     };
     let mut outcomes = Vec::new();
     for seed in seeds.clone().unwrap_or(0..few) {
-        let schedule = Schedule::random(seed);
+        let schedule = Schedule::random(seed).among(servers);
         let outcome = tried(&schedule);
         if !outcome.found.is_empty() {
             println!("{}", shown(&schedule, &outcome));
@@ -114,6 +124,48 @@ fn seeds(text: &str) -> Option<std::ops::Range<u64>> {
     let (from, to) = text.split_once("..").unwrap_or((text, ""));
     let from = from.parse().ok()?;
     Some(from..to.parse().unwrap_or(from + 1))
+}
+
+/// Who is reached and reaches nobody cannot be elected, whatever it has of the log; and if it leads, it is followed.
+#[test]
+fn a_server_that_is_reached_and_reaches_nobody_keeps_no_other_from_leading() {
+    for (servers, who) in [(3, Next), (3, Leader), (5, Next), (5, Leader)] {
+        let mut world = World::new(1, servers, None).unwrap();
+        world.begin().unwrap();
+        let leader = world.leader().unwrap();
+        let confined = match who {
+            Leader => leader,
+            Next | Last => (leader + 1) % servers,
+        };
+
+        world.apply(Confine(who)).unwrap();
+        if confined != leader {
+            world.apply(Kill(Leader)).unwrap();
+        }
+
+        let other = |world: &World| world.leader().is_some_and(|now| ![leader, confined].contains(&now));
+        world
+            .until("another one leads", Duration::from_secs(15), other)
+            .unwrap();
+        let written = Rc::new(Cell::new(false));
+        world.client({
+            let written = Rc::clone(&written);
+            async move {
+                let client = super::net::client(addresses(servers), Duration::from_secs(30));
+                client.store("key/0", "1", &WriteOptions::default()).await?;
+                written.set(true);
+                Ok(())
+            }
+        });
+        world
+            .until("a write", Duration::from_secs(30), |_| written.get())
+            .unwrap();
+        world.heal().unwrap();
+        world
+            .until("all have the same", Duration::from_secs(30), World::agrees)
+            .unwrap();
+        assert_eq!(*world.found.borrow(), [] as [&str; 0]);
+    }
 }
 
 /// Of what was found once: `kvapi` took a server for alive that was silent, as long as its watch was asked again and again.

@@ -46,10 +46,10 @@ pub(super) fn run(schedule: &Schedule, planted: Option<&'static str>) -> Outcome
 }
 
 fn carried_out(schedule: &Schedule, planted: Option<&'static str>, outcome: &mut Outcome) -> anyhow::Result<()> {
-    let mut world = World::new(schedule.seed, planted)?;
+    let mut world = World::new(schedule.seed, schedule.servers, planted)?;
     world.begin()?;
     let shared = Rc::new(Shared::default());
-    world.client(clients::work(Rc::clone(&shared)));
+    world.client(clients::work(schedule.servers, Rc::clone(&shared)));
     let began = world.elapsed();
     for (at, fault) in &schedule.steps {
         world.pass_until(began + Duration::from_millis(*at))?;

@@ -1,4 +1,4 @@
-//! Three servers and the network between them, and what can be done to them from outside.
+//! Some servers and the network between them, and what can be done to them from outside.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,14 +12,11 @@ use tokio::sync::Notify;
 use turmoil::Sim;
 
 use super::disk::Disk;
-use super::is_running;
+use super::{is_running, net};
 use crate::chance::seeded;
 use crate::config::Config;
 use crate::node::Node;
 use crate::server::Server;
-
-/// How many servers there are.
-pub(super) const SERVERS: usize = 3;
 
 /// How long a message is under way, in milliseconds: at least, and at most.
 pub(super) const WAY: (u64, u64) = (2, 8);
@@ -46,6 +43,8 @@ pub(super) struct World {
 /// One server, whether it is up or not.
 struct Place {
     number: usize,
+    /// How many there are.
+    count: usize,
     ip: IpAddr,
     dir: TempDir,
     disk: Disk,
@@ -68,19 +67,19 @@ pub(super) const fn ip(number: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 168, 0, number as u8 + 1))
 }
 
-/// Where the clients of servers come from.
-pub(super) const CLIENTS: usize = SERVERS;
+/// Where the clients of servers come from: there are fewer servers.
+pub(super) const CLIENTS: usize = 9;
 
-/// Where servers are asked.
-pub(super) fn addresses() -> Vec<Address> {
-    (0..SERVERS)
+/// Where so many servers are asked.
+pub(super) fn addresses(servers: usize) -> Vec<Address> {
+    (0..servers)
         .map(|number| Address::Tcp(format!("{}:8500", ip(number))))
         .collect()
 }
 
 impl World {
     /// Servers that are starting. What chance decides on this thread follows from the seed, until it is dropped.
-    pub(super) fn new(seed: u64, planted: Option<&'static str>) -> anyhow::Result<Self> {
+    pub(super) fn new(seed: u64, count: usize, planted: Option<&'static str>) -> anyhow::Result<Self> {
         assert!(!is_running(), "one at a time");
         seeded::begin(Some(seed));
         super::PLANTED.set(planted);
@@ -94,10 +93,11 @@ impl World {
             .build();
         let found = Rc::<RefCell<Vec<String>>>::default();
         let mut servers = Vec::new();
-        for number in 0..SERVERS {
+        for number in 0..count {
             let dir = tempfile::tempdir()?;
             let place = Rc::new(Place {
                 number,
+                count,
                 ip: ip(number),
                 disk: Disk::new(dir.path()),
                 dir,
@@ -122,6 +122,11 @@ impl World {
             found,
             lost: 0,
         })
+    }
+
+    /// How many servers there are.
+    pub(super) fn count(&self) -> usize {
+        self.servers.len()
     }
 
     /// Sets somebody to work who is no server.
@@ -154,11 +159,11 @@ impl World {
 
     /// Lets time pass until all servers vote and agree on it.
     pub(super) fn begin(&mut self) -> anyhow::Result<()> {
-        self.until("three servers are a cluster", START, |world| {
+        self.until("the servers are a cluster", START, |world| {
             world.servers.iter().all(|place| {
                 place
                     .status()
-                    .is_some_and(|status| status.peers.len() == SERVERS && status.leader.is_some())
+                    .is_some_and(|status| status.peers.len() == world.count() && status.leader.is_some())
             })
         })
     }
@@ -270,9 +275,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for number in 0..SERVERS {
+        for number in 0..self.count() {
             self.kill(number);
         }
+        net::confine_nobody();
         seeded::begin(None);
         super::PLANTED.set(None);
     }
@@ -292,7 +298,7 @@ impl Place {
             advertise_raft: Some(format!("{}:8300", self.ip)),
             insecure_listen: true,
             bootstrap: first,
-            join: if first { Vec::new() } else { addresses() },
+            join: if first { Vec::new() } else { addresses(self.count) },
             min_free: 0,
             snapshot_every: SNAPSHOT_EVERY,
             max_connections: Some(1000),
