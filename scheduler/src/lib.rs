@@ -8,9 +8,14 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`app`] | an app's definition: read, checked, canonical; laid over another ([`app::merge`]), compared with it ([`app::change`]); what its tasks are told |
+//! | [`extension`] | what an app's labels say beyond Marathon |
 //! | [`constraints`] | where an instance may be, and which ones go so that the others stay even |
-//! | [`share`] | a part of a number of instances, exactly |
-//! | [`time`] | points in time as the API writes them |
+//! | [`plan`] | what is safe to do next |
+//! | [`health`], [`backoff`] | what checks say; how long what fails waits |
+//! | [`instance`], [`deployment`], [`world`], [`mod@keys`] | all that is known, and where it is kept |
+//! | [`engine`] | what goes in becomes what is to be written and done |
+//! | [`event`] | what the event stream tells |
+//! | [`share`], [`time`] | a part of a number of instances, exactly; points in time as the API writes them |
 //!
 //! What acts:
 //!
@@ -19,7 +24,17 @@
 //! | [`driver`] | the seam behind which instances start and stop: processes, containers |
 
 pub mod app;
+pub mod backoff;
 pub mod constraints;
+pub mod deployment;
 pub mod driver;
+pub mod engine;
+pub mod event;
+pub mod extension;
+pub mod health;
+pub mod instance;
+pub mod keys;
+pub mod plan;
 pub mod share;
 pub mod time;
+pub mod world;

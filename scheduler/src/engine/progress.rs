@@ -1,0 +1,202 @@
+//! Deployments, step by step, to their end.
+
+use std::time::Duration;
+
+use super::{Engine, Wish};
+use crate::app::AppId;
+use crate::deployment::{Deployment, Outcome, Past};
+use crate::event::Event;
+use crate::extension::{Extension, OnFailure};
+use crate::keys;
+use crate::plan::deployment::Kind;
+use crate::plan::replace;
+use crate::time::Timestamp;
+
+/// How many ended deployments are kept.
+const KEPT: usize = 200;
+
+impl Engine {
+    /// Goes on with every deployment whose step is done, and ends those that have stood still for too long.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        for id in self.world.deployments.keys().cloned().collect::<Vec<_>>() {
+            while self.step_is_done(&id) {
+                self.next_step(&id, now);
+            }
+            self.watch_progress(&id, now);
+        }
+    }
+
+    fn step_is_done(&self, id: &str) -> bool {
+        let Some(deployment) = self.world.deployments.get(id) else {
+            return false;
+        };
+        let step = deployment.steps.get(deployment.current);
+        step.is_none_or(|step| step.iter().all(|action| self.moves(&action.app).done))
+    }
+
+    /// A step is done; the next one begins, or the deployment has ended.
+    fn next_step(&mut self, id: &str, now: Timestamp) {
+        let Some(deployment) = self.world.deployments.get(id) else {
+            return;
+        };
+        let mut deployment = deployment.as_ref().clone();
+        if let Some(step) = deployment.steps.get(deployment.current) {
+            for action in step.iter().filter(|action| action.kind == Kind::Stop) {
+                self.erase(keys::launches(&action.app));
+                self.world.launches.remove(&action.app);
+                self.forget_versions(&action.app);
+                self.tell(Event::app_terminated(now, &action.app));
+            }
+            self.tell(Event::step("deployment_step_success", now, &deployment, step));
+        }
+        deployment.current += 1;
+        self.begin_step(deployment, now);
+    }
+
+    /// Begins the step that a deployment is at.
+    pub(super) fn begin_step(&mut self, mut deployment: Deployment, now: Timestamp) {
+        deployment.step_began = now;
+        deployment.progress = now;
+        deployment.rollouts.clear();
+        let Some(step) = deployment.steps.get(deployment.current).cloned() else {
+            return self.end(&deployment, Outcome::Done, now);
+        };
+        for action in &step {
+            if let (Kind::Restart, Some(app)) = (action.kind, self.world.apps.get(&action.app)) {
+                let rollout = replace::begin(app.instances, app.upgrade, &self.seen(&action.app));
+                deployment.rollouts.insert(action.app.clone(), rollout);
+            }
+            if action.kind != Kind::Scale {
+                self.remember(&action.app, |launches| launches.pause = None);
+            }
+            self.dirty.insert(action.app.clone());
+        }
+        self.tell(Event::step("deployment_info", now, &deployment, &step));
+        self.keep(deployment);
+        for action in &step {
+            self.probe_again(&action.app);
+        }
+    }
+
+    fn keep(&mut self, deployment: Deployment) {
+        self.write(keys::deployment(&deployment.id), &deployment);
+        self.world.deployments.insert(deployment.id.clone(), deployment.into());
+    }
+
+    /// A deployment has ended.
+    pub(super) fn end(&mut self, deployment: &Deployment, outcome: Outcome, now: Timestamp) {
+        self.erase(keys::deployment(&deployment.id));
+        self.world.deployments.remove(&deployment.id);
+        let reason = match &outcome {
+            Outcome::Done => None,
+            Outcome::Failed { reason, .. } | Outcome::Cancelled { reason } => Some(reason.as_str()),
+        };
+        self.tell(Event::deployment_ended(now, deployment, reason));
+        for app in deployment.apps() {
+            if outcome == Outcome::Done
+                && let Some(version) = self.world.apps.get(app).map(|app| app.version)
+            {
+                self.remember(app, |launches| launches.stable = Some(version));
+            }
+            self.dirty.insert(app.clone());
+        }
+        let past = Past {
+            deployment: deployment.clone(),
+            ended: now,
+            outcome,
+        };
+        let key = keys::past(now, &deployment.id);
+        self.write(key.clone(), &past);
+        self.world.past.insert(key[keys::PAST.len()..].into(), past.into());
+        while self.world.past.len() > KEPT
+            && let Some(oldest) = self.world.past.keys().next().cloned()
+        {
+            self.world.past.remove(&oldest);
+            self.erase(format!("{}{oldest}", keys::PAST));
+        }
+    }
+
+    /// Something of an app became better.
+    pub(super) fn made_progress(&mut self, app: &AppId, now: Timestamp) {
+        if let Some(deployment) = self.world.deployment_of(app)
+            && deployment.progress < now
+        {
+            let deployment = Deployment {
+                progress: now,
+                ..deployment.as_ref().clone()
+            };
+            self.keep(deployment);
+        }
+    }
+
+    /// How long a deployment may stand still in its present step, and what comes then.
+    fn patience(&self, deployment: &Deployment) -> Option<(Duration, OnFailure)> {
+        let step = deployment.steps.get(deployment.current)?;
+        let apps = step.iter().filter_map(|action| self.world.apps.get(&action.app));
+        let extensions = apps.filter_map(|app| Extension::of(&app.labels).ok());
+        let patient = extensions.filter_map(|extension| Some((extension.progress_deadline?, extension.on_failure)));
+        patient.min_by_key(|(deadline, _)| *deadline)
+    }
+
+    fn watch_progress(&mut self, id: &str, now: Timestamp) {
+        let Some(deployment) = self.world.deployments.get(id).cloned() else {
+            return;
+        };
+        let Some((patience, on_failure)) = self.patience(&deployment) else {
+            return;
+        };
+        let until = deployment.progress + patience;
+        if now < until {
+            if let Some(app) = deployment.apps().next() {
+                self.alarm(until, app);
+            }
+            return;
+        }
+        if on_failure == OnFailure::Wait {
+            return;
+        }
+        let reason = self.why_it_stands_still(&deployment, patience);
+        self.give_up(&deployment, reason, now);
+    }
+
+    /// What somebody would want to hear first.
+    fn why_it_stands_still(&self, deployment: &Deployment, patience: Duration) -> String {
+        let step = deployment.steps.get(deployment.current);
+        let apps = step.into_iter().flatten().map(|action| &action.app);
+        let failures = apps.filter_map(|app| {
+            let failure = self.world.launches.get(app)?.failure.as_ref()?;
+            (failure.at >= deployment.step_began)
+                .then(|| format!("; {} {}: {}", failure.task, failure.state, failure.message))
+        });
+        let failures: String = failures.collect();
+        format!(
+            "nothing became better for {}{failures}",
+            kvapi::duration::format(patience)
+        )
+    }
+
+    /// Puts back what was healthy before, of the apps that were there before.
+    fn give_up(&mut self, deployment: &Deployment, reason: String, now: Timestamp) {
+        let wishes = deployment.before.iter().filter_map(|(app, before)| {
+            let stable = self.world.launches.get(app).and_then(|launches| launches.stable);
+            let version = stable.or(*before)?;
+            let former = self.world.versions.get(&(app.clone(), version))?;
+            let is_other = self.world.apps.get(app).is_none_or(|now| now.version != version);
+            is_other.then(|| (app.clone(), Wish::Former(former.as_ref().clone().into())))
+        });
+        let wishes: std::collections::BTreeMap<AppId, Wish> = wishes.collect();
+        let undoes = deployment.undoes.is_none() && !wishes.is_empty();
+        let undone_by = undoes.then(|| (self.chance)());
+        self.end(
+            deployment,
+            Outcome::Failed {
+                reason,
+                undone_by: undone_by.clone(),
+            },
+            now,
+        );
+        if let Some(id) = undone_by {
+            self.undo(id, deployment, wishes, now);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What drivers tell of tasks.
+
+use std::collections::BTreeMap;
+
+use super::{Act, Engine};
+use crate::app::AppId;
+use crate::app::ports::HostPort;
+use crate::backoff::Pause;
+use crate::deployment::{Failure, Launches};
+use crate::driver::{End, Found, Handle, Refusal, Stop, TaskId, Told};
+use crate::event::Event;
+use crate::health::Health;
+use crate::instance::{Instance, InstanceId, Stage, Waiting, Why, ended};
+use crate::keys;
+use crate::plan::deployment::Kind;
+use crate::time::Timestamp;
+
+impl Engine {
+    /// What drivers have found at the beginning: tasks that run are adopted, those that ended meanwhile have ended, and
+    /// those that nobody knows are stopped.
+    pub fn found(&mut self, found: Vec<Found>, now: Timestamp) {
+        let mut there: BTreeMap<TaskId, Found> = found.into_iter().map(|found| (found.task.clone(), found)).collect();
+        let known = self.world.instances.values().filter(|instance| instance.has_task());
+        for instance in known.cloned().collect::<Vec<_>>() {
+            let task = instance.task();
+            match there.remove(&task) {
+                Some(Found {
+                    handle, ended: None, ..
+                }) => {
+                    self.act(Act::Adopt {
+                        task: task.clone(),
+                        handle: handle.clone(),
+                    });
+                    self.runs(&task, handle, instance.addresses.clone(), now);
+                }
+                Some(Found {
+                    handle,
+                    ended: Some(end),
+                    ..
+                }) => {
+                    self.hold(&task, handle);
+                    self.ended(&task, &end, now);
+                }
+                // It was told to start, and nothing of it is there: whoever told it died before it did.
+                None => self.ended(&task, &End::Gone, now),
+            }
+        }
+        for (task, Found { handle, ended, .. }) in there {
+            match ended {
+                Some(_) => self.act(Act::Forget { task, handle }),
+                None => {
+                    self.act(Act::Adopt {
+                        task: task.clone(),
+                        handle: handle.clone(),
+                    });
+                    let stop = Stop::Ask;
+                    self.act(Act::Stop { task, handle, stop });
+                }
+            }
+        }
+        for app in self.world.apps.keys().cloned().collect::<Vec<_>>() {
+            self.probe_again(&app);
+        }
+        for id in self.world.services.keys().cloned().collect::<Vec<_>>() {
+            self.register(&id);
+        }
+    }
+
+    /// A driver tells something.
+    pub fn told(&mut self, told: Told, now: Timestamp) {
+        match told {
+            Told::Running {
+                task,
+                handle,
+                addresses,
+            } => self.runs(&task, handle, addresses, now),
+            Told::Ended { task, end, .. } => self.ended(&task, &end, now),
+            Told::Refused { task, refusal } => self.refused(&task, &refusal, now),
+        }
+    }
+
+    fn of(&self, task: &TaskId) -> Option<Instance> {
+        let id = self.tasks.get(task)?;
+        self.instance(id).filter(|instance| instance.task() == *task)
+    }
+
+    /// A task is there.
+    fn runs(&mut self, task: &TaskId, handle: Handle, addresses: Vec<String>, now: Timestamp) {
+        let Some(mut instance) = self.of(task) else {
+            // Nobody wants it any more.
+            let task = task.clone();
+            return self.act(Act::Stop {
+                task,
+                handle,
+                stop: Stop::Ask,
+            });
+        };
+        instance.addresses = addresses;
+        match &mut instance.stage {
+            Stage::Staging { at } => {
+                instance.stage = Stage::Running {
+                    staged: *at,
+                    at: now,
+                    handle,
+                };
+                let app = self.world.spec(&instance).cloned();
+                let checks = app.as_ref().map_or(0, |app| app.health_checks.len());
+                instance.health = Health::unknown(checks);
+                instance.proved = checks == 0;
+                self.tell(Event::status(now, &instance, "TASK_RUNNING", ""));
+                self.tell(Event::instance_changed(now, &instance, "Running"));
+                self.probe(&instance);
+                if checks == 0 {
+                    self.made_progress(&instance.id.app, now);
+                }
+                self.put(instance);
+            }
+            Stage::Stopping { handle: known, .. } => {
+                *known = Some(handle);
+                self.put(instance);
+            }
+            Stage::Running { handle: known, .. } => {
+                *known = handle;
+                self.put(instance);
+            }
+            Stage::Scheduled => {}
+        }
+    }
+
+    /// Where a task is, so that what it left can be removed.
+    fn hold(&mut self, task: &TaskId, handle: Handle) {
+        if let Some(mut instance) = self.of(task) {
+            if let Stage::Staging { at } = instance.stage {
+                instance.stage = Stage::Running { staged: at, at, handle };
+            }
+            self.world.instances.insert(instance.id.clone(), instance.into());
+        }
+    }
+
+    /// A task has ended.
+    fn ended(&mut self, task: &TaskId, end: &End, now: Timestamp) {
+        let Some(instance) = self.of(task) else { return };
+        let why = match instance.stage {
+            Stage::Stopping { why, .. } => Some(why),
+            Stage::Scheduled | Stage::Staging { .. } | Stage::Running { .. } => None,
+        };
+        let (state, condition, message) = ended(end, why);
+        self.tell(Event::status(now, &instance, state, &message));
+        self.tell(Event::instance_changed(now, &instance, condition));
+        self.act(Act::Leave(instance.id.clone()));
+        if let Some(handle) = instance.handle() {
+            let (task, handle) = (task.clone(), handle.clone());
+            self.act(Act::Forget { task, handle });
+        }
+        if !matches!(why, Some(Why::NotWanted | Why::Asked)) {
+            self.failed(&instance, state, message, now);
+        }
+        let is_replaced =
+            !self.world.is_current(&instance) && matches!(self.kind(&instance.id.app), Some(Kind::Restart));
+        if instance.is_wanted() && !is_replaced && self.world.apps.contains_key(&instance.id.app) {
+            self.again(instance, None, now);
+        } else {
+            self.made_progress(&instance.id.app, now);
+            self.remove(&instance.id);
+        }
+    }
+
+    /// A task could not be started.
+    fn refused(&mut self, task: &TaskId, refusal: &Refusal, now: Timestamp) {
+        let Some(instance) = self.of(task) else { return };
+        let message = refusal.to_string();
+        self.tell(Event::status(now, &instance, "TASK_FAILED", &message));
+        self.act(Act::Leave(instance.id.clone()));
+        if !instance.is_wanted() {
+            return self.remove(&instance.id);
+        }
+        let waiting = match refusal {
+            // Another one is tried at once, and this one as late as possible.
+            Refusal::PortTaken(port) if !self.must_have(&instance, *port) => None,
+            Refusal::PortTaken(port) => Some(Waiting::PortTaken(*port)),
+            Refusal::Image { .. } | Refusal::Other(_) => {
+                self.failed(&instance, "TASK_FAILED", message.clone(), now);
+                Some(Waiting::Refused(message))
+            }
+        };
+        self.again(instance, waiting, now);
+    }
+
+    /// Whether an app names this port of the host itself.
+    fn must_have(&self, instance: &Instance, port: u16) -> bool {
+        let app = self.world.spec(instance);
+        app.is_some_and(|app| app.ports().iter().any(|one| one.host == HostPort::Fixed(port)))
+    }
+
+    /// An instance needs another task.
+    fn again(&mut self, mut instance: Instance, waiting: Option<Waiting>, now: Timestamp) {
+        self.tasks.remove(&instance.task());
+        self.ports.free(&instance.ports);
+        // What it is to run may have changed meanwhile, and it may as well run that.
+        if let Some(app) = self
+            .world
+            .apps
+            .get(&instance.id.app)
+            .filter(|_| self.world.is_current(&instance))
+        {
+            instance.version = app.version;
+        }
+        instance.incarnation += 1;
+        instance.stage = Stage::Scheduled;
+        instance.ports = Vec::new();
+        instance.addresses = Vec::new();
+        instance.proved = false;
+        instance.health = Health::default();
+        instance.readiness = None;
+        instance.since = now;
+        instance.waiting = waiting;
+        self.put(instance);
+    }
+
+    /// One that was to run on has failed: the next start waits.
+    fn failed(&mut self, instance: &Instance, state: &str, message: String, now: Timestamp) {
+        let Some(app) = self.world.spec(instance).cloned() else {
+            return;
+        };
+        let failure = Failure {
+            task: instance.task().0,
+            state: state.into(),
+            message,
+            host: instance.host.clone(),
+            version: instance.version,
+            at: now,
+        };
+        self.remember(&app.id, |launches| {
+            let pause = Pause::after_failure(launches.pause.as_ref(), instance.config, app.backoff, now);
+            launches.pause = Some(pause);
+            launches.failure = Some(failure);
+        });
+    }
+
+    /// Changes what is remembered of the starts of an app.
+    pub(super) fn remember(&mut self, app: &AppId, change: impl FnOnce(&mut Launches)) {
+        let before = self.world.launches.get(app);
+        let mut launches = before.map(|launches| launches.as_ref().clone()).unwrap_or_default();
+        let old = launches.clone();
+        change(&mut launches);
+        if launches != old {
+            self.write(keys::launches(app), &launches);
+            self.world.launches.insert(app.clone(), launches.into());
+        }
+    }
+
+    /// What a deployment does with an app just now.
+    pub(super) fn kind(&self, app: &AppId) -> Option<Kind> {
+        let deployment = self.world.deployment_of(app)?;
+        deployment.action(app).map(|action| action.kind)
+    }
+
+    /// Ends tasks by name. They come back, unless they are wiped: then others come in their place.
+    pub fn kill(&mut self, ids: &[InstanceId], wipe: bool, now: Timestamp) {
+        for id in ids {
+            self.stop(id, if wipe { Why::NotWanted } else { Why::Asked }, now);
+        }
+    }
+
+    /// Forgets the pause of an app. Whether it had something that waits.
+    pub fn forget_pause(&mut self, app: &AppId) -> bool {
+        let waits = self
+            .world
+            .instances_of(app)
+            .any(|instance| instance.stage == Stage::Scheduled);
+        if waits {
+            self.remember(app, |launches| launches.pause = None);
+            self.dirty.insert(app.clone());
+        }
+        waits
+    }
+}

@@ -1,0 +1,5 @@
+//! Whole lives of apps, in a world of the test's own.
+
+mod lives;
+mod rolls;
+mod town;

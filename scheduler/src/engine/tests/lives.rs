@@ -1,0 +1,243 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::town::{Town, app};
+use crate::app::AppId;
+use crate::deployment::Outcome;
+use crate::engine::{Denied, Wish};
+use crate::instance::{Stage, Waiting};
+
+const MOMENT: Duration = Duration::from_millis(10);
+
+fn web() -> AppId {
+    AppId::absolute("/web").unwrap()
+}
+
+#[test]
+fn an_app_is_deployed_registered_and_taken_away() {
+    let mut town = Town::new();
+
+    let accepted = town.put(&app("good", 3));
+    assert_eq!(town.service_keys().len(), 0, "nobody is healthy yet");
+    town.calm();
+
+    assert_eq!((town.count("good"), town.healthy("/web")), (3, 3));
+    assert_eq!(town.outcome(&accepted.deployment), Some(Outcome::Done));
+    assert_eq!(town.service_keys().len(), 3);
+    let ports: std::collections::BTreeSet<_> = town.instances("/web").iter().map(|one| one.ports.clone()).collect();
+    assert_eq!(ports.len(), 3, "each has a port of its own");
+
+    town.propose([(web(), Wish::Gone)], false).unwrap();
+    town.calm();
+
+    assert_eq!((town.live(), town.service_keys().len()), (0, 0));
+    assert!(town.instances("/web").is_empty());
+    let kinds = town.kinds();
+    assert_eq!((kinds["app_terminated_event"], kinds["deployment_success"]), (1, 2));
+}
+
+#[test]
+fn case_2_the_same_again_changes_nothing() {
+    let mut town = Town::new();
+    town.put(&app("good", 2));
+    town.calm();
+    let before = town.instances("/web");
+
+    let again = town.put(&app("good", 2));
+    town.calm();
+
+    assert_eq!(town.instances("/web"), before);
+    assert_eq!(town.outcome(&again.deployment), Some(Outcome::Done));
+}
+
+#[test]
+fn case_16_who_is_killed_comes_back_as_its_next_task_and_who_is_wiped_as_another() {
+    let mut town = Town::new();
+    town.put(&app("good", 1));
+    town.calm();
+    let first = town.instances("/web")[0].clone();
+
+    town.kill(&first.id, false);
+    town.calm();
+    let again = town.instances("/web")[0].clone();
+    assert_eq!(
+        (again.id.clone(), again.incarnation),
+        (first.id, 2),
+        "nobody failed, so nobody waits"
+    );
+    assert!(again.is_running());
+
+    town.kill(&again.id, true);
+    town.calm();
+    let other = town.instances("/web")[0].clone();
+    assert_ne!(other.id, again.id);
+    assert!(other.is_running());
+}
+
+#[test]
+fn case_19_an_app_that_is_being_changed_is_changed_by_nobody_else_but_by_force() {
+    let mut town = Town::new();
+    let first = town.put(&app("ill", 2));
+    town.calm();
+
+    let wish = |does: &str| {
+        let app = crate::app::read::app(&app(does, 2), &AppId::root()).unwrap().app;
+        [(web(), Wish::Is(app.into()))]
+    };
+    let denied = town.propose(wish("good"), false).unwrap_err();
+    assert_eq!(
+        denied,
+        Denied::Locked {
+            apps: vec![web()],
+            deployments: vec![first.deployment.clone()]
+        }
+    );
+    let second = town.propose(wish("good"), true).unwrap();
+    town.calm();
+
+    assert!(matches!(
+        town.outcome(&first.deployment),
+        Some(Outcome::Cancelled { .. })
+    ));
+    assert_eq!(town.outcome(&second.deployment), Some(Outcome::Done));
+    assert_eq!((town.count("good"), town.live()), (2, 2));
+}
+
+#[test]
+fn case_38_what_ends_by_itself_is_started_again_later_and_later() {
+    let mut town = Town::new();
+    town.put(&app("bad", 1));
+    town.pass(MOMENT);
+
+    let starts = |town: &Town| town.told.iter().filter(|told| told.starts_with("start")).count();
+    assert_eq!(starts(&town), 1);
+    let failure = town.engine.world().launches[&web()].failure.clone().unwrap();
+    assert_eq!(
+        (failure.state.as_str(), failure.message.as_str()),
+        ("TASK_FAILED", "it ended with code 1")
+    );
+    assert!(matches!(
+        town.instances("/web")[0].waiting,
+        Some(Waiting::Backoff { .. })
+    ));
+
+    town.pass(Duration::from_millis(1100));
+    assert_eq!(starts(&town), 2, "after a second");
+    town.pass(Duration::from_millis(1000));
+    assert_eq!(starts(&town), 2, "and then it is 1.15 s");
+    town.pass(Duration::from_millis(200));
+    assert_eq!(starts(&town), 3);
+    assert_eq!(town.instances("/web")[0].incarnation, 4, "the third has ended too");
+
+    assert!(town.engine.forget_pause(&web()));
+    town.pass(MOMENT);
+    assert_eq!(starts(&town), 4, "at once");
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    let mut town = Town::new();
+    town.put(&app("missing", 1));
+    town.pass(MOMENT);
+
+    let failure = town.engine.world().launches[&web()].failure.clone().unwrap();
+    assert_eq!(failure.message, "there is no such program");
+    assert_eq!(town.live(), 0);
+}
+
+#[test]
+fn case_44_fewer_instances_are_the_oldest() {
+    let mut town = Town::new();
+    town.put(&app("good", 2));
+    town.calm();
+    let oldest: Vec<_> = town.instances("/web").into_iter().map(|one| one.id).collect();
+    town.put(&app("good", 5));
+    town.calm();
+    assert_eq!(town.healthy("/web"), 5);
+
+    town.put(&app("good", 2));
+    town.calm();
+
+    let left: Vec<_> = town.instances("/web").into_iter().map(|one| one.id).collect();
+    assert_eq!(left, oldest);
+}
+
+#[test]
+fn case_49_what_ignores_its_end_is_forced_when_its_grace_is_over() {
+    let mut town = Town::new();
+    let mut stubborn = app("stubborn", 1);
+    stubborn["taskKillGracePeriodSeconds"] = json!(2);
+    town.put(&stubborn);
+    town.calm();
+
+    town.propose([(web(), Wish::Gone)], false).unwrap();
+    town.pass(Duration::from_millis(1900));
+    assert_eq!(town.live(), 1);
+    town.pass(Duration::from_millis(200));
+    assert_eq!(town.live(), 0);
+}
+
+#[test]
+fn case_50_load_balancers_are_told_before_it_is_asked_to_stop() {
+    let mut town = Town::new();
+    let mut drained = app("good", 1);
+    drained["labels"] = json!({ "KEYWAY_DRAIN": "3s" });
+    town.put(&drained);
+    town.calm();
+
+    town.propose([(web(), Wish::Gone)], false).unwrap();
+    town.pass(Duration::from_millis(2900));
+    assert_eq!(town.instances("/web")[0].state(), "TASK_KILLING");
+    assert_eq!(town.live(), 1);
+    assert!(!town.told.contains(&"kill good".into()));
+
+    town.pass(Duration::from_millis(200));
+    assert_eq!(town.live(), 0);
+}
+
+#[test]
+fn labels_and_checks_restart_nothing_but_what_they_tell_the_agent_does() {
+    let mut town = Town::new();
+    town.put(&app("good", 2));
+    town.calm();
+    let before: Vec<_> = town.instances("/web").iter().map(|one| one.task()).collect();
+
+    let mut labelled = app("good", 2);
+    labelled["labels"] = json!({ "HAPROXY_0_VHOST": "web.example" });
+    labelled["healthChecks"][0]["path"] = json!("/health");
+    let version = town.put(&labelled).version;
+    town.calm();
+    let tasks = |town: &Town| town.instances("/web").iter().map(|one| one.task()).collect::<Vec<_>>();
+    assert_eq!(tasks(&town), before);
+    assert_eq!(town.engine.world().apps[&web()].version, version);
+
+    labelled["labels"]["KEYWAY_ON_CHANGE"] = json!("signal=HUP");
+    town.put(&labelled);
+    town.calm();
+    assert!(tasks(&town).iter().all(|task| !before.contains(task)));
+}
+
+#[test]
+fn an_instance_whose_checks_fail_is_taken_out_and_then_ended() {
+    let mut town = Town::new();
+    let mut ill = app("ill", 1);
+    ill["healthChecks"][0]["maxConsecutiveFailures"] = json!(2);
+    town.put(&ill);
+    town.pass(Duration::from_secs(6));
+    let first = town.instances("/web")[0].clone();
+    assert!(first.is_running() && town.service_keys().is_empty());
+
+    for _ in 0..3 {
+        town.probe_all();
+        town.calm();
+    }
+
+    let again = town.instances("/web")[0].clone();
+    assert_eq!(
+        (again.incarnation, again.stage),
+        (2, Stage::Scheduled),
+        "it waits, since it failed"
+    );
+    assert_eq!(town.kinds()["unhealthy_instance_kill_event"], 1);
+}

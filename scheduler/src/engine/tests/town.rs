@@ -1,0 +1,345 @@
+//! A world for an engine: a store, a driver and probes, in which time passes as the test says.
+//!
+//! What a task does is in its command: `good` runs and is healthy, `bad` ends with code 1, `ill` runs and never is
+//! healthy, `missing` cannot be started, `stubborn` is healthy and ends only when it is forced.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::app::{AppId, Command, read};
+use crate::deployment::{Outcome, Past};
+use crate::driver::{End, Found, Handle, Refusal, Stop, TaskId, Told};
+use crate::engine::{Accepted, Act, Denied, Engine, Probing, Proposal, Settings, Turn, Wish};
+use crate::event::Event;
+use crate::health::Probe;
+use crate::instance::{Instance, InstanceId};
+use crate::time::Timestamp;
+use crate::world::World;
+
+/// A task that runs.
+#[derive(Debug, Clone)]
+struct Task {
+    does: String,
+    handle: Handle,
+}
+
+/// What is about to happen.
+#[derive(Debug, Clone)]
+enum Soon {
+    Runs(TaskId),
+    Refused(TaskId),
+    Ends(TaskId, End),
+    Probed(InstanceId, TaskId, usize),
+}
+
+pub(super) struct Town {
+    pub(super) engine: Engine,
+    pub(super) now: Timestamp,
+    pub(super) events: Vec<Event>,
+    rows: BTreeMap<String, Vec<u8>>,
+    there: BTreeMap<TaskId, Task>,
+    started: BTreeSet<TaskId>,
+    soon: VecDeque<Soon>,
+    asked: BTreeMap<InstanceId, Probing>,
+    /// `kill` and `start` of tasks, in order.
+    pub(super) told: Vec<String>,
+    seed: u64,
+}
+
+fn ids(mut from: u64) -> Box<dyn FnMut() -> String + Send> {
+    Box::new(move || {
+        from += 1;
+        format!("00000000-0000-4000-8000-{from:012}")
+    })
+}
+
+impl Town {
+    pub(super) fn new() -> Self {
+        Self {
+            engine: Engine::new(World::default(), Settings::default(), ids(0)),
+            now: Timestamp(1_000_000),
+            events: Vec::new(),
+            rows: BTreeMap::new(),
+            there: BTreeMap::new(),
+            started: BTreeSet::new(),
+            soon: VecDeque::new(),
+            asked: BTreeMap::new(),
+            told: Vec::new(),
+            seed: 0,
+        }
+    }
+
+    /// Wants an app to be like this.
+    pub(super) fn put(&mut self, json: &Value) -> Accepted {
+        let app = read::app(json, &AppId::root()).expect("a good app").app;
+        self.propose([(app.id.clone(), Wish::Is(app.into()))], false)
+            .expect("nothing is in the way")
+    }
+
+    pub(super) fn propose(
+        &mut self,
+        apps: impl IntoIterator<Item = (AppId, Wish)>,
+        force: bool,
+    ) -> Result<Accepted, Denied<()>> {
+        let apps = apps.into_iter().collect();
+        let proposal = Proposal {
+            apps,
+            ..Proposal::default()
+        };
+        self.now = self.now + Duration::from_millis(1);
+        let done = self.engine.change(Box::new(move |_, _| Ok(proposal)), force, self.now);
+        self.carry_out();
+        done
+    }
+
+    pub(super) fn kill(&mut self, id: &InstanceId, wipe: bool) {
+        self.engine.kill(std::slice::from_ref(id), wipe, self.now);
+        self.carry_out();
+    }
+
+    /// A task ends by itself.
+    pub(super) fn dies(&mut self, id: &InstanceId) {
+        let task = self.instance(id).task();
+        self.soon.push_back(Soon::Ends(task, End::Exited(1)));
+    }
+
+    /// Writes and does what is decided.
+    fn carry_out(&mut self) {
+        let Turn { rows, acts } = self.engine.turn(self.now);
+        for (key, value) in rows {
+            match value {
+                Some(value) => self.rows.insert(key, value),
+                None => self.rows.remove(&key),
+            };
+        }
+        for act in acts {
+            self.act(act);
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Start(launch) => {
+                assert!(
+                    self.started.insert(launch.task.clone()),
+                    "{} is started twice",
+                    launch.task.0
+                );
+                self.told.push(format!("start {}", launch.env["DOES"]));
+                let does = launch.env["DOES"].clone();
+                assert!(matches!(launch.command, Some(Command::Shell(_))));
+                if does == "missing" {
+                    return self.soon.push_back(Soon::Refused(launch.task));
+                }
+                let pid = i32::try_from(self.started.len()).unwrap();
+                let handle = Handle::Process { pid, started: 7 };
+                self.there.insert(launch.task.clone(), Task { does, handle });
+                self.soon.push_back(Soon::Runs(launch.task));
+            }
+            Act::Stop { task, stop, handle } => {
+                let Some(there) = self.there.get(&task) else { return };
+                assert_eq!(there.handle, handle);
+                if stop == Stop::Ask {
+                    self.told.push(format!("kill {}", there.does));
+                }
+                if stop == Stop::Force || there.does != "stubborn" {
+                    self.soon.push_back(Soon::Ends(task, End::Signalled(15)));
+                }
+            }
+            Act::Adopt { task, .. } => assert!(self.there.contains_key(&task), "{} is not there", task.0),
+            Act::Forget { task, .. } => assert!(!self.there.contains_key(&task), "{} is still there", task.0),
+            Act::Probe(probing) => {
+                for check in 0..probing.app.health_checks.len() {
+                    let (id, task) = (probing.instance.id.clone(), probing.instance.task());
+                    self.soon.push_back(Soon::Probed(id, task, check));
+                }
+                self.asked.insert(probing.instance.id.clone(), *probing);
+            }
+            Act::Leave(id) => drop(self.asked.remove(&id)),
+            Act::Tell(event) => self.events.push(event),
+        }
+    }
+
+    /// One of the things that are about to happen does, the first or the `nth`. Whether there was one.
+    pub(super) fn step(&mut self, nth: usize) -> bool {
+        let Some(soon) = self.soon.remove(nth.min(self.soon.len().saturating_sub(1))) else {
+            return false;
+        };
+        self.now = self.now + Duration::from_millis(1);
+        match soon {
+            Soon::Runs(task) => {
+                let Some(there) = self.there.get(&task).cloned() else {
+                    return true;
+                };
+                let handle = there.handle.clone();
+                let running = Told::Running {
+                    task: task.clone(),
+                    handle,
+                    addresses: Vec::new(),
+                };
+                self.engine.told(running, self.now);
+                if there.does == "bad" {
+                    self.soon.push_back(Soon::Ends(task, End::Exited(1)));
+                }
+            }
+            Soon::Refused(task) => {
+                let refusal = Refusal::Other("there is no such program".into());
+                self.engine.told(Told::Refused { task, refusal }, self.now);
+            }
+            Soon::Ends(task, end) => {
+                if self.there.remove(&task).is_some() {
+                    let at = self.now;
+                    self.engine.told(Told::Ended { task, end, at }, self.now);
+                }
+            }
+            Soon::Probed(id, task, check) => {
+                let does = self.there.get(&task).map(|there| there.does.as_str());
+                let probe = match does {
+                    Some("good" | "stubborn") => Probe::Good,
+                    _ => Probe::Bad("500".into()),
+                };
+                self.engine.probed(&id, &task, check, probe, self.now);
+            }
+        }
+        self.carry_out();
+        true
+    }
+
+    /// Everything happens that is about to.
+    pub(super) fn calm(&mut self) {
+        for _ in 0..100_000 {
+            if !self.step(0) {
+                return;
+            }
+        }
+        panic!("it never ends");
+    }
+
+    /// Time passes, and what happens in it happens.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.calm();
+        while let Some(deadline) = self.engine.deadline().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            self.carry_out();
+            self.calm();
+        }
+        self.now = self.now.max(end);
+        self.carry_out();
+        self.calm();
+    }
+
+    /// Everybody who is asked how they are is asked again.
+    pub(super) fn probe_all(&mut self) {
+        for probing in self.asked.values() {
+            for check in 0..probing.app.health_checks.len() {
+                let (id, task) = (probing.instance.id.clone(), probing.instance.task());
+                self.soon.push_back(Soon::Probed(id, task, check));
+            }
+        }
+    }
+
+    /// The scheduler dies, with all that it knew and was told, and another one goes on from the store.
+    pub(super) fn fail_over(&mut self) {
+        let mut world = World::default();
+        for (key, value) in &self.rows {
+            world.load(key, value).expect("what was written is read");
+        }
+        self.seed += 1;
+        self.engine = Engine::new(world, Settings::default(), ids(self.seed * 1_000_000));
+        self.asked.clear();
+        // What a dead scheduler was to be told is told to nobody; what ends, ends.
+        let soon = std::mem::take(&mut self.soon);
+        let mut found = Vec::new();
+        for soon in soon {
+            if let Soon::Ends(task, end) = soon
+                && let Some(there) = self.there.remove(&task)
+            {
+                found.push(Found {
+                    task,
+                    handle: there.handle,
+                    ended: Some(end),
+                });
+            }
+        }
+        found.extend(self.there.iter().map(|(task, there)| Found {
+            task: task.clone(),
+            handle: there.handle.clone(),
+            ended: None,
+        }));
+        for (task, there) in &self.there {
+            if there.does == "bad" {
+                self.soon.push_back(Soon::Ends(task.clone(), End::Exited(1)));
+            }
+        }
+        self.engine.found(found, self.now);
+        self.carry_out();
+    }
+
+    pub(super) fn instance(&self, id: &InstanceId) -> Instance {
+        self.engine.world().instances[id].as_ref().clone()
+    }
+
+    pub(super) fn instances(&self, app: &str) -> Vec<Instance> {
+        let app = AppId::absolute(app).unwrap();
+        self.engine
+            .world()
+            .instances_of(&app)
+            .map(|instance| instance.as_ref().clone())
+            .collect()
+    }
+
+    /// How many tasks of a kind there are.
+    pub(super) fn count(&self, does: &str) -> usize {
+        self.there.values().filter(|there| there.does == does).count()
+    }
+
+    /// How many tasks there are.
+    pub(super) fn live(&self) -> usize {
+        self.there.len()
+    }
+
+    /// How many instances are well, as the engine knows.
+    pub(super) fn healthy(&self, app: &str) -> usize {
+        let instances = self.instances(app);
+        instances
+            .iter()
+            .filter(|one| one.is_wanted() && self.engine.world().is_well(one))
+            .count()
+    }
+
+    pub(super) fn service_keys(&self) -> Vec<&String> {
+        self.rows
+            .keys()
+            .filter(|key| key.starts_with("_keyway/services/"))
+            .collect()
+    }
+
+    pub(super) fn outcome(&self, deployment: &str) -> Option<Outcome> {
+        let past = self.engine.world().past.values();
+        past.map(|past| past.as_ref().clone())
+            .find(|past: &Past| past.deployment.id == deployment)
+            .map(|past| past.outcome)
+    }
+
+    /// The kinds of the events so far, with their number.
+    pub(super) fn kinds(&self) -> BTreeMap<&'static str, usize> {
+        let mut kinds = BTreeMap::new();
+        for event in &self.events {
+            *kinds.entry(event.kind).or_default() += 1;
+        }
+        kinds
+    }
+}
+
+/// An app with a health check whose tasks do this.
+pub(super) fn app(does: &str, instances: u32) -> Value {
+    json!({
+        "id": "/web", "cmd": "./web", "instances": instances, "cpus": 0.1, "mem": 16,
+        "env": { "DOES": does },
+        "portDefinitions": [{ "port": 0, "name": "http" }],
+        "healthChecks": [{ "protocol": "HTTP", "path": "/", "gracePeriodSeconds": 5, "intervalSeconds": 10 }],
+    })
+}
