@@ -27,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a server of the store
     Server(crate::server::Server),
+    /// Run a scheduler, which deploys apps and keeps them well
+    Scheduler(crate::scheduler::Scheduler),
     /// Run everything on this machine, to develop against
     Dev(crate::dev::Dev),
     /// A story that shows the main job, by itself

@@ -24,7 +24,7 @@ pub(crate) fn start(settings: &Settings, calm: bool) -> Result<(), Problem> {
     } else {
         "warn,openraft=off"
     };
-    let ours = ["keyway", "kvapi", "kvstore", "agent"].map(|name| format!("{name}={level}"));
+    let ours = ["keyway", "kvapi", "kvstore", "agent", "scheduler"].map(|name| format!("{name}={level}"));
     let default = format!("{others},{}", ours.join(","));
     let filter = match std::env::var("KEYWAY_LOG").ok().filter(|text| !text.is_empty()) {
         Some(text) => EnvFilter::try_new(&text).map_err(|e| {

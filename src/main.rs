@@ -8,7 +8,7 @@
 //! | [`settings`] | flags over environment over files over defaults |
 //! | [`context`], [`output`], [`paint`], [`progress`], [`failure`] | what a command is given, prints and returns |
 //! | [`value`], [`mod@diff`], [`size`], [`signals`], [`logs`], [`store`], [`spawned`], [`connection`] | small tools |
-//! | [`kv`], [`cluster`], [`server`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
+//! | [`kv`], [`cluster`], [`server`], [`mod@scheduler`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
 
 mod argv;
 mod bench;
@@ -34,6 +34,7 @@ mod man;
 mod output;
 mod paint;
 mod progress;
+mod scheduler;
 mod scratch;
 mod server;
 mod settings;
@@ -176,6 +177,7 @@ impl Command {
     async fn run(self, context: Context<'_>) -> Outcome {
         match self {
             Self::Server(server) => server.run(context).await,
+            Self::Scheduler(scheduler) => scheduler.run(context).await,
             Self::Dev(dev) => dev.run(context).await,
             Self::Demo(demo) => demo.run(context).await,
             Self::DemoApp(app) => app.run(context).await,
@@ -202,9 +204,13 @@ impl Command {
     /// A --dry-run that would not be one is refused.
     fn refuse_dry_run(&self, settings: &Settings) -> Result<(), Problem> {
         let writes_settings_only = match self {
-            Self::Server(_) | Self::Dev(_) | Self::Demo(_) | Self::DemoApp(_) | Self::Agent(_) | Self::Bench(_) => {
-                false
-            }
+            Self::Server(_)
+            | Self::Scheduler(_)
+            | Self::Dev(_)
+            | Self::Demo(_)
+            | Self::DemoApp(_)
+            | Self::Agent(_)
+            | Self::Bench(_) => false,
             Self::Cluster(_) => false,
             Self::Kv(_) | Self::Config(_) | Self::Context(_) | Self::Completions(_) | Self::Man(_) => true,
             Self::Explain(_) | Self::Version | Self::Help(_) => true,
@@ -230,6 +236,7 @@ impl Command {
     fn is_calm(&self) -> bool {
         match self {
             Self::Server(server) => !server.serves(),
+            Self::Scheduler(_) => false,
             Self::Agent(command) => !matches!(**command, AgentCommand::Run(_)),
             _ => true,
         }

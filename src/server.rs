@@ -2,6 +2,7 @@
 
 mod check;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -135,6 +136,7 @@ impl Server {
                 command: "server",
                 server: &server,
                 node_id,
+                scheduler: None,
             },
         )?;
         store::run_until_stopped(server, stop).await
@@ -195,6 +197,8 @@ pub(crate) struct Ready<'a> {
     pub(crate) command: &'a str,
     pub(crate) server: &'a kvstore::server::Server,
     pub(crate) node_id: u64,
+    /// Where the API of a scheduler beside it is.
+    pub(crate) scheduler: Option<SocketAddr>,
 }
 
 /// `keyway server ready http=http://127.0.0.1:43211 raft=127.0.0.1:8300 node=1 cluster=...`, with
@@ -203,16 +207,24 @@ pub(crate) fn announce(out: &mut Out, ready: &Ready<'_>) -> Result<(), Failure> 
     let http: Vec<String> = ready.server.http_addrs().iter().map(ToString::to_string).collect();
     let cluster = ready.server.cluster_id();
     if out.is_json() {
-        return out.json_line(&serde_json::json!({
+        let mut json = serde_json::json!({
             "ready": ready.command,
             "http_addrs": http,
             "raft_addr": ready.server.raft_addr(),
             "node_id": ready.node_id,
             "cluster_id": cluster,
-        }));
+        });
+        if let Some(address) = ready.scheduler {
+            json["scheduler_addr"] = format!("http://{address}").into();
+        }
+        return out.json_line(&json);
     }
+    let scheduler = ready
+        .scheduler
+        .map(|address| format!(" scheduler=http://{address}"))
+        .unwrap_or_default();
     out.line(format_args!(
-        "keyway {} ready http={} raft={} node={} cluster={cluster}",
+        "keyway {} ready http={} raft={} node={} cluster={cluster}{scheduler}",
         ready.command,
         http.join(","),
         ready.server.raft_addr(),

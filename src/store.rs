@@ -38,18 +38,21 @@ pub(crate) async fn run_until_stopped(server: Server, mut stop: Stop) -> Outcome
     tokio::select! {
         biased;
         () = stop.next() => {}
-        failure = server.failed() => {
-            let problem = Problem::of(&codes::CANNOT_GO_ON, format!("the server cannot go on: {failure:#}"));
-            return Err(problem.help(
-                "what was acknowledged is in the data folder; repair the cause, such as a full or failing disk, and start again",
-            ).into());
-        }
+        failure = server.failed() => return Err(cannot_go_on(&failure).into()),
     }
     tokio::select! {
         biased;
         stopped = stop_server(server) => stopped.map(|()| exit::OK).map_err(Failure::from),
         () = stop.next() => Ok(INTERRUPTED),
     }
+}
+
+/// A failure that a server cannot go on with.
+pub(crate) fn cannot_go_on(failure: &anyhow::Error) -> Problem {
+    let problem = Problem::of(&codes::CANNOT_GO_ON, format!("the server cannot go on: {failure:#}"));
+    problem.help(
+        "what was acknowledged is in the data folder; repair the cause, such as a full or failing disk, and start again",
+    )
 }
 
 /// Stops a server in order.

@@ -82,6 +82,8 @@ mod supervision;
 mod torn;
 mod validate;
 mod variables;
+// The scheduler: apps deployed, rolled and kept well.
+mod deploying;
 // What ships beside the programs, and the rules of the house.
 mod templates;
 mod tidy;

@@ -34,6 +34,14 @@ const COMMANDS: &[(&str, Tried)] = &[
         Tried::AsAnAgent,
     ),
     (
+        "curl -X PUT http://127.0.0.1:8080/v2/apps/web -d '{\"cmd\": \"exec python3 -m http.server $PORT0\", \"instances\": 3, \"cpus\": 0.1, \"mem\": 32}'",
+        Tried::Not("tests/deploying.rs does the same with a scheduler on a free port"),
+    ),
+    (
+        "curl http://127.0.0.1:8080/v2/apps/web",
+        Tried::Not("tests/deploying.rs does the same with a scheduler on a free port"),
+    ),
+    (
         "RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist -p agent --target x86_64-unknown-linux-gnu",
         Tried::Not("tests/run links the programs so, without building their libraries once more"),
     ),

@@ -21,8 +21,11 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
+//! | [`run`] | who leads, the loop round the engine, the writer, the probes |
 //! | [`driver`] | the seam behind which instances start and stop: processes, containers |
+//! | [`api`], [`hub`] | Marathon's `/v2` and our `/v1`; events to whoever listens |
 
+pub mod api;
 pub mod app;
 pub mod backoff;
 pub mod constraints;
@@ -32,9 +35,11 @@ pub mod engine;
 pub mod event;
 pub mod extension;
 pub mod health;
+pub mod hub;
 pub mod instance;
 pub mod keys;
 pub mod plan;
+pub mod run;
 pub mod share;
 pub mod time;
 pub mod world;

@@ -4,6 +4,7 @@ mod agent;
 mod cluster;
 mod compactor;
 mod contest;
+pub(crate) mod dev;
 mod disk;
 mod docker;
 mod eventually;

@@ -8,13 +8,13 @@ use super::Home;
 /// Ordinary tests share it, one that needs the whole machine takes it for itself.
 static MACHINE: RwLock<()> = RwLock::new(());
 
-/// A test that does not end by itself is ended after this.
+/// A test that does not end by itself is ended after this; one with the full numbers after ten times as long.
 const BOUND: Duration = Duration::from_secs(120);
 
 /// Runs a test beside others.
 pub(crate) fn test(body: impl AsyncFnOnce(&Home) -> anyhow::Result<()>) {
     let _beside_others = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
-    run(BOUND, body);
+    run(BOUND * long(1, 10), body);
 }
 
 /// Runs a test while no other one runs: one that measures, or that takes much.

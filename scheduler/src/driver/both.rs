@@ -65,18 +65,20 @@ impl Driver {
     }
 
     /// The last `tail` lines that a task wrote, on either of its outputs; with `follow` also what it writes from now on,
-    /// until it has ended or nobody receives any more.
+    /// until it has ended or nobody receives any more. Without a handle, of one that has ended.
     pub async fn logs(
         &self,
         task: &TaskId,
-        handle: &Handle,
+        handle: Option<&Handle>,
         tail: usize,
         follow: bool,
     ) -> anyhow::Result<mpsc::Receiver<Bytes>> {
-        match handle {
-            Handle::Process { pid, started } => self.processes.logs(task, *pid, *started, tail, follow).await,
-            Handle::Container { .. } => anyhow::bail!("there is no Docker Engine here"),
-        }
+        let running = match handle {
+            Some(Handle::Process { pid, started }) => Some((*pid, *started)),
+            None => None,
+            Some(Handle::Container { .. }) => anyhow::bail!("there is no Docker Engine here"),
+        };
+        self.processes.logs(task, running, tail, follow).await
     }
 
     /// Runs a line of a shell beside a task that runs: with its environment and its user, in its folder.

@@ -120,8 +120,7 @@ impl Processes {
     pub(super) async fn logs(
         &self,
         task: &TaskId,
-        pid: i32,
-        started: u64,
+        running: Option<(i32, u64)>,
         lines: usize,
         follow: bool,
     ) -> anyhow::Result<mpsc::Receiver<Bytes>> {
@@ -129,7 +128,10 @@ impl Processes {
             let none: Option<std::future::Ready<()>> = None;
             return Ok(tail(OUTPUTS.map(|name| folder.join(name)).into(), lines, none).await?);
         }
-        let grip = if follow { Grip::of(pid, started)? } else { None };
+        let grip = match running.filter(|_| follow) {
+            Some((pid, started)) => Grip::of(pid, started)?,
+            None => None,
+        };
         let until = grip.map(|grip| async {
             // What cannot be waited for is not followed.
             let _ = grip.ended().await;

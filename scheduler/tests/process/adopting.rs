@@ -12,7 +12,7 @@ const FOLDER: &str = "KEYWAY_TEST_FOLDER";
 /// Starts this test's own program as a scheduler that starts a task and goes on until it is killed.
 fn scheduler(home: &Path) -> std::process::Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "adopting::the_scheduler_that_is_killed", "--ignored"])
+        .args(["--exact", "adopting::the_scheduler_that_is_killed"])
         .env(FOLDER, home)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -20,10 +20,10 @@ fn scheduler(home: &Path) -> std::process::Child {
         .unwrap()
 }
 
+/// A part of another test, as a process of its own; by itself it is nothing.
 #[tokio::test]
-#[ignore = "a part of another test, as a process of its own"]
 async fn the_scheduler_that_is_killed() {
-    let home = std::env::var(FOLDER).unwrap();
+    let Ok(home) = std::env::var(FOLDER) else { return };
     let (sender, _told) = tokio::sync::mpsc::unbounded_channel();
     let settings = scheduler::driver::Settings {
         folder: home.into(),

@@ -21,10 +21,10 @@ async fn what_a_task_writes_is_seen_while_it_writes_and_until_its_end() {
                 while [ ! -e go ]; do sleep 0.02; done; echo three; printf four";
     let handle = scene.start("web", line).await;
     scene.line("web", "state").await;
-    let now = scene.driver.logs(&id("web"), &handle, 1, false).await.unwrap();
+    let now = scene.driver.logs(&id("web"), Some(&handle), 1, false).await.unwrap();
     assert_eq!(all(now).await, "two\nbad\n");
 
-    let mut lines = scene.driver.logs(&id("web"), &handle, 10, true).await.unwrap();
+    let mut lines = scene.driver.logs(&id("web"), Some(&handle), 10, true).await.unwrap();
     assert_eq!(lines.recv().await.unwrap(), "one\ntwo\nbad\n");
     std::fs::File::create(scene.folder("web").join("go")).unwrap();
     assert_eq!(all(lines).await, "three\nfour");
@@ -43,6 +43,6 @@ async fn what_a_task_wrote_is_kept_when_its_folder_is_gone() {
     scene.driver.forget(&id(name), &handle);
 
     eventually("its folder is gone", || (!scene.folder(name).exists()).then_some(())).await;
-    let kept = scene.driver.logs(&id(name), &handle, 10, true).await.unwrap();
+    let kept = scene.driver.logs(&id(name), Some(&handle), 10, true).await.unwrap();
     assert_eq!(all(kept).await, "why it ended\n");
 }

@@ -1,0 +1,224 @@
+//! `/v2/apps`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Refused, accepted, ok, respond, with_deployment};
+use super::server::Asked;
+use super::view;
+use crate::app::invalid::Invalid;
+use crate::app::merge::{Absent, Update};
+use crate::app::select::Selector;
+use crate::app::{App, AppId, merge, read};
+use crate::engine::{Accepted, Edit, Proposal, Wish};
+use crate::event::Event;
+use crate::extension::Extension;
+use crate::run::Leading;
+use crate::time::Timestamp;
+use crate::world::World;
+
+/// All apps that are looked for.
+pub(super) fn list(asked: &Asked, leading: &Leading) -> Answer {
+    let world = leading.world();
+    let label = asked.query.get("label").map(Selector::parse).transpose();
+    let label = label.map_err(|e| Refused::unprocessable(e.to_string()))?;
+    let (id, cmd) = (asked.query.get("id"), asked.query.get("cmd"));
+    let found = world.apps.values().filter(|app| {
+        id.is_none_or(|text| app.id_has(text))
+            && cmd.is_none_or(|text| app.command_has(text))
+            && label.as_ref().is_none_or(|selector| selector.matches(&app.labels))
+    });
+    let apps: Vec<Value> = found.map(|app| view::app(&world, app, &asked.query, false)).collect();
+    ok(&json!({ "apps": apps }))
+}
+
+/// One app, with everything.
+pub(super) fn show(asked: &Asked, leading: &Leading, id: &AppId) -> Answer {
+    let world = leading.world();
+    let app = world.apps.get(id).ok_or_else(|| Refused::no_app(id))?;
+    ok(&json!({ "app": view::app(&world, app, &asked.query, true) }))
+}
+
+/// All apps of a group.
+pub(super) fn within(asked: &Asked, leading: &Leading, group: &AppId) -> Answer {
+    let world = leading.world();
+    let found = world
+        .apps
+        .values()
+        .filter(|app| app.id.is_within(group) && app.id != *group);
+    let apps: Vec<Value> = found.map(|app| view::app(&world, app, &asked.query, true)).collect();
+    ok(&json!({ "*": apps }))
+}
+
+/// A new app.
+pub(super) async fn create(asked: &Asked, leading: &Leading) -> Answer {
+    let app = defined(&read::json(&asked.body)?, &AppId::root())?;
+    let id = app.id.clone();
+    let edit: Edit<Refused> = Box::new(move |world, _| match world.apps.contains_key(&app.id) {
+        true => Err(Refused::new(
+            StatusCode::CONFLICT,
+            format!("An app with id [{}] already exists.", app.id),
+        )),
+        false => Ok(only(Wish::Is(app.clone().into()), &app.id)),
+    });
+    let done = change(leading, edit, asked.query.is_on("force", false)).await?;
+    let json = told(asked, leading, &id, &done);
+    let mut response = with_deployment(respond(StatusCode::CREATED, &json), &done);
+    put_location(&mut response, &id);
+    Ok(response)
+}
+
+/// An app that is to be like this, or like this in some of its fields.
+pub(super) async fn update(asked: &Asked, leading: &Leading, id: &AppId, may_create: bool) -> Answer {
+    let body = read::json(&asked.body)?;
+    let partial = asked.query.is_on("partialUpdate", true);
+    let (tell, is_new) = tokio::sync::oneshot::channel();
+    let id = id.clone();
+    let of = id.clone();
+    let edit: Edit<Refused> = Box::new(move |world, _| {
+        // Whoever asked may have gone away.
+        let _ = tell.send(!world.apps.contains_key(&of));
+        Ok(only(wish(world, &of, &body, partial, may_create)?, &of))
+    });
+    let done = change(leading, edit, asked.query.is_on("force", false)).await?;
+    told(asked, leading, &id, &done);
+    let mut response = accepted(&done);
+    if is_new.await == Ok(true) {
+        *response.status_mut() = StatusCode::CREATED;
+        put_location(&mut response, &id);
+    }
+    Ok(response)
+}
+
+/// Several apps in one deployment.
+pub(super) async fn update_all(asked: &Asked, leading: &Leading, may_create: bool) -> Answer {
+    let body = read::json(&asked.body)?;
+    let Value::Array(all) = body else {
+        return Err(Refused::unprocessable("the body has to be a list of apps"));
+    };
+    let partial = asked.query.is_on("partialUpdate", true);
+    let edit: Edit<Refused> = Box::new(move |world, _| {
+        let mut apps = BTreeMap::new();
+        for (at, body) in all.iter().enumerate() {
+            let id = merge::id(body, &AppId::root()).map_err(|invalid| invalid.within(&format!("/{at}")))?;
+            let wish = wish(world, &id, body, partial, may_create)?;
+            if apps.insert(id.clone(), wish).is_some() {
+                return Err(Refused::unprocessable(format!("{id} is twice in the list")));
+            }
+        }
+        Ok(Proposal {
+            apps,
+            ..Proposal::default()
+        })
+    });
+    Ok(accepted(
+        &change(leading, edit, asked.query.is_on("force", false)).await?,
+    ))
+}
+
+/// An app that is to be gone.
+pub(super) async fn delete(asked: &Asked, leading: &Leading, id: &AppId) -> Answer {
+    simple(asked, leading, id, Wish::Gone, true).await
+}
+
+/// An app whose instances are to be replaced.
+pub(super) async fn restart(asked: &Asked, leading: &Leading, id: &AppId) -> Answer {
+    simple(asked, leading, id, Wish::Restarted, false).await
+}
+
+async fn simple(asked: &Asked, leading: &Leading, id: &AppId, wish: Wish, force: bool) -> Answer {
+    let id = id.clone();
+    let edit: Edit<Refused> = Box::new(move |world, _| match world.apps.contains_key(&id) {
+        true => Ok(only(wish, &id)),
+        false => Err(Refused::no_app(&id)),
+    });
+    Ok(accepted(
+        &change(leading, edit, asked.query.is_on("force", force)).await?,
+    ))
+}
+
+/// The versions of an app, the newest first.
+pub(super) fn versions(leading: &Leading, id: &AppId) -> Answer {
+    let world = leading.world();
+    world.apps.get(id).ok_or_else(|| Refused::no_app(id))?;
+    let versions: Vec<String> = world.versions_of(id).map(|(version, _)| version.to_string()).collect();
+    ok(&json!({ "versions": versions }))
+}
+
+/// An app as it was.
+pub(super) fn version(leading: &Leading, id: &AppId, version: &str) -> Answer {
+    let world = leading.world();
+    ok(&former(&world, id, version)?.to_json())
+}
+
+fn former(world: &World, id: &AppId, version: &str) -> Result<Arc<App>, Refused> {
+    let missing = || Refused::not_found(format!("App '{id}' does not exist in version '{version}'"));
+    let time: Timestamp = version.parse().map_err(|_| missing())?;
+    world.versions.get(&(id.clone(), time)).cloned().ok_or_else(missing)
+}
+
+/// What a body wants of an app.
+pub(super) fn wish(world: &World, id: &AppId, body: &Value, partial: bool, may_create: bool) -> Result<Wish, Refused> {
+    let current = world.apps.get(id).map(AsRef::as_ref);
+    if current.is_none() && !may_create {
+        return Err(Refused::no_app(id));
+    }
+    let absent = if partial { Absent::Stays } else { Absent::IsDefault };
+    match Update::read(body, id, current, absent)? {
+        Update::Back(version) => {
+            let former = former(world, id, &version.to_string())?;
+            Ok(Wish::Former(former.as_ref().clone().into()))
+        }
+        Update::Definition(read) => Ok(Wish::Is(carried_out(read.app)?.into())),
+    }
+}
+
+/// A definition that can be carried out.
+pub(super) fn defined(body: &Value, group: &AppId) -> Result<App, Refused> {
+    carried_out(read::app(body, group)?.app)
+}
+
+/// Refuses labels of ours that are not understood.
+pub(super) fn carried_out(app: App) -> Result<App, Refused> {
+    let extension = Extension::of(&app.labels);
+    extension.map_err(|bad| Invalid::meaning(&format!("/labels/{}", bad.label), bad.what))?;
+    Ok(app)
+}
+
+fn only(wish: Wish, id: &AppId) -> Proposal {
+    Proposal {
+        apps: [(id.clone(), wish)].into(),
+        ..Proposal::default()
+    }
+}
+
+/// Has a change made, and waits until it is written.
+pub(super) async fn change(leading: &Leading, edit: Edit<Refused>, force: bool) -> Result<Accepted, Refused> {
+    let done = leading.call(move |engine, now| engine.change(edit, force, now)).await?;
+    Ok(done?)
+}
+
+/// Tells of a definition that was taken, and gives it.
+fn told(asked: &Asked, leading: &Leading, id: &AppId, done: &Accepted) -> Value {
+    let world = leading.world();
+    let Some(app) = world.apps.get(id) else {
+        return Value::Null;
+    };
+    let json = view::app(&world, app, &asked.query, false);
+    asked.hub.tell(Event::api_post(
+        done.version,
+        &asked.remote,
+        &asked.path,
+        &app.to_json(),
+    ));
+    json
+}
+
+fn put_location(response: &mut axum::response::Response, id: &AppId) {
+    if let Ok(location) = HeaderValue::from_str(&format!("/v2/apps{id}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+}

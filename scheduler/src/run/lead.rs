@@ -1,0 +1,229 @@
+//! One of several schedulers leads, by a lock in the store.
+//!
+//! The lock's session has a time to live; whoever leads renews it, and every write of its checks it, so that one that
+//! stood still and does not know that it is over can write nothing more.
+
+use std::time::Duration;
+
+use kvapi::client::{Consistency, WriteOptions};
+use kvapi::lock::{Lock, SessionTerms};
+use kvapi::{Client, Error};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::term::Term;
+use super::{Config, Role};
+use crate::hub::Hub;
+use crate::keys;
+
+/// How long a session lives without being renewed, at least.
+const TTL: Duration = Duration::from_secs(10);
+
+/// Between two renewals, and two tries.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a wait for the lock's end takes at once.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What stands in the lock's key.
+#[derive(Debug, Serialize, Deserialize)]
+struct Leader {
+    address: String,
+    /// Which machine it is on, and which process: whoever is on the same one can see that it is dead.
+    #[serde(default)]
+    process: Option<Process>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Process {
+    /// Of this start of the machine, and its space of processes.
+    machine: String,
+    pid: u32,
+    /// When it began, in clock ticks since the machine's start.
+    started: u64,
+}
+
+impl Process {
+    fn this() -> Option<Self> {
+        let pid = std::process::id();
+        Some(Self {
+            machine: machine()?,
+            pid,
+            started: started(pid)?,
+        })
+    }
+
+    /// It was a process of this machine, and is there no more.
+    fn is_dead(&self) -> bool {
+        machine().is_some_and(|machine| machine == self.machine) && started(self.pid) != Some(self.started)
+    }
+}
+
+fn machine() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let space = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(format!("{} {}", boot.trim(), space.display()))
+}
+
+/// When a process began.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may have anything in it.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    // A zombie holds nothing any more.
+    let state = fields.next()?;
+    (state != "Z").then(|| fields.nth(18)?.parse().ok()).flatten()
+}
+
+/// One that leads as soon as nobody else does.
+pub(super) struct Candidate {
+    client: Client,
+    config: Config,
+    hub: Hub,
+    role: watch::Sender<Role>,
+    abdicated: mpsc::Receiver<()>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Candidate {
+    pub(super) fn new(
+        client: Client,
+        config: Config,
+        hub: Hub,
+        role: watch::Sender<Role>,
+        abdicated: mpsc::Receiver<()>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            client,
+            config,
+            hub,
+            role,
+            abdicated,
+            stopped,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut said = None;
+        while !*self.stopped.borrow() {
+            let mut stopped = self.stopped.clone();
+            let tried = tokio::select! {
+                tried = self.try_to_lead() => tried,
+                () = is_stopped(&mut stopped) => return,
+            };
+            match tried {
+                Ok(Some(session)) => {
+                    said = None;
+                    self.lead(&session).await;
+                    let options = WriteOptions::default();
+                    if let Err(error) = self.client.destroy_session(&session, &options).await {
+                        tracing::warn!(%error, "the lock is given up by its time alone");
+                    }
+                    self.role.send_replace(Role::Unknown);
+                }
+                Ok(None) => said = None,
+                Err(error) => {
+                    let text = error.to_string();
+                    if said.as_ref() != Some(&text) {
+                        tracing::warn!("the store does not say who leads: {text}");
+                        said = Some(text);
+                    }
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// The session with which it leads; `None` if somebody else did, and that has changed.
+    async fn try_to_lead(&mut self) -> Result<Option<String>, Error> {
+        let options = WriteOptions::default();
+        let found = self.client.get(keys::LEADER, Consistency::Default).await?;
+        if let Some(entry) = found.value
+            && let Some(holder) = entry.session
+        {
+            let leader: Option<Leader> = serde_json::from_slice(&entry.value).ok();
+            if let Some(leader) = leader {
+                if leader.process.as_ref().is_some_and(Process::is_dead) {
+                    tracing::info!(address = leader.address, "the scheduler that led is dead");
+                    self.client.destroy_session(&holder, &options).await?;
+                    return Ok(None);
+                }
+                self.role.send_replace(Role::Follows(leader.address));
+            }
+            // Whoever is killed beside us is found dead within this time, and not only when its session ends.
+            let wait = WAIT.min(PAUSE);
+            self.client.get_blocking(keys::LEADER, entry.modify_index, wait).await?;
+            return Ok(None);
+        }
+        let terms = SessionTerms {
+            name: "keyway scheduler".into(),
+            ttl: TTL,
+            lock_delay: Duration::ZERO,
+        };
+        let session = self.client.create_session(&terms, &options).await?;
+        let leader = Leader {
+            address: self.config.address.clone(),
+            process: Process::this(),
+        };
+        let value = serde_json::to_vec(&leader).expect("texts have a JSON form");
+        let lock = Lock::Acquire(&session);
+        let stored = self.client.store_locked(keys::LEADER, value, lock, &options).await;
+        if let Ok(stored) = &stored
+            && stored.done
+        {
+            return Ok(Some(session));
+        }
+        self.client.destroy_session(&session, &options).await?;
+        stored.map(|_| None)
+    }
+
+    /// Leads until that is over.
+    async fn lead(&mut self, session: &str) {
+        let term = Term {
+            client: self.client.clone(),
+            config: self.config.clone(),
+            hub: self.hub.clone(),
+            session: session.into(),
+        };
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            ended = term.run(&self.role) => match ended {
+                Ok(()) => tracing::warn!("this scheduler does not lead any more"),
+                Err(error) => {
+                    tracing::error!("this scheduler cannot lead: {error:#}");
+                    sleep(PAUSE).await;
+                }
+            },
+            () = renewed(&self.client, session) => tracing::warn!("this scheduler does not lead any more: its session is over"),
+            _ = self.abdicated.recv() => tracing::info!("this scheduler lets another one lead"),
+            () = is_stopped(&mut stopped) => {}
+        }
+    }
+}
+
+/// Renews a session until it is over, or may be.
+async fn renewed(client: &Client, session: &str) {
+    let mut last = Instant::now();
+    loop {
+        sleep(PAUSE).await;
+        let asked = Instant::now();
+        match timeout_at(last + TTL, client.renew_session(session)).await {
+            Ok(Ok(true)) => last = asked,
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(error)) => {
+                tracing::info!(%error, "the session could not be renewed; trying again");
+                if last.elapsed() > TTL {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the stop. Whoever could ask for it and is gone has asked for it too.
+async fn is_stopped(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}

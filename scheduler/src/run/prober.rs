@@ -1,0 +1,189 @@
+//! Health and readiness checks: asks each instance at its time, and tells the engine what it found.
+
+mod ask;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::now;
+use crate::app::{CheckProtocol, HealthCheck, ReadinessCheck};
+use crate::driver::{Driver, TaskId};
+use crate::engine::Probing;
+use crate::health::{Moment, Probe, next_probe};
+use crate::instance::{InstanceId, Readiness};
+
+/// How many are asked at once.
+const AT_ONCE: usize = 256;
+
+/// What was found.
+pub(super) enum Heard {
+    Health {
+        instance: InstanceId,
+        task: TaskId,
+        check: usize,
+        probe: Probe,
+    },
+    Readiness {
+        instance: InstanceId,
+        task: TaskId,
+        readiness: Readiness,
+    },
+}
+
+/// See the module.
+pub(super) struct Prober {
+    driver: Arc<Driver>,
+    heard: mpsc::UnboundedSender<Heard>,
+    at_once: Arc<Semaphore>,
+    /// What is asked of each; dropped, it is asked no more.
+    asked: HashMap<InstanceId, JoinSet<()>>,
+}
+
+impl Prober {
+    pub(super) fn new(driver: Arc<Driver>, heard: mpsc::UnboundedSender<Heard>) -> Self {
+        Self {
+            driver,
+            heard,
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            asked: HashMap::new(),
+        }
+    }
+
+    /// Asks from now on, in place of what was asked before.
+    pub(super) fn ask(&mut self, probing: Probing) {
+        let id = probing.instance.id.clone();
+        let one = One {
+            probing: Arc::new(probing),
+            driver: Arc::clone(&self.driver),
+            heard: self.heard.clone(),
+            at_once: Arc::clone(&self.at_once),
+        };
+        let mut asks = JoinSet::new();
+        for (index, check) in one.probing.app.health_checks.iter().cloned().enumerate() {
+            asks.spawn(one.clone().health(index, check));
+        }
+        let readiness = one.probing.app.readiness_check.clone();
+        if let Some(check) = readiness.filter(|_| one.probing.readiness) {
+            asks.spawn(one.readiness(check));
+        }
+        self.asked.insert(id, asks);
+    }
+
+    /// Asks no more.
+    pub(super) fn leave(&mut self, id: &InstanceId) {
+        self.asked.remove(id);
+    }
+}
+
+/// One instance that is asked.
+#[derive(Clone)]
+struct One {
+    probing: Arc<Probing>,
+    driver: Arc<Driver>,
+    heard: mpsc::UnboundedSender<Heard>,
+    at_once: Arc<Semaphore>,
+}
+
+impl One {
+    fn task(&self) -> TaskId {
+        self.probing.instance.task()
+    }
+
+    async fn health(self, index: usize, check: HealthCheck) {
+        let instance = &self.probing.instance;
+        let Some(running_since) = instance.running_since() else {
+            return;
+        };
+        // Whoever was well before is asked at its place in the interval, but for a first time at once.
+        let mut proved = instance.proved;
+        let mut asked = 0;
+        loop {
+            let moment = Moment {
+                now: now(),
+                running_since,
+                proved,
+            };
+            sleep(next_probe(&check, moment, asked, self.probing.place)).await;
+            let probe = self.probe(&check).await;
+            asked += 1;
+            proved |= probe == Probe::Good;
+            let heard = Heard::Health {
+                instance: instance.id.clone(),
+                task: self.task(),
+                check: index,
+                probe,
+            };
+            if self.heard.send(heard).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Asks once, within the time that the check gives.
+    async fn probe(&self, check: &HealthCheck) -> Probe {
+        let Ok(_one_of_many) = self.at_once.acquire().await else {
+            return Probe::Ignored;
+        };
+        let until = Instant::now() + check.timeout;
+        let asked = async {
+            match &check.protocol {
+                CheckProtocol::Http { path } => {
+                    let address = self.address(check)?;
+                    ask::http(&address, path, check.ignore_1xx).await
+                }
+                CheckProtocol::Https { .. } => {
+                    Err("https is not asked by this version: check with http or tcp".to_owned())
+                }
+                CheckProtocol::Tcp => ask::tcp(&self.address(check)?).await,
+                CheckProtocol::Command(line) => self.command(line, check).await,
+            }
+        };
+        match timeout_at(until, asked).await {
+            Ok(Ok(probe)) => probe,
+            Ok(Err(cause)) => Probe::Bad(cause),
+            Err(_) => Probe::Bad(format!("no answer within {}", kvapi::duration::format(check.timeout))),
+        }
+    }
+
+    async fn command(&self, line: &str, check: &HealthCheck) -> Result<Probe, String> {
+        let handle = self.probing.instance.handle().ok_or("it does not run")?;
+        let ran = self.driver.run_check(&self.task(), handle, line, check.timeout).await;
+        let answer = ran.map_err(|e| format!("{e:#}"))?;
+        match answer.code {
+            0 => Ok(Probe::Good),
+            code => Err(format!("code {code}: {}", answer.output.trim_end())),
+        }
+    }
+
+    /// Where a check is asked.
+    fn address(&self, check: &HealthCheck) -> Result<String, String> {
+        let port = check.port.ok_or("the check names no port")?;
+        ask::address(&self.probing.instance, &self.probing.app, port).ok_or_else(|| "it has no such port".into())
+    }
+
+    /// Asks until it is ready.
+    async fn readiness(self, check: ReadinessCheck) {
+        loop {
+            let until = Instant::now() + check.timeout;
+            let next = Instant::now() + check.interval;
+            let readiness = match timeout_at(until, ask::readiness(&self.probing, &check)).await {
+                Ok(readiness) => readiness,
+                Err(_) => ask::unanswered(&check, "no answer in time"),
+            };
+            let is_ready = readiness.ready;
+            let heard = Heard::Readiness {
+                instance: self.probing.instance.id.clone(),
+                task: self.task(),
+                readiness,
+            };
+            if self.heard.send(heard).is_err() || is_ready {
+                return;
+            }
+            sleep_until(next).await;
+        }
+    }
+}

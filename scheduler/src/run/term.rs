@@ -1,0 +1,167 @@
+//! The time of one leader: its engine, and what it decides carried out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kvapi::Client;
+use kvapi::client::Consistency;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use super::prober::{Heard, Prober};
+use super::writer::{Decided, Perform, Writer};
+use super::{CallBox, Config, Leading, Role, now};
+use crate::driver::Driver;
+use crate::engine::{Act, Engine};
+use crate::hub::Hub;
+use crate::keys;
+use crate::world::World;
+
+/// How many decisions may wait to be written. Behind them the engine waits too.
+const DECIDED: usize = 64;
+
+/// How many calls may wait for the engine.
+const CALLS: usize = 256;
+
+/// The longest wait when nothing is to be waited for.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// See the module.
+pub(super) struct Term {
+    pub(super) client: Client,
+    pub(super) config: Config,
+    pub(super) hub: Hub,
+    pub(super) session: String,
+}
+
+impl Term {
+    /// Leads until the lock is lost.
+    pub(super) async fn run(self, role: &watch::Sender<Role>) -> anyhow::Result<()> {
+        let world = self.load().await?;
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let (heard, mut hears) = mpsc::unbounded_channel();
+        let (calls, mut called) = mpsc::channel(CALLS);
+        let (decided, to_write) = mpsc::channel(DECIDED);
+        let (publish, published) = watch::channel(Arc::new(world.clone()));
+        let driver = Arc::new(Driver::new(self.config.driver.clone(), tell)?);
+        let found = driver.find().await.context("look for what runs")?;
+        let chance = Box::new(|| uuid::Uuid::new_v4().to_string());
+        let mut engine = Engine::new(world, self.config.engine.clone(), chance);
+        engine.found(found, now());
+        let performer = Performer {
+            driver: Arc::clone(&driver),
+            prober: Prober::new(Arc::clone(&driver), heard),
+            hub: self.hub.clone(),
+            world: publish,
+        };
+        let writer = Writer {
+            client: self.client.clone(),
+            session: self.session.clone(),
+        };
+        let mut writing = std::pin::pin!(writer.run(to_write, performer));
+        let mut answers = Vec::new();
+        let mut is_told = false;
+        loop {
+            let turn = engine.turn(now());
+            if !turn.rows.is_empty() || !turn.acts.is_empty() || !answers.is_empty() || !is_told {
+                let next = Decided {
+                    turn,
+                    answers: std::mem::take(&mut answers),
+                    world: engine.world().clone(),
+                };
+                tokio::select! {
+                    sent = decided.send(next) => anyhow::ensure!(sent.is_ok(), "nobody writes what is decided"),
+                    ended = &mut writing => return ended,
+                }
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                role.send_replace(Role::Leads(Leading {
+                    world: published.clone(),
+                    calls: calls.clone(),
+                    driver: Arc::clone(&driver),
+                }));
+            }
+            let wait = engine.deadline().map_or(LONG, |deadline| deadline.since(now()));
+            tokio::select! {
+                ended = &mut writing => return ended,
+                Some(told) = told.recv() => engine.told(told, now()),
+                Some(heard) = hears.recv() => hear(&mut engine, heard),
+                Some(CallBox(call)) = called.recv() => answers.push(call(&mut engine, now())),
+                () = sleep(wait) => {}
+            }
+            // What else has come in is decided on together, and written together.
+            while let Ok(told) = told.try_recv() {
+                engine.told(told, now());
+            }
+            while let Ok(heard) = hears.try_recv() {
+                hear(&mut engine, heard);
+            }
+        }
+    }
+
+    /// All that the store holds of ours.
+    async fn load(&self) -> anyhow::Result<World> {
+        let mut world = World::default();
+        for prefix in [
+            keys::APPS,
+            keys::VERSIONS,
+            keys::GROUPS,
+            keys::DEPLOYMENTS,
+            keys::PAST,
+            keys::INSTANCES,
+            keys::LAUNCHES,
+            keys::SERVICES,
+        ] {
+            let list = self.client.list(prefix, Consistency::Consistent).await;
+            for entry in list.with_context(|| format!("read {prefix}"))?.value {
+                if let Err(bad) = world.load(&entry.key, &entry.value) {
+                    tracing::error!("{bad}");
+                }
+            }
+        }
+        Ok(world)
+    }
+}
+
+fn hear(engine: &mut Engine, heard: Heard) {
+    match heard {
+        Heard::Health {
+            instance,
+            task,
+            check,
+            probe,
+        } => engine.probed(&instance, &task, check, probe, now()),
+        Heard::Readiness {
+            instance,
+            task,
+            readiness,
+        } => engine.ready(&instance, &task, readiness, now()),
+    }
+}
+
+/// Does what is decided.
+struct Performer {
+    driver: Arc<Driver>,
+    prober: Prober,
+    hub: Hub,
+    world: watch::Sender<Arc<World>>,
+}
+
+impl Perform for Performer {
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Start(launch) => self.driver.start(*launch),
+            Act::Adopt { task, handle } => self.driver.adopt(task, &handle),
+            Act::Stop { task, handle, stop } => self.driver.stop(&task, &handle, stop),
+            Act::Forget { task, handle } => self.driver.forget(&task, &handle),
+            Act::Probe(probing) => self.prober.ask(*probing),
+            Act::Leave(instance) => self.prober.leave(&instance),
+            Act::Tell(event) => self.hub.tell(event),
+        }
+    }
+
+    fn publish(&mut self, world: Arc<World>) {
+        self.world.send_replace(world);
+    }
+}

@@ -1,0 +1,137 @@
+//! What is decided, into the store, before it is done.
+//!
+//! Turns are written in order, and as many together as fit into one transaction. Each checks that its writer still leads. A
+//! value is written as a whole and by one writer only, so a transaction whose answer was lost is simply written again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvapi::client::WriteOptions;
+use kvapi::types::TxnOp;
+use kvapi::{Client, Error};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::Answer;
+use crate::engine::{Act, Turn};
+use crate::keys;
+use crate::world::World;
+
+/// The most values of one transaction: Consul's limit, less the check.
+const MOST_ROWS: usize = 120;
+
+/// And the most bytes: its limit, less what base64 and names add.
+const MOST_BYTES: usize = 300_000;
+
+/// Before it is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A turn, and what is to be done when it is written.
+pub(super) struct Decided {
+    pub(super) turn: Turn,
+    pub(super) answers: Vec<Answer>,
+    /// What is known then.
+    pub(super) world: World,
+}
+
+/// See the module.
+pub(super) struct Writer {
+    pub(super) client: Client,
+    pub(super) session: String,
+}
+
+/// What is done once it is written.
+pub(super) trait Perform {
+    fn act(&mut self, act: Act);
+    fn publish(&mut self, world: Arc<World>);
+}
+
+impl Writer {
+    /// Writes and has done whatever is decided, until it leads no more. `Err` if the store refuses what is written.
+    pub(super) async fn run(
+        self,
+        mut decided: mpsc::Receiver<Decided>,
+        mut perform: impl Perform,
+    ) -> anyhow::Result<()> {
+        while let Some(first) = decided.recv().await {
+            let mut rows = BTreeMap::new();
+            let mut all = vec![first];
+            while all.iter().map(|decided| decided.turn.rows.len()).sum::<usize>() < MOST_ROWS
+                && let Ok(next) = decided.try_recv()
+            {
+                all.push(next);
+            }
+            for decided in &mut all {
+                rows.append(&mut decided.turn.rows);
+            }
+            if !self.write(rows).await? {
+                return Ok(());
+            }
+            for decided in all {
+                for act in decided.turn.acts {
+                    perform.act(act);
+                }
+                perform.publish(Arc::new(decided.world));
+                for answer in decided.answers {
+                    answer();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it still leads.
+    async fn write(&self, rows: BTreeMap<String, Option<Vec<u8>>>) -> anyhow::Result<bool> {
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let mut ops = vec![TxnOp {
+                session: self.session.clone(),
+                ..TxnOp::new("check-session", keys::LEADER)
+            }];
+            let mut bytes = 0;
+            while ops.len() <= MOST_ROWS
+                && let Some((key, value)) =
+                    rows.next_if(|(_, value)| bytes == 0 || bytes + value.as_ref().map_or(0, Vec::len) <= MOST_BYTES)
+            {
+                ops.push(match value {
+                    Some(value) => {
+                        bytes += value.len();
+                        TxnOp::set(key, value)
+                    }
+                    None => TxnOp::new("delete", key),
+                });
+            }
+            if !self.write_together(&ops).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn write_together(&self, ops: &[TxnOp]) -> anyhow::Result<bool> {
+        let options = WriteOptions {
+            author: Some("keyway scheduler".into()),
+            ..WriteOptions::default()
+        };
+        loop {
+            match self.client.txn(ops, &options).await {
+                Ok(Ok(_)) | Err(Error::Ended { done: true, .. }) => return Ok(true),
+                Ok(Err(errors)) if errors.iter().any(|error| error.op_index == 0) => return Ok(false),
+                Ok(Err(errors)) => {
+                    let what = errors
+                        .iter()
+                        .map(|error| error.what.as_str())
+                        .collect::<Vec<_>>()
+                        .join("; ");
+                    anyhow::bail!("the store takes none of what is decided: {what}");
+                }
+                Err(error) => {
+                    // The session's time decides how long this may go on.
+                    tracing::info!(%error, "what is decided is not written yet; trying again");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}

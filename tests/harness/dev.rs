@@ -1,0 +1,137 @@
+//! `keyway dev`, or a store and schedulers by themselves, and their API.
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use kvapi::{Address, Client};
+use serde_json::Value;
+
+use super::{Home, Keyway, Program};
+
+/// A scheduler, alone or with its store in one process.
+pub(crate) struct Dev {
+    pub(crate) program: Program,
+    /// The store's address; of a scheduler alone, what it was given.
+    pub(crate) store: String,
+    /// Where the API is.
+    pub(crate) api: Api,
+}
+
+/// What is asked by `method path`, and answered with JSON.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) address: String,
+    client: Client,
+}
+
+impl Dev {
+    /// Store and scheduler in one process, on free ports.
+    pub(crate) async fn start(home: &Home, name: &str, flags: &[&str]) -> anyhow::Result<Self> {
+        let arguments = [&["dev", "--http-addr", "127.0.0.1:0"], flags].concat();
+        let mut program = Keyway::new(home).start(home, name, &arguments)?;
+        let line = |word: &'static str| move |line: &str| word_of(line, word);
+        let store = program.line("where its store is", 0, line("http=")).await?;
+        let api = program.line("where its scheduler is", 0, line("scheduler=")).await?;
+        Ok(Self {
+            program,
+            store,
+            api: Api::new(&api)?,
+        })
+    }
+
+    /// A scheduler alone, for a store.
+    pub(crate) async fn alone(home: &Home, name: &str, store: &str, folder: &str) -> anyhow::Result<Self> {
+        let folder = home.path(folder).display().to_string();
+        let arguments = ["scheduler", "--http-addr", "127.0.0.1:0", "--state-dir", &folder];
+        let mut program = Keyway::new(home).addr(store).start(home, name, &arguments)?;
+        let api = program
+            .line("where its API is", 0, |line| word_of(line, "http="))
+            .await?;
+        Ok(Self {
+            program,
+            store: store.into(),
+            api: Api::new(&api)?,
+        })
+    }
+
+    pub(crate) fn keyway(&self, home: &Home) -> Keyway {
+        Keyway::new(home)
+            .addr(&self.store)
+            .env("KEYWAY_SCHEDULER_ADDR", &self.api.address)
+    }
+}
+
+fn word_of(line: &str, word: &str) -> Option<String> {
+    line.split_whitespace()
+        .find_map(|part| part.strip_prefix(word))
+        .map(str::to_owned)
+}
+
+impl Api {
+    pub(crate) fn new(address: &str) -> anyhow::Result<Self> {
+        let all = Address::parse_list(address).map_err(anyhow::Error::msg)?;
+        Ok(Self {
+            address: address.into(),
+            client: Client::new(all, None, std::time::Duration::from_secs(10)),
+        })
+    }
+
+    /// The status and the JSON of an answer; nothing is null.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        let bytes = match body {
+            Value::Null => Bytes::new(),
+            body => body.to_string().into(),
+        };
+        let method: Method = method.parse()?;
+        let reply = self.client.send(method, path, bytes, HeaderMap::new()).await?;
+        let json = match reply.body.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(&reply.body).with_context(|| format!("{path} answers {:?}", reply.body))?,
+        };
+        Ok((reply.status.as_u16(), json))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let (status, json) = self.ask("GET", path, &Value::Null).await?;
+        anyhow::ensure!(status == 200, "GET {path}: {status} {json}");
+        Ok(json)
+    }
+
+    pub(crate) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let reply = self
+            .client
+            .send(Method::GET, path, Bytes::new(), HeaderMap::new())
+            .await?;
+        anyhow::ensure!(reply.status == 200, "GET {path}: {} {:?}", reply.status, reply.body);
+        Ok(String::from_utf8_lossy(&reply.body).into_owned())
+    }
+
+    /// A change that is taken. The id of its deployment.
+    pub(crate) async fn change(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<String> {
+        let (status, json) = self.ask(method, path, body).await?;
+        anyhow::ensure!(matches!(status, 200 | 201), "{method} {path}: {status} {json}");
+        let id = json["deploymentId"]
+            .as_str()
+            .or_else(|| json["deployments"][0]["id"].as_str());
+        id.map(str::to_owned)
+            .with_context(|| format!("{json} names no deployment"))
+    }
+
+    /// Waits until a deployment has ended. Its state.
+    pub(crate) async fn end_of(&self, deployment: &str) -> anyhow::Result<Value> {
+        let path = format!("/v1/deployments/{deployment}");
+        let bound = std::time::Duration::from_secs(60);
+        super::eventually_within(bound, &format!("deployment {deployment} ends"), async || {
+            let json = self.get(&path).await.ok()?;
+            (json["state"] != "running").then_some(json)
+        })
+        .await
+    }
+
+    /// Waits until a deployment is done.
+    pub(crate) async fn done(&self, deployment: &str) -> anyhow::Result<()> {
+        let end = self.end_of(deployment).await?;
+        anyhow::ensure!(end["state"] == "done", "{end}");
+        Ok(())
+    }
+}
