@@ -110,9 +110,10 @@ fn laid_over(base: Option<Value>, update: Map<String, Value>) -> Map<String, Val
             app.remove(goes);
         }
     }
-    let to_host = update
-        .get("networks")
-        .is_some_and(|networks| networks.pointer("/0/mode") == Some(&json!("host")));
+    let is_host = |network: &Value| network["mode"] == "host";
+    // None is the host's too.
+    let networks = update.get("networks").and_then(Value::as_array);
+    let to_host = networks.is_some_and(|networks| networks.iter().all(is_host));
     if let Some(container) = app
         .get_mut("container")
         .and_then(Value::as_object_mut)
@@ -201,6 +202,7 @@ mod tests {
         assert_eq!((bridge.ports().len(), bridge.ports()[0].declared), (1, 80));
         let host = partly(&bridge, &json!({ "networks": [{ "mode": "host" }] }));
         assert!(host.is_on_host() && host.ports().len() == 1);
+        assert_eq!(partly(&bridge, &json!({ "networks": [] })), host);
         assert_eq!(partly(&current, &json!({ "ports": [8080] })).service_ports(), [8080]);
 
         let image = app(&json!({ "container": { "docker": { "image": "a" } }, "uris": ["file:///a.dockercfg"] }));
@@ -241,7 +243,9 @@ mod tests {
                 (app.to_json(), Absent::Stays),
                 (app.to_json(), Absent::IsDefault),
             ] {
-                prop_assert_eq!(updated(&app, &update, absent), Ok(same.clone()));
+                let ignored = Vec::new();
+                let read = Box::new(Read { app: same.clone(), ignored });
+                prop_assert_eq!(Update::read(&update, &app.id, Some(&app), absent), Ok(Update::Definition(read)));
             }
         }
     }

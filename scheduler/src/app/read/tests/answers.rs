@@ -1,4 +1,4 @@
-//! What Marathon itself answers, sent here: how one moves from it.
+//! What others write: Marathon itself in its answers, sent here to move from it, and marathon-python 0.13.
 
 use super::*;
 
@@ -113,4 +113,54 @@ fn case_6_an_answer_of_marathon_1_4() {
     );
     assert_eq!((web.ports()[0].declared, web.service_ports()), (80, vec![10_001]));
     assert_eq!(web.kill_grace, None);
+}
+
+/// As the client wrote them when it was asked to create such apps.
+#[test]
+fn case_66_what_marathon_python_sends() {
+    let plain = moved(
+        &json!({
+            "id": "/a", "cmd": "sleep 1", "instances": 2, "cpus": 0.1, "mem": 16, "env": { "A": "b" }, "labels": { "x": "y" },
+            "healthChecks": [{
+                "gracePeriodSeconds": 3, "intervalSeconds": 2, "maxConsecutiveFailures": 3, "path": "/", "portIndex": 0,
+                "protocol": "HTTP", "timeoutSeconds": 1,
+            }],
+            "constraints": [["hostname", "UNIQUE"], ["rack", "GROUP_BY", "2"]],
+            "upgradeStrategy": { "maximumOverCapacity": 0.1, "minimumHealthCapacity": 0.5 },
+            "ports": [0], "requirePorts": false, "backoffFactor": 1.2, "backoffSeconds": 1, "maxLaunchDelaySeconds": 30,
+            "user": "web", "killSelection": "OLDEST_FIRST", "taskKillGracePeriodSeconds": 3, "dependencies": ["/db"],
+            "unreachableStrategy": { "expungeAfterSeconds": 600, "inactiveAfterSeconds": 300 },
+        }),
+        &[],
+    );
+    assert_eq!(
+        (plain.instances, plain.ports().len(), plain.constraints.len()),
+        (2, 1, 2)
+    );
+
+    let legacy = moved(
+        &json!({
+            "id": "/b",
+            "container": {
+                "docker": {
+                    "forcePullImage": true, "image": "nginx", "network": "BRIDGE", "privileged": false,
+                    "parameters": [{ "key": "hostname", "value": "h" }],
+                    "portMappings": [{
+                        "containerPort": 80, "hostPort": 0, "name": "http", "protocol": "tcp", "servicePort": 0,
+                    }],
+                },
+                "type": "DOCKER",
+                "volumes": [{ "containerPath": "/a", "hostPath": "/b", "mode": "RO" }],
+            },
+            "env": { "P": { "secret": "s" } },
+            "secrets": { "s": { "source": "x" } },
+            "readinessChecks": [{
+                "httpStatusCodesForReady": [200], "intervalSeconds": 3, "name": "r", "path": "/", "portName": "http",
+                "preserveLastResponse": false, "protocol": "HTTP", "timeoutSeconds": 2,
+            }],
+            "uris": ["file:///etc/docker.tar.gz"],
+        }),
+        &[],
+    );
+    assert_eq!((legacy.networks, legacy.fetch.len()), (vec![Network::Bridge], 1));
 }
