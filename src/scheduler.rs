@@ -184,6 +184,7 @@ impl Running {
             program,
             agent: vec!["agent".into()],
             store: Some(plan.store),
+            docker: None,
         };
         let config = Config {
             engine: plan.settings.clone(),

@@ -16,7 +16,7 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const BOUND: Duration = Duration::from_secs(180);
 
 /// A program of this workspace, copied to where an image is built. It has to be one static file, as it is shipped.
-fn copy_static(home: &Home, name: &str, to: &str) -> anyhow::Result<()> {
+pub(crate) fn copy_static(home: &Home, name: &str, to: &str) -> anyhow::Result<()> {
     let program = binary(name)?;
     // A program that needs others says in its head which one loads it: PT_INTERP, type 3.
     let bytes = std::fs::read(&program)?;

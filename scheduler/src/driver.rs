@@ -5,18 +5,20 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`both`] | which driver a task belongs to: [`Driver`] |
-//! | [`process`] | plain processes |
+//! | [`process`], [`docker`] | plain processes; containers |
 //! | [`kept`] | what ended tasks have written |
 //! | [`ready`] | descriptors that are waited for |
 //! | [`tail`] | the end of a file, and what is written to it from then on |
 
 mod both;
+mod docker;
 mod kept;
 mod process;
 mod ready;
 mod tail;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -38,6 +40,21 @@ pub struct Settings {
     pub agent: Vec<String>,
     /// `KEYWAY_ADDR` of every task that does not say otherwise: the store's agent socket, as `unix:///path`.
     pub store: Option<String>,
+    /// `None` if there is no Docker Engine.
+    pub docker: Option<DockerSettings>,
+}
+
+/// What all containers of a scheduler have in common.
+#[derive(Debug, Clone)]
+pub struct DockerSettings {
+    /// The Engine's socket.
+    pub socket: String,
+    /// Whose containers they are: other schedulers of one Engine have other names.
+    pub cluster: String,
+    /// The address of this machine on which ports are published.
+    pub publish_on: IpAddr,
+    /// Whether an app may ask for a container that may do everything.
+    pub privileged: bool,
 }
 
 /// The name of one run of one instance, such as `shop_web.instance-<uuid>._app.1`.

@@ -5,62 +5,84 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::docker::Containers;
+use super::kept::Kept;
 use super::process::Processes;
-use super::{Answer, Found, Handle, Launch, Refusal, Settings, Stop, TaskId, Told};
+use super::{Answer, End, Found, Handle, Launch, Refusal, Settings, Stop, TaskId, Told, now};
+
+/// Why there are no containers.
+const NONE: &str = "there is no Docker Engine here";
 
 /// What starts and stops tasks on this machine. What comes of it is told by the channel that it was given.
 #[derive(Debug)]
 pub struct Driver {
     processes: Processes,
+    containers: Option<Containers>,
     told: mpsc::UnboundedSender<Told>,
 }
 
 impl Driver {
     /// To be called where tasks of tokio can be started.
     pub fn new(settings: Settings, told: mpsc::UnboundedSender<Told>) -> anyhow::Result<Self> {
+        let kept = Kept::new(settings.folder.join("ended"))?;
+        let docker = settings.docker.clone();
+        let containers = |docker| Containers::new(settings.clone(), docker, kept.clone(), told.clone());
         Ok(Self {
-            processes: Processes::new(settings, told.clone())?,
+            containers: docker.map(containers),
+            processes: Processes::new(settings, kept, told.clone())?,
             told,
         })
     }
 
     /// Everything of ours that is there, running or ended. To be asked once, before anything is started.
     pub async fn find(&self) -> anyhow::Result<Vec<Found>> {
-        self.processes.find().await
+        let mut found = self.processes.find().await?;
+        if let Some(containers) = &self.containers {
+            found.extend(containers.find().await?);
+        }
+        Ok(found)
     }
 
     /// Begins to follow a task that was found running: its end will be told.
     pub fn adopt(&self, task: TaskId, handle: &Handle) {
-        match handle {
-            Handle::Process { pid, started } => self.processes.adopt(task, *pid, *started),
-            Handle::Container { .. } => self.ended_unseen(task),
+        match (handle, &self.containers) {
+            (Handle::Process { pid, started }, _) => self.processes.adopt(task, *pid, *started),
+            (Handle::Container { id }, Some(containers)) => containers.adopt(task, id),
+            (Handle::Container { .. }, None) => self.tell(Told::Ended {
+                task,
+                end: End::Gone,
+                at: now(),
+            }),
         }
     }
 
     /// Starts a task, some time after this has returned: [`Told::Running`] or [`Told::Refused`] will be told, and its end.
-    pub fn start(&self, launch: Launch) {
-        if launch.image.is_some() {
-            let refusal = Refusal::Other("there is no Docker Engine here to start an image".to_owned());
-            let task = launch.task;
-            let _ = self.told.send(Told::Refused { task, refusal });
-            return;
+    pub fn start(&self, mut launch: Launch) {
+        match (launch.image.take(), &self.containers) {
+            (None, _) => self.processes.start(launch),
+            (Some(image), Some(containers)) => containers.start(launch, image),
+            (Some(_), None) => self.tell(Told::Refused {
+                task: launch.task,
+                refusal: Refusal::Other(NONE.to_owned()),
+            }),
         }
-        self.processes.start(launch);
     }
 
     /// Asks a task to stop, or ends it. One that has ended already is none the worse.
     pub fn stop(&self, task: &TaskId, handle: &Handle, stop: Stop) {
-        match handle {
-            Handle::Process { pid, started } => self.processes.stop(task, *pid, *started, stop),
-            Handle::Container { .. } => {}
+        match (handle, &self.containers) {
+            (Handle::Process { pid, started }, _) => self.processes.stop(task, *pid, *started, stop),
+            (Handle::Container { id }, Some(containers)) => containers.stop(task, id, stop),
+            (Handle::Container { .. }, None) => {}
         }
     }
 
     /// Removes what an ended task has left. Its logs are kept as long as it is among the last few of its app.
     pub fn forget(&self, task: &TaskId, handle: &Handle) {
-        match handle {
-            Handle::Process { .. } => self.processes.forget(task),
-            Handle::Container { .. } => {}
+        match (handle, &self.containers) {
+            (Handle::Process { .. }, _) => self.processes.forget(task),
+            (Handle::Container { id }, Some(containers)) => containers.forget(task, id),
+            (Handle::Container { .. }, None) => {}
         }
     }
 
@@ -73,15 +95,17 @@ impl Driver {
         tail: usize,
         follow: bool,
     ) -> anyhow::Result<mpsc::Receiver<Bytes>> {
-        let running = match handle {
-            Some(Handle::Process { pid, started }) => Some((*pid, *started)),
-            None => None,
-            Some(Handle::Container { .. }) => anyhow::bail!("there is no Docker Engine here"),
+        let running = match (handle, &self.containers) {
+            (Some(Handle::Container { id }), Some(containers)) => return containers.logs(task, id, tail, follow).await,
+            (Some(Handle::Container { .. }), None) => anyhow::bail!(NONE),
+            (Some(Handle::Process { pid, started }), _) => Some((*pid, *started)),
+            (None, _) => None,
         };
         self.processes.logs(task, running, tail, follow).await
     }
 
-    /// Runs a line of a shell beside a task that runs: with its environment and its user, in its folder.
+    /// Runs a line of a shell where a task runs: beside a process with its environment, its user and its folder, or in a
+    /// container.
     pub async fn run_check(
         &self,
         task: &TaskId,
@@ -89,14 +113,15 @@ impl Driver {
         line: &str,
         limit: Duration,
     ) -> anyhow::Result<Answer> {
-        match handle {
-            Handle::Process { pid, started } => self.processes.run_check(task, *pid, *started, line, limit).await,
-            Handle::Container { .. } => anyhow::bail!("there is no Docker Engine here"),
+        match (handle, &self.containers) {
+            (Handle::Process { pid, started }, _) => self.processes.run_check(task, *pid, *started, line, limit).await,
+            (Handle::Container { id }, Some(containers)) => containers.run_check(id, line, limit).await,
+            (Handle::Container { .. }, None) => anyhow::bail!(NONE),
         }
     }
 
-    fn ended_unseen(&self, task: TaskId) {
-        let (end, at) = (super::End::Gone, super::now());
-        let _ = self.told.send(Told::Ended { task, end, at });
+    fn tell(&self, told: Told) {
+        // Whoever does not listen any more does not want to know.
+        let _ = self.told.send(told);
     }
 }

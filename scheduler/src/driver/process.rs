@@ -7,7 +7,7 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`command`] | the words that start a task, and its environment |
-//! | [`sandbox`] | its folder |
+//! | [`sandbox`], [`rotate`] | its folder; its outputs, when they become long |
 //! | [`user`] | the user that it runs as |
 //! | [`start`], [`follow`] | its start; its end |
 //! | [`table`], [`grip`], [`sweep`] | the kernel's table of processes; one that is held; signals to all of a task |
@@ -19,6 +19,7 @@ mod command;
 mod find;
 mod follow;
 mod grip;
+mod rotate;
 mod sandbox;
 mod start;
 mod sweep;
@@ -33,6 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
 use super::kept::{Kept, OUTPUTS};
 use super::tail::tail;
@@ -64,6 +66,16 @@ struct Leader {
 #[derive(Debug, Clone)]
 pub(super) struct Processes(Arc<Inner>);
 
+/// What goes on as long as somebody has the driver, or follows a task of it.
+#[derive(Debug)]
+struct Rotating(JoinHandle<()>);
+
+impl Drop for Rotating {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
@@ -71,16 +83,19 @@ struct Inner {
     kept: Kept,
     sweeper: Sweeper,
     starts: Semaphore,
+    _rotating: Rotating,
     /// Those that we started ourselves and have not collected: their numbers are theirs as long as they are in here.
     children: Mutex<HashMap<i32, Child>>,
     told: mpsc::UnboundedSender<Told>,
 }
 
 impl Processes {
-    pub(super) fn new(settings: Settings, told: mpsc::UnboundedSender<Told>) -> anyhow::Result<Self> {
+    pub(super) fn new(settings: Settings, kept: Kept, told: mpsc::UnboundedSender<Told>) -> anyhow::Result<Self> {
+        let sandboxes = Sandboxes::new(&settings.folder.join("tasks"))?;
         Ok(Self(Arc::new(Inner {
-            sandboxes: Sandboxes::new(&settings.folder.join("tasks"))?,
-            kept: Kept::new(settings.folder.join("ended"))?,
+            _rotating: Rotating(tokio::spawn(rotate::keep_short(sandboxes.clone()))),
+            sandboxes,
+            kept,
             sweeper: Sweeper::start(),
             starts: Semaphore::new(STARTS),
             children: Mutex::default(),

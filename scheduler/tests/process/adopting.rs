@@ -30,6 +30,7 @@ async fn the_scheduler_that_is_killed() {
         program: crate::scene::program(),
         agent: Vec::new(),
         store: None,
+        docker: None,
     };
     let driver = scheduler::driver::Driver::new(settings, sender).unwrap();
     driver.start(crate::scene::shell(

@@ -92,6 +92,7 @@ fn driver(home: &Path) -> (Driver, mpsc::UnboundedReceiver<Told>) {
         program: program(),
         agent: Vec::new(),
         store: None,
+        docker: None,
     };
     (Driver::new(settings, sender).unwrap(), told)
 }

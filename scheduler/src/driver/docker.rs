@@ -1,0 +1,199 @@
+//! Containers of a Docker Engine. Those that do not have our label with this cluster's name are never touched.
+//!
+//! | room | what it holds |
+//! | --- | --- |
+//! | [`body`], [`parameters`] | what the Engine is asked to create; the options of `docker run` that are taken |
+//! | [`start`] | an image, a container, its start; what goes wrong |
+//! | [`watch`] | how containers end: the Engine's events, and a look at all of ours whenever they were cut off |
+//! | [`find`] | the containers that are there when a scheduler starts |
+//! | [`exec`] | a health check's command; logs |
+
+mod body;
+mod exec;
+mod find;
+mod parameters;
+mod start;
+mod watch;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bollard::query_parameters::{KillContainerOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::kept::Kept;
+use super::{DockerSettings, Settings, Stop, TaskId, Told};
+
+/// The labels by which a container is known as ours.
+const CLUSTER: &str = "keyway.cluster";
+const TASK: &str = "keyway.task";
+
+/// How many requests are made at once: each is a connection of its own.
+const REQUESTS: usize = 16;
+
+/// In seconds, until an answer begins.
+const PATIENCE: u64 = 120;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Containers {
+    inner: Arc<Inner>,
+    watching: JoinHandle<()>,
+}
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    docker: DockerSettings,
+    kept: Kept,
+    requests: Semaphore,
+    /// One image is pulled by one at a time.
+    pulls: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    followed: Mutex<HashMap<String, Followed>>,
+    /// Somebody is followed, so events are of interest.
+    wanted: Notify,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+/// A container whose end will be told.
+#[derive(Debug)]
+struct Followed {
+    task: TaskId,
+    /// That it runs has been told: its end may be.
+    announced: bool,
+    /// It ended before that.
+    ended: bool,
+}
+
+impl Containers {
+    pub(super) fn new(
+        settings: Settings,
+        docker: DockerSettings,
+        kept: Kept,
+        told: mpsc::UnboundedSender<Told>,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            settings,
+            docker,
+            kept,
+            requests: Semaphore::new(REQUESTS),
+            pulls: Mutex::default(),
+            followed: Mutex::default(),
+            wanted: Notify::new(),
+            told,
+        });
+        let watching = tokio::spawn(watch::watch(Arc::clone(&inner)));
+        Self { inner, watching }
+    }
+
+    pub(super) fn adopt(&self, task: TaskId, id: &str) {
+        let followed = Followed {
+            task,
+            announced: true,
+            ended: false,
+        };
+        self.inner.followed().insert(id.to_owned(), followed);
+        self.inner.wanted.notify_one();
+        // It may have ended since it was found.
+        let (inner, id) = (Arc::clone(&self.inner), id.to_owned());
+        tokio::spawn(async move { inner.look_at(&id).await });
+    }
+
+    pub(super) fn stop(&self, task: &TaskId, id: &str, stop: Stop) {
+        let (inner, task, id) = (Arc::clone(&self.inner), task.clone(), id.to_owned());
+        tokio::spawn(async move {
+            if let Err(error) = inner.kill(&id, stop).await {
+                tracing::warn!(task = %task.0, "its container cannot be stopped: {error:#}");
+            }
+        });
+    }
+
+    pub(super) fn forget(&self, task: &TaskId, id: &str) {
+        let (inner, task, id) = (Arc::clone(&self.inner), task.clone(), id.to_owned());
+        tokio::spawn(async move {
+            if let Err(error) = inner.remove(&task, &id).await {
+                tracing::warn!(task = %task.0, "its container cannot be removed: {error:#}");
+            }
+        });
+    }
+}
+
+impl Inner {
+    /// A client of the Engine, whether it answers or not.
+    fn engine(&self) -> anyhow::Result<Docker> {
+        Ok(Docker::connect_with_unix(
+            &self.docker.socket,
+            PATIENCE,
+            API_DEFAULT_VERSION,
+        )?)
+    }
+
+    async fn kill(&self, id: &str, stop: Stop) -> anyhow::Result<()> {
+        let _slot = self.requests.acquire().await?;
+        let engine = self.engine()?;
+        let signal = match stop {
+            Stop::Force => "SIGKILL".to_owned(),
+            Stop::Ask => {
+                let container = engine.inspect_container(id, None).await;
+                let wanted = container.ok().and_then(|container| container.config?.stop_signal);
+                wanted
+                    .filter(|signal| !signal.is_empty())
+                    .unwrap_or_else(|| "SIGTERM".to_owned())
+            }
+        };
+        let options = KillContainerOptionsBuilder::new().signal(&signal).build();
+        match engine.kill_container(id, Some(options)).await {
+            // It is gone, or does not run any more.
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Takes its output, and then the container away.
+    async fn remove(&self, task: &TaskId, id: &str) -> anyhow::Result<()> {
+        let _slot = self.requests.acquire().await?;
+        let engine = self.engine()?;
+        if let Err(error) = self.keep_logs(&engine, task, id).await {
+            tracing::warn!(task = %task.0, "its output cannot be kept: {error:#}");
+        }
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match engine.remove_container(id, Some(options)).await {
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    fn followed(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, told: Told) {
+        // Whoever does not listen any more does not want to know.
+        let _ = self.told.send(told);
+    }
+}
+
+/// The code of an answer that is an error.
+fn status(error: &bollard::errors::Error) -> Option<u16> {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// What the Engine said, without its code.
+fn said(error: &bollard::errors::Error) -> String {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        bollard::errors::Error::DockerStreamError { error } => error.trim().to_owned(),
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,176 @@
+//! A container's start.
+
+use std::sync::{Arc, PoisonError};
+
+use bollard::Docker;
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ImageConfig};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use futures_util::StreamExt as _;
+
+use super::super::{Handle, Launch, Refusal, Told};
+use super::body::body;
+use super::{CLUSTER, Containers, Followed, Inner, TASK, said, status};
+use crate::app::Image;
+
+impl Containers {
+    pub(in super::super) fn start(&self, launch: Launch, image: Image) {
+        let inner = Arc::clone(&self.inner);
+        tokio::spawn(async move {
+            let task = launch.task.clone();
+            match inner.started(&launch, &image).await {
+                Ok((id, addresses)) => {
+                    let handle = Handle::Container { id: id.clone() };
+                    inner.tell(Told::Running {
+                        task,
+                        handle,
+                        addresses,
+                    });
+                    inner.announced(&id).await;
+                }
+                Err(refusal) => inner.tell(Told::Refused { task, refusal }),
+            }
+        });
+    }
+}
+
+impl Inner {
+    async fn started(&self, launch: &Launch, image: &Image) -> Result<(String, Vec<String>), Refusal> {
+        let engine = self.engine().map_err(|error| Refusal::Other(format!("{error:#}")))?;
+        let config = self.image(&engine, image).await?;
+        let Ok(_slot) = self.requests.acquire().await else {
+            return Err(Refusal::Other("the scheduler ends".to_owned()));
+        };
+        let body = body(launch, image, &config, &self.settings, &self.docker)?;
+        let options = CreateContainerOptionsBuilder::new().name(&launch.task.0).build();
+        let id = match engine.create_container(Some(options), body).await {
+            Ok(created) => created.id,
+            Err(error) if status(&error) == Some(409) => self.own(&engine, launch).await?,
+            Err(error) => return Err(Refusal::Other(said(&error))),
+        };
+        // Before it can end.
+        let followed = Followed {
+            task: launch.task.clone(),
+            announced: false,
+            ended: false,
+        };
+        self.followed().insert(id.clone(), followed);
+        self.wanted.notify_one();
+        if let Err(error) = engine.start_container(&id, None).await {
+            self.followed().remove(&id);
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            let _ = engine.remove_container(&id, Some(options)).await;
+            return Err(refusal(launch, &said(&error)));
+        }
+        let container = engine.inspect_container(&id, None).await.ok();
+        Ok((id, container.map(addresses).unwrap_or_default()))
+    }
+
+    /// The container that has the name already, if it is this very task's and can still be started, or runs: a scheduler
+    /// before us came as far as that.
+    async fn own(&self, engine: &Docker, launch: &Launch) -> Result<String, Refusal> {
+        let taken = || Refusal::Other(format!("another container has the name {}", launch.task.0));
+        let container = engine
+            .inspect_container(&launch.task.0, None)
+            .await
+            .map_err(|_| taken())?;
+        let labels = container.config.and_then(|config| config.labels).unwrap_or_default();
+        let is = |label: &str, value: &str| labels.get(label).is_some_and(|have| have == value);
+        if !is(CLUSTER, &self.docker.cluster) || !is(TASK, &launch.task.0) {
+            return Err(taken());
+        }
+        match container.state.and_then(|state| state.status) {
+            Some(ContainerStateStatusEnum::CREATED | ContainerStateStatusEnum::RUNNING) => {
+                container.id.ok_or_else(taken)
+            }
+            _ => Err(Refusal::Other("it has been started before".to_owned())),
+        }
+    }
+
+    /// What an image starts by itself. It is pulled if it is not there, or if it has to be new.
+    async fn image(&self, engine: &Docker, image: &Image) -> Result<ImageConfig, Refusal> {
+        let lock = {
+            let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(pulls.entry(image.name.clone()).or_default())
+        };
+        let _one = lock.lock().await;
+        let refused = |reason: String| Refusal::Image {
+            image: image.name.clone(),
+            reason,
+        };
+        if !image.force_pull {
+            match engine.inspect_image(&image.name).await {
+                Ok(found) => return Ok(found.config.unwrap_or_default()),
+                Err(error) if status(&error) == Some(404) => {}
+                Err(error) => return Err(refused(said(&error))),
+            }
+        }
+        let (name, tag) = name_and_tag(&image.name);
+        let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
+        let mut progress = std::pin::pin!(engine.create_image(Some(options), None, None));
+        while let Some(step) = progress.next().await {
+            let step = step.map_err(|error| refused(said(&error)))?;
+            if let Some(message) = step.error_detail.and_then(|detail| detail.message) {
+                return Err(refused(message));
+            }
+        }
+        let found = engine.inspect_image(&image.name).await;
+        found
+            .map(|found| found.config.unwrap_or_default())
+            .map_err(|error| refused(said(&error)))
+    }
+}
+
+/// A name and its tag, or its digest; without either the Engine would pull all tags.
+fn name_and_tag(image: &str) -> (&str, &str) {
+    if let Some((name, digest)) = image.split_once('@') {
+        return (name, digest);
+    }
+    match image.rsplit_once(':') {
+        // Before a slash it is a registry's port.
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (image, "latest"),
+    }
+}
+
+fn refusal(launch: &Launch, message: &str) -> Refusal {
+    let taken = message.contains("already allocated") || message.contains("already in use");
+    let mut ports = launch.ports.iter().filter_map(|port| port.host);
+    let named = |port: &u16| {
+        message
+            .split(|c: char| !c.is_ascii_digit())
+            .any(|digits| digits.parse() == Ok(*port))
+    };
+    match ports.find(named) {
+        Some(port) if taken => Refusal::PortTaken(port),
+        _ => Refusal::Other(message.to_owned()),
+    }
+}
+
+fn addresses(container: ContainerInspectResponse) -> Vec<String> {
+    let networks = container.network_settings.and_then(|settings| settings.networks);
+    let addresses = networks
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, network)| network.ip_address);
+    addresses.filter(|address| !address.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_always_named() {
+        for (image, parts) in [
+            ("web", ("web", "latest")),
+            ("web:1", ("web", "1")),
+            ("host:5000/web", ("host:5000/web", "latest")),
+            ("host:5000/web:1", ("host:5000/web", "1")),
+            ("web@sha256:ab", ("web", "sha256:ab")),
+        ] {
+            assert_eq!(name_and_tag(image), parts, "{image}");
+        }
+    }
+}
