@@ -8,6 +8,7 @@
 //! | `log-after-append` | entries are durable in the log, and nobody has been told |
 //! | `sled-between-batches` | between two batches of one pass to the state on disk |
 //! | `snapshot-before-rename` | a snapshot file is complete and has no name yet |
+//! | `snapshot-after-rename` | it has its name, and the state on disk may be of an earlier entry |
 //!
 //! `KEYWAY_SLOW=NAME` has each pass of a place take a tenth of a second more, in the same builds: as with a disk that is slow.
 //!

@@ -150,7 +150,7 @@ impl Closing {
     /// Closes all files and gives the folder free. The log is closed whole; what the state on disk lacks
     /// is written if that is begun by `until`, else left out: the next start catches up from the log. What
     /// is being written by then is written to its end, or the next start would have to rebuild the whole
-    /// state; if it takes longer than [`PASS`], that is what happens. Does nothing the second time.
+    /// state; if it takes longer than `PASS`, that is what happens. Does nothing the second time.
     pub async fn close(&self, until: clock::Instant) -> anyhow::Result<()> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((log, writer, folder)) = parts else {

@@ -15,7 +15,7 @@ use super::shrink::shrink;
 use super::trial::{self, Outcome};
 use super::world::{World, addresses};
 
-use Fault::{Confine, Kill, Mend, Part, PowerCut, PowerCutAll, Start};
+use Fault::{Bounce, Confine, Delay, Kill, Mend, Part, PowerCutAll, Silence, Start, Stop};
 use Who::{Last, Leader, Next};
 
 /// How often a schedule is tried before it is said to find nothing: what it does not decide may hide it.
@@ -181,6 +181,26 @@ fn watchers_of_a_follower_that_catches_up_by_a_snapshot_hear_of_every_change() {
     sound(&Schedule::of(5, &[(500, Part(Last)), (6500, Mend)]));
 }
 
+/// Of what was found once: the state on disk and what the log knew to be committed were older than the newest snapshot, whose
+/// entry the log had. openraft starts on no such thing where it looks. It took more luck than a schedule decides;
+/// `tests/storage` has it for sure.
+#[test]
+fn a_snapshot_that_is_newer_than_the_state_on_disk_is_started_from() {
+    sound(&Schedule::of(
+        91,
+        &[
+            (1638, Stop(Leader)),
+            (3974, Stop(Leader)),
+            (4539, Mend),
+            (4701, Start),
+            (5299, Silence(Next)),
+            (5695, PowerCutAll),
+            (5960, Part(Leader)),
+            (6456, Mend),
+        ],
+    ));
+}
+
 /// A bug that is planted is found with a schedule, and the least of it has so many steps at most; without the bug
 /// nothing is found with that.
 fn shrinks(planted: &'static str, schedule: &Schedule, most: usize) -> String {
@@ -203,12 +223,10 @@ fn an_acknowledgement_before_the_disk_has_it_is_found_and_needs_one_power_cut() 
     println!("{found:.300}");
 }
 
+/// One server hears of everything so late that what is read from it is old nearly always, whoever else is up.
 #[test]
-fn a_read_that_asks_nobody_whether_it_is_the_newest_is_found_and_needs_no_fault() {
-    let schedule = Schedule::of(
-        4,
-        &[(400, Kill(Leader)), (900, Start), (1200, PowerCut(Next)), (1600, Start)],
-    );
-    let found = shrinks("read-without-index", &schedule, 1);
+fn a_read_that_asks_nobody_whether_it_is_the_newest_is_found_and_needs_no_crash() {
+    let schedule = Schedule::of(4, &[(300, Delay(Last, 300)), (2000, Bounce(Next)), (4000, Mend)]);
+    let found = shrinks("read-without-index", &schedule, 2);
     println!("{found:.300}");
 }

@@ -203,12 +203,18 @@ fn check_state(checked: &mut Checked, folder: &Folder, log: &Scanned, snapshot: 
     }
     let began_at = folder.past().began_at.filter(|_| snapshot.is_none());
     let base = snapshot.unwrap_or_default();
+    let leads = base.last_log_id.map_or(Ok(true), |id| log.has(id));
     let rebuilt = if let Some(began_at) = began_at {
         Err(format!(
             "the cluster began at revision {began_at}, and no good snapshot has that"
         ))
     } else if base.last_log_id >= log.purged {
-        log.replay(base, upto)
+        match leads {
+            Ok(true) => log.replay(base, upto),
+            // What the log has does not go on from there, and a start drops it.
+            Ok(false) => Ok(base),
+            Err(ref why) => Err(why.clone()),
+        }
     } else {
         Err(format!(
             "the log begins after entry {}, and no good snapshot reaches there",
@@ -221,6 +227,17 @@ fn check_state(checked: &mut Checked, folder: &Folder, log: &Scanned, snapshot: 
         Err(reason) => Err(reason),
     };
     match (on_disk, rebuilt) {
+        (Ok(state), Ok(rebuilt)) if leads == Ok(false) && rebuilt.last_log_id >= state.last_log_id => {
+            let at = |replica: &Replica| replica.last_log_id.map_or(0, |id| id.index);
+            let says = format!(
+                "up to log entry {}; the newest snapshot is of entry {}, and the log does not lead there",
+                at(&state),
+                at(&rebuilt)
+            );
+            checked.revision = Some(rebuilt.state.revision().0);
+            let remedy = "it came from another server a moment before a crash; the next start goes on from it";
+            checked.add("state", Grade::Mended, says, Some(remedy));
+        }
         (Ok(state), rebuilt) => check_against(checked, state, rebuilt, log),
         (Err(_), Ok(rebuilt)) if log.last.is_none() && rebuilt.state.revision().0 == 0 => {
             checked.add("state", Grade::Good, "there is none, and no log to have it from", None);

@@ -72,15 +72,23 @@ pub fn inspect(dir: &Path) -> anyhow::Result<Inspection> {
     } else {
         Err("there is none".to_owned())
     };
+    let newest = snapshots.current()?.and_then(|(header, _)| header.last_log_id);
     let base = match &on_disk {
-        Ok(replica) if replica.last_log_id >= purged => replica.clone(),
+        Ok(replica) if replica.last_log_id >= purged => {
+            recovery::further(&log, &snapshots, newest, replica.last_log_id)?.unwrap_or_else(|| replica.clone())
+        }
         _ => recovery::newest(&snapshots)?.0.unwrap_or_default(),
     };
     anyhow::ensure!(
         base.last_log_id >= purged,
         "neither the state on disk nor a snapshot reaches the log's beginning"
     );
-    // What the disk has applied was committed, even if the log's own word on that is older.
+    // What was applied was committed, even if the log's own word on that is older.
+    if let Some(id) = newest
+        && log.has(id)?
+    {
+        log.is_committed_to(id);
+    }
     let upto = log.committed()?.max(base.last_log_id).map_or(0, |id| id.index + 1);
     let recovered = replay(&log, base, upto)?;
     let replayed = match purged {

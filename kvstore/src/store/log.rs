@@ -156,6 +156,41 @@ impl LogStore {
         })
     }
 
+    /// Whether it has this very entry, or begins behind it. What it has before that follows from it.
+    pub(super) fn has(&self, id: raft::LogId) -> io::Result<bool> {
+        self.with(|log| {
+            let index = id.index;
+            let mut found = log.read(index, index + 1);
+            let found = found.next().transpose()?.map(|(found, _)| found);
+            Ok(found.as_ref().or(log.log_state().purged()) == Some(&LogId(id)))
+        })
+    }
+
+    /// Says of an entry which it has that it is committed, from somebody else's knowledge.
+    pub(super) fn is_committed_to(&self, id: raft::LogId) {
+        let mut waiting = self.waiting_committed();
+        *waiting = waiting.take().max(Some(LogId(id)));
+    }
+
+    /// Has it begin behind an entry that is committed and that it does not have: nothing in it leads there or
+    /// follows from it. What it has may be of a leader who lost, so that it is longer all the same.
+    pub(super) fn begin_behind(&self, id: raft::LogId) -> io::Result<()> {
+        let id = LogId(id);
+        let begin = |log: &mut RaftLog<Types>| {
+            let state = log.log_state();
+            if state.committed() > Some(&id) || state.purged().is_some_and(|purged| purged.0.index >= id.0.index) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("its entry {} is not the one that was committed and applied", id.0.index),
+                ));
+            }
+            let kept = state.purged().max(state.committed());
+            log.truncate(kept.map_or(0, |id| id.0.index + 1))?;
+            log.purge(id).map(drop)
+        };
+        self.write(begin, true, Told::Nobody)
+    }
+
     fn waiting_committed(&self) -> MutexGuard<'_, Option<LogId>> {
         self.shared.committed.lock().unwrap_or_else(PoisonError::into_inner)
     }

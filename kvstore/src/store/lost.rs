@@ -23,7 +23,7 @@ pub(super) struct End {
     pub snapshot: Option<LogId>,
     /// Whether the snapshot may have come from another server, and so be ahead of the log.
     received: bool,
-    past: Past,
+    pub past: Past,
 }
 
 impl End {

@@ -92,6 +92,20 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path, past: P
         let state = state.and_then(|(_, replica)| replica);
         return Err(log_lost(dir, lost, state.as_ref(), snapshots)?);
     }
+    let found = from_parts(log, snapshots, dir, purged, end)?;
+    fit(log, snapshots, end.snapshot, found.replica.last_log_id)?;
+    Ok(found)
+}
+
+/// What the state, the snapshots and the log come to, of a log that has lost nothing.
+fn from_parts(
+    log: &LogStore,
+    snapshots: &Snapshots,
+    dir: &Path,
+    purged: Option<LogId>,
+    end: End,
+) -> Result<Found, OpenError> {
+    let End { last, past, .. } = end;
     let was_there = disk::exists(dir);
     let mut is_full = false;
     let why = match look(dir) {
@@ -99,7 +113,7 @@ pub(super) fn recover(log: &LogStore, snapshots: &Snapshots, dir: &Path, past: P
             if let Some(lost) = end.lost(replica.last_log_id) {
                 return Err(log_lost(dir, lost, Some(&replica), snapshots)?);
             }
-            let found = go_on(replica, tables, end, snapshots)?;
+            let found = go_on(replica, tables, log, end, snapshots)?;
             remove_set_aside(dir)?;
             return Ok(found);
         }
@@ -176,27 +190,70 @@ pub(super) fn look(dir: &Path) -> Result<(Tables, Option<Replica>), Unusable> {
     Ok((tables, replica))
 }
 
-/// Goes on from a good state; or from a snapshot of another server, if the process ended while
-/// that was taking the state's place.
-fn go_on(replica: Replica, tables: Tables, end: End, snapshots: &Snapshots) -> Result<Found, OpenError> {
-    let ahead = end.last.max(replica.last_log_id);
-    if end.snapshot > ahead {
-        let (newer, _) = newest(snapshots)?;
-        if let Some(replica) = newer.filter(|newer| newer.last_log_id > ahead) {
-            let rewrite = true;
-            return Ok(Found {
-                replica,
-                tables,
-                rewrite,
-            });
-        }
-    }
-    let rewrite = false;
+/// Goes on from a good state; or from a snapshot that is further, see [`further`].
+fn go_on(
+    replica: Replica,
+    tables: Tables,
+    log: &LogStore,
+    end: End,
+    snapshots: &Snapshots,
+) -> Result<Found, OpenError> {
+    let further = further(log, snapshots, end.snapshot, replica.last_log_id)?;
+    let rewrite = further.is_some();
     Ok(Found {
-        replica,
+        replica: further.unwrap_or(replica),
         tables,
         rewrite,
     })
+}
+
+/// A snapshot that is further than what has been applied, if the log does not lead to where the newest is. It is
+/// of another server then, and the process ended while it was taking the state's place.
+pub(super) fn further(
+    log: &LogStore,
+    snapshots: &Snapshots,
+    newest_is_at: Option<LogId>,
+    applied: Option<LogId>,
+) -> Result<Option<Replica>, OpenError> {
+    match newest_is_at {
+        Some(id) if Some(id) > applied && !log.has(id).map_err(|e| unread(snapshots, e))? => {
+            let (found, _) = newest(snapshots)?;
+            Ok(found.filter(|found| found.last_log_id > applied))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Has openraft find three parts that fit: the log goes on behind what is applied, and the newest snapshot holds
+/// nothing but what is committed. The log's own word on that is older than a snapshot that was made a moment before
+/// the end, and the state on disk may be as well.
+fn fit(
+    log: &LogStore,
+    snapshots: &Snapshots,
+    newest_is_at: Option<LogId>,
+    applied: Option<LogId>,
+) -> Result<(), OpenError> {
+    let failed = |e| unread(snapshots, e);
+    if let Some(applied) = applied
+        && !log.has(applied).map_err(failed)?
+    {
+        log.begin_behind(applied).map_err(failed)?;
+    }
+    match newest_is_at.filter(|id| Some(*id) > applied) {
+        Some(id) if log.has(id).map_err(failed)? => log.is_committed_to(id),
+        // Else it would be what is gone on from. It must not pass for what this server has.
+        Some(_) => snapshots
+            .remove_damaged_beyond(applied)
+            .map_err(|source| cannot("remove the newest from", snapshots.dir(), source))?,
+        None => {}
+    }
+    Ok(())
+}
+
+/// The log lies beside the snapshots.
+fn unread(snapshots: &Snapshots, reason: io::Error) -> OpenError {
+    let dir = snapshots.dir().with_file_name("log");
+    OpenError::Log { dir, reason }
 }
 
 /// Snapshots of another cluster say that parts of two folders were put together: whose the log and

@@ -140,6 +140,23 @@ impl Scanned {
         self.entries = self.entries.split_off(&next(self.purged));
     }
 
+    /// Whether it has this very entry, or begins behind it.
+    pub(super) fn has(&self, id: raft::LogId) -> Result<bool, String> {
+        let Some((file, range)) = self.entries.get(&id.index) else {
+            return Ok(self.purged == Some(id));
+        };
+        let content = self.content(*file)?;
+        let record = RaftLogRecord::<Types>::decode(content.get(range.clone()).unwrap_or_default());
+        let record = record.map_err(|e| e.to_string())?;
+        Ok(matches!(record, WALRecord::Action(RaftLogAction::Append(LogId(found), _)) if found == id))
+    }
+
+    fn content(&self, file: usize) -> Result<Vec<u8>, String> {
+        let path = &self.files[file];
+        let content = disk::read(path).map_err(|e| e.to_string())?;
+        content.ok_or_else(|| format!("{} has gone", path.display()))
+    }
+
     /// Applies what follows the replica's last entry, up to `upto`.
     pub(super) fn replay(&self, mut replica: Replica, upto: u64) -> Result<Replica, String> {
         let mut current: Option<(usize, Vec<u8>)> = None;
@@ -152,15 +169,9 @@ impl Scanned {
             if *index != next(replica.last_log_id) {
                 return Err(format!("entry {} is missing", next(replica.last_log_id)));
             }
-            let path = &self.files[*file];
             let content = match &mut current {
                 Some((number, content)) if number == file => content,
-                other => {
-                    let content = disk::read(path)
-                        .map_err(|e| e.to_string())?
-                        .ok_or_else(|| format!("{} has gone", path.display()))?;
-                    &mut other.insert((*file, content)).1
-                }
+                other => &mut other.insert((*file, self.content(*file)?)).1,
             };
             let record = content.get(range.clone()).unwrap_or_default();
             let record = RaftLogRecord::<Types>::decode(record).map_err(|e| e.to_string())?;

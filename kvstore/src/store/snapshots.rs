@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::snapshot::{BadSnapshot, Header, SnapshotFile};
 use crate::disk::{self, NewFile};
+use crate::failpoint;
 use crate::raft::{LogId, StoredMembership};
 use crate::state::State;
 
@@ -82,6 +83,7 @@ impl Snapshots {
             snapshot_id: snapshot_id(last_log_id),
         };
         let file = SnapshotFile::write(&self.path(last_log_id), &header, state)?;
+        failpoint::hit("snapshot-after-rename");
         self.prune()?;
         Ok((header, file))
     }
@@ -160,6 +162,18 @@ impl Snapshots {
         SnapshotFile::write(&path, &header, state)?;
         let others = self.list()?.into_iter().filter(|file| file.path != path);
         others.into_iter().try_for_each(|file| disk::remove(&file.path))
+    }
+
+    /// Removes what is damaged and says that it is of a later entry than this.
+    pub(super) fn remove_damaged_beyond(&self, id: Option<LogId>) -> io::Result<()> {
+        for file in self.list()? {
+            let is_beyond = file.header().is_ok_and(|header| header.last_log_id > id);
+            if is_beyond && let Err(e @ BadSnapshot::Damaged { .. }) = file.load() {
+                tracing::warn!(error = %e, "a snapshot that the log does not lead to is removed");
+                disk::remove(&file.path)?;
+            }
+        }
+        Ok(())
     }
 
     /// What is wrong with one that says that it is of another cluster, if there is one.

@@ -9,7 +9,7 @@ use openraft::storage::RaftLogStorageExt as _;
 
 use crate::harness::{STARTING, Store, log_id};
 
-async fn checked(dir: &Path) -> Checked {
+pub(crate) async fn checked(dir: &Path) -> Checked {
     let _nobody_starts = STARTING.read().await;
     let scratch = tempfile::tempdir().unwrap();
     check(dir, scratch.path()).unwrap()

@@ -65,6 +65,8 @@ pub(crate) struct Store {
     pub(crate) size: LogSize,
     pub(crate) closing: Closing,
     pub(crate) next: u64,
+    /// Of the entries to come.
+    pub(crate) term: u64,
 }
 
 impl Store {
@@ -90,14 +92,20 @@ impl Store {
             size: opened.log_size,
             closing: opened.closing,
             next,
+            term: 1,
         })
     }
 
+    /// What openraft holds to be so at its start must fit together: it starts on nothing else.
     pub(crate) async fn catch_up(&mut self) {
-        StorageHelper::new(&mut self.log, &mut self.machine)
+        let state = StorageHelper::new(&mut self.log, &mut self.machine)
             .get_initial_state()
             .await
             .unwrap();
+        let last = self.log.get_log_state().await.unwrap().last_log_id;
+        assert!(state.snapshot_meta.last_log_id <= state.committed, "{state:?}");
+        assert!(state.committed <= last, "{state:?}");
+        self.next = last.map_or(0, |id| id.index + 1);
     }
 
     /// Appends, commits and applies, one entry for each list of commands.
@@ -121,8 +129,17 @@ impl Store {
         entries
     }
 
+    /// Appends, and nobody says that it is committed.
+    pub(crate) async fn append_uncommitted(&mut self, command: Command) {
+        let entry = self.entry(vec![command]);
+        self.log.blocking_append([entry]).await.unwrap();
+    }
+
     fn entry(&mut self, commands: Vec<Command>) -> Entry {
-        let log_id = log_id(self.next);
+        let log_id = LogId {
+            leader_id: CommittedLeaderId::new(self.term, 1),
+            index: self.next,
+        };
         self.next += 1;
         let proposal = Proposal {
             format: FORMAT,

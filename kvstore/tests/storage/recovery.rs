@@ -365,6 +365,22 @@ async fn a_kill_before_a_snapshot_has_its_name_leaves_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kill_after_a_snapshot_has_its_name_leaves_all_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+
+    dies_at("snapshot-after-rename", "recovery::child_writes_much", dir.path()).await;
+
+    let found = inspect(dir.path()).await;
+    assert_eq!(found.on_disk.unwrap().applied, None, "the state on disk is behind");
+    let mut store = Store::open(dir.path()).await;
+    let snapshot = store.machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(snapshot.snapshot.load().unwrap().1.digest(), store.digest());
+    assert_eq!(found.recovered.digest, store.digest());
+    assert!(!disk::exists(&dir.path().join("state.set-aside")));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kill_after_an_append_leaves_the_entry_in_the_log() {
     let dir = tempfile::tempdir().unwrap();
 

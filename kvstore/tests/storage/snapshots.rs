@@ -5,9 +5,11 @@ use kvstore::command::{Action, Command};
 use kvstore::disk::{self, NewFile};
 use kvstore::raft::Snapshot;
 use kvstore::state::sessions::{Behavior, Terms};
+use kvstore::store::check::Grade;
 use kvstore::store::snapshot::BadSnapshot;
-use openraft::storage::RaftStateMachine as _;
+use openraft::storage::{RaftLogReader as _, RaftStateMachine as _};
 
+use crate::check::checked;
 use crate::harness::{Store, command, fill, inspect, key, put};
 
 async fn with_snapshot(dir: &Path) -> (Store, Snapshot) {
@@ -129,6 +131,97 @@ async fn a_snapshot_of_another_server_takes_the_place_of_the_state() {
     assert_eq!(again.digest(), leader.digest());
     again.close().await;
     leader.close().await;
+}
+
+/// A folder as a crash leaves it while the server was taking over a snapshot of another one: the file has its name,
+/// and state and log are what they were. Three entries are committed; behind them are as many as said, of a term
+/// whose leader has lost. The snapshot is of term 2 and ends at entry 6. Returns its path, and the digest of its state.
+async fn taking_over(here: &Path, dead: usize, term: u64) -> (std::path::PathBuf, String) {
+    let there = tempfile::tempdir().unwrap();
+    let mut leader = Store::open(there.path()).await;
+    for i in 0..7u8 {
+        leader.term = if i < 3 { 1 } else { 2 };
+        leader.put("a", vec![i]).await;
+    }
+    let snapshot = leader.take_snapshot().await;
+    let identity = disk::read(&there.path().join("keyway.json")).unwrap().unwrap();
+    disk::replace(&here.join("keyway.json"), &identity).unwrap();
+    let mut follower = Store::open(here).await;
+    for i in 0..3u8 {
+        follower.put("a", vec![i]).await;
+    }
+    follower.term = term;
+    for _ in 0..dead {
+        follower.append_uncommitted(put("dead", "1")).await;
+    }
+    follower.close().await;
+    let file = here
+        .join("snapshots")
+        .join(snapshot.snapshot.path().file_name().unwrap());
+    disk::replace(&file, &disk::read(snapshot.snapshot.path()).unwrap().unwrap()).unwrap();
+    let digest = leader.digest();
+    leader.close().await;
+    (file, digest)
+}
+
+/// Entries behind those that are committed, and their term: none; fewer and more than the snapshot has; and such
+/// that are of a later term than the snapshot's.
+const DEAD: [(usize, u64); 5] = [(0, 1), (2, 1), (9, 1), (2, 3), (9, 3)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_goes_on_from_a_snapshot_that_the_log_does_not_lead_to() {
+    for (dead, term) in DEAD {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, digest) = taking_over(dir.path(), dead, term).await;
+        let checked = checked(dir.path()).await;
+        assert_eq!(checked.grade, Grade::Mended, "{checked:?}");
+        assert_eq!(checked.revision, Some(8));
+
+        let mut store = Store::open(dir.path()).await;
+
+        assert_eq!(store.digest(), digest, "{dead} of term {term}");
+        assert_eq!(store.next, 7);
+        store.term = 4;
+        store.put("after", "1").await;
+        assert_eq!(store.log.try_get_log_entries(0..99).await.unwrap().len(), 1);
+        let digest = store.digest();
+        store.close().await;
+        let store = Store::open(dir.path()).await;
+        assert_eq!((store.digest(), store.next), (digest, 8));
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_the_log_does_not_lead_to_and_that_is_damaged_is_as_if_it_had_not_come() {
+    for (dead, term) in DEAD {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, _) = taking_over(dir.path(), dead, term).await;
+        let content = disk::read(&file).unwrap().unwrap();
+        disk::replace(&file, &content[..content.len() - 1]).unwrap();
+
+        let mut store = Store::open(dir.path()).await;
+
+        assert_eq!(store.views.current().get("a").unwrap().value, [2u8][..]);
+        assert!(store.views.current().get("dead").is_none());
+        assert_eq!(store.next, 3 + dead as u64, "nobody has said that these are dead");
+        assert!(store.machine.get_current_snapshot().await.unwrap().is_none());
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_gone_is_rebuilt_from_a_snapshot_that_the_log_does_not_lead_to() {
+    for (dead, term) in DEAD {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, digest) = taking_over(dir.path(), dead, term).await;
+        disk::remove_dir(&dir.path().join("state")).unwrap();
+
+        let store = Store::open(dir.path()).await;
+
+        assert_eq!((store.digest(), store.next), (digest, 7));
+        store.close().await;
+    }
 }
 
 /// A session that holds a key, and one whose end has shut another.
