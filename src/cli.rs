@@ -39,6 +39,8 @@ pub(crate) enum Command {
     /// Read and write settings
     #[command(subcommand)]
     Kv(crate::kv::Kv),
+    /// Deploy apps: apply, follow, roll back
+    Deploy(crate::deploy::Deploy),
     /// Look after the servers: backups and restores
     #[command(subcommand)]
     Cluster(crate::cluster::Cluster),

@@ -15,7 +15,7 @@ Exit codes of keyway and keyway-agent
     2  wrong usage
     3  input is invalid: a template, a configuration, a value
     4  not allowed: no token, a wrong one, a foreign origin
-    5  conflict: a compare-and-swap lost
+    5  conflict: a compare-and-swap lost, another deployment is under way
     6  unavailable, safe to try again: nobody answers or leads; a port or a data folder is taken
     7  a change failed and was rolled back
     8  a change failed and was left as it is, or its outcome is unknown
@@ -83,6 +83,7 @@ const ENVIRONMENT: &str = "\
 Environment of keyway and keyway-agent
 
   KEYWAY_ADDR             servers, separated by commas [default: http://127.0.0.1:8500]
+  KEYWAY_SCHEDULER_ADDR   schedulers for `keyway deploy` [default: http://127.0.0.1:8080]
   KEYWAY_TOKEN            token to show; KEYWAY_TOKEN_FILE names a file that holds it
   KEYWAY_AUTHOR           who writes, for the history: a claim that nobody checks [default: USER@HOST]
   KEYWAY_CONTEXT          address and token by a name

@@ -8,7 +8,7 @@
 //! | [`settings`] | flags over environment over files over defaults |
 //! | [`context`], [`output`], [`paint`], [`progress`], [`failure`] | what a command is given, prints and returns |
 //! | [`value`], [`mod@diff`], [`size`], [`signals`], [`logs`], [`store`], [`spawned`], [`connection`] | small tools |
-//! | [`kv`], [`cluster`], [`server`], [`mod@scheduler`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
+//! | [`kv`], [`deploy`], [`cluster`], [`server`], [`mod@scheduler`], [`dev`], [`demo`], [`mod@bench`], ... | one file or folder per subcommand |
 
 mod argv;
 mod bench;
@@ -22,6 +22,7 @@ mod context;
 mod contexts;
 mod demo;
 mod demo_app;
+mod deploy;
 mod dev;
 mod diff;
 mod explain;
@@ -182,6 +183,7 @@ impl Command {
             Self::Demo(demo) => demo.run(context).await,
             Self::DemoApp(app) => app.run(context).await,
             Self::Kv(kv) => kv.run(context).await,
+            Self::Deploy(deploy) => deploy.run(context).await,
             Self::Cluster(cluster) => cluster.run(context).await,
             Self::Agent(command) => {
                 let connection = agent::cli::Connection {
@@ -213,6 +215,8 @@ impl Command {
             | Self::Bench(_) => false,
             Self::Cluster(_) => false,
             Self::Kv(_) | Self::Config(_) | Self::Context(_) | Self::Completions(_) | Self::Man(_) => true,
+            // It says itself which of its commands has one.
+            Self::Deploy(_) => true,
             Self::Explain(_) | Self::Version | Self::Help(_) => true,
         };
         if settings.dry_run && !writes_settings_only {

@@ -83,8 +83,11 @@ mod supervision;
 mod torn;
 mod validate;
 mod variables;
-// The scheduler: apps deployed, rolled and kept well.
+// The scheduler: apps deployed, rolled and kept well; the command that does so.
+mod deploy;
 mod deploying;
+mod marathon_clients;
+mod rolling;
 // What ships beside the programs, and the rules of the house.
 mod templates;
 mod tidy;

@@ -1,0 +1,36 @@
+//! `keyway deploy restart`: every instance is replaced by a new one.
+
+use clap::Args;
+use http::Method;
+
+use super::apply::forced;
+use super::follow::{Following, follow};
+use super::scheduler::{Scheduler, app_id};
+use crate::context::Context;
+use crate::failure::Outcome;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  keyway deploy restart /web                   a few at a time, each healthy before the next
+  keyway deploy restart /web --wait-timeout 5m
+
+As many at a time as the app's upgradeStrategy allows. Exit codes are those of   keyway deploy apply")]
+pub(super) struct Restart {
+    /// The app
+    app: String,
+    /// Cancel a deployment that is in the way
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    following: Following,
+}
+
+impl Restart {
+    pub(super) async fn run(self, context: Context<'_>, scheduler: &Scheduler) -> Outcome {
+        let app = app_id(&self.app)?;
+        let path = format!("/v2/apps{app}/restart{}", forced(self.force));
+        let begun = scheduler.change(Method::POST, &path, None, None).await?;
+        follow(context, scheduler, &begun, &self.following).await
+    }
+}

@@ -1,0 +1,380 @@
+//! `keyway deploy`, against a real scheduler that starts real processes.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::dev::Dev;
+use crate::harness::{Exit, Home, Said, holds, test};
+use crate::json_page::Page;
+
+async fn start(home: &Home) -> anyhow::Result<Dev> {
+    Dev::start(home, "dev", &[]).await
+}
+
+/// `keyway deploy ARGUMENTS`, to its end.
+async fn deploy(dev: &Dev, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
+    dev.keyway(home).run(&[&["deploy"], arguments].concat()).await
+}
+
+/// The state that `ls` shows of the one app.
+async fn state(dev: &Dev, home: &Home) -> String {
+    let said = deploy(dev, home, &["ls", "-o", "jsonl"]).await;
+    let row = said.ok().and_then(|said| said.json().ok());
+    row.and_then(|row| row["state"].as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// An HTTP server of so many instances that say `greeting`.
+fn web(home: &Home, name: &str, greeting: &str, more: &Value) -> anyhow::Result<()> {
+    home.write(
+        &format!("{greeting}.conf"),
+        format!("greeting = {greeting}\nlimit = 5\n"),
+    )?;
+    let program = env!("CARGO_BIN_EXE_keyway");
+    let config = home.path(&format!("{greeting}.conf"));
+    let mut app = json!({
+        "id": "/web", "instances": 2, "cpus": 0.1, "mem": 32,
+        "cmd": format!("exec {program} demo-app --config {} --listen 127.0.0.1:$PORT0", config.display()),
+        "healthChecks": [{"protocol": "HTTP", "path": "/", "intervalSeconds": 1, "gracePeriodSeconds": 10}],
+    });
+    for (name, value) in more.as_object().context("an object")? {
+        app[name] = value.clone();
+    }
+    home.write(name, app.to_string())?;
+    Ok(())
+}
+
+/// A version that never becomes healthy, given up after two seconds.
+fn broken(home: &Home) -> anyhow::Result<()> {
+    let more = json!({
+        "cmd": "echo 'there is no such flag: --frobnicate'; exit 3",
+        "labels": {"KEYWAY_PROGRESS_DEADLINE": "2s"},
+    });
+    web(home, "broken.json", "good", &more)
+}
+
+#[test]
+fn an_app_is_deployed_and_a_second_time_there_is_nothing_to_do() {
+    test(async |home| {
+        let dev = start(home).await?;
+        web(home, "web.json", "good", &json!({}))?;
+        deploy(&dev, home, &["plan", "-f", "web.json"]).await?.expect(1)?;
+
+        let said = deploy(&dev, home, &["apply", "-f", "web.json"]).await?.expect(0)?;
+
+        let words: Vec<&str> = said.err.lines().collect();
+        assert!(
+            words[0].contains("Z deployment ") && words[0].contains(" begins, version "),
+            "{words:?}"
+        );
+        assert!(
+            words.iter().any(|line| line.ends_with("/web: 2 new, 2 of 2 healthy")),
+            "{words:?}"
+        );
+        assert!(words.last().is_some_and(|line| line.contains(" done")), "{words:?}");
+        assert!(said.text().starts_with("/web is at version "), "{said:?}");
+        let listed = deploy(&dev, home, &["ls"]).await?.expect(0)?.text();
+        assert!(listed.contains("/web  running  2/2"), "{listed}");
+        let plan = deploy(&dev, home, &["plan", "-f", "web.json"]).await?.expect(0)?;
+        assert_eq!(plan.text(), "/web: nothing changes\n");
+        let again = deploy(&dev, home, &["apply", "-f", "web.json"]).await?.expect(0)?;
+        assert!(
+            again.err.contains("nothing to do: /web is as the files say"),
+            "{again:?}"
+        );
+        let history = deploy(&dev, home, &["history", "/web", "-o", "name"])
+            .await?
+            .expect(0)?;
+        assert_eq!(history.text().lines().count(), 1, "{history:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_plan_says_what_is_restarted_and_is_true() {
+    test(async |home| {
+        let dev = start(home).await?;
+        web(home, "web.json", "good", &json!({"instances": 1}))?;
+        deploy(&dev, home, &["apply", "-f", "web.json"]).await?.expect(0)?;
+        let tasks = async || -> anyhow::Result<Vec<Value>> {
+            let said = deploy(&dev, home, &["status", "/web", "-o", "json"])
+                .await?
+                .expect(0)?
+                .json()?;
+            let instances = said["instances"].as_array().context("a list")?;
+            Ok(instances.iter().map(|one| one["task"].clone()).collect())
+        };
+        let first = tasks().await?;
+
+        web(
+            home,
+            "label.json",
+            "good",
+            &json!({"instances": 1, "labels": {"HAPROXY_0_VHOST": "a"}}),
+        )?;
+        let plan = deploy(&dev, home, &["plan", "-f", "label.json"])
+            .await?
+            .expect(1)?
+            .text();
+        assert_eq!(
+            plan,
+            "/web: changes, and no instance that runs is restarted\n  + /labels/HAPROXY_0_VHOST: \"a\"\n"
+        );
+        deploy(&dev, home, &["apply", "-f", "label.json"]).await?.expect(0)?;
+        assert_eq!(tasks().await?, first);
+
+        let set = ["-f", "label.json", "--set", "MODE=fast"];
+        let plan = deploy(&dev, home, &[&["plan"], &set[..]].concat())
+            .await?
+            .expect(1)?
+            .text();
+        assert!(
+            plan.starts_with("/web: changes, and every instance is replaced\n  + /env/MODE"),
+            "{plan}"
+        );
+        let dry = deploy(&dev, home, &[&["apply", "--dry-run"], &set[..]].concat())
+            .await?
+            .expect(0)?;
+        assert_eq!(dry.text(), plan);
+        deploy(&dev, home, &[&["apply"], &set[..]].concat()).await?.expect(0)?;
+        assert!(tasks().await?.iter().all(|task| !first.contains(task)));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_version_that_fails_is_rolled_back_and_its_last_lines_are_told() {
+    test(async |home| {
+        let dev = start(home).await?;
+        web(home, "web.json", "good", &json!({}))?;
+        broken(home)?;
+        deploy(&dev, home, &["apply", "-f", "web.json"]).await?.expect(0)?;
+
+        let said = deploy(&dev, home, &["apply", "-f", "broken.json"]).await?.expect(7)?;
+
+        assert!(
+            said.err.contains("  | there is no such flag: --frobnicate"),
+            "{}",
+            said.err
+        );
+        assert!(said.err.contains("what was before is back"), "{}", said.err);
+        assert!(said.err.contains("/web: web.instance-"), "{}", said.err);
+        holds("the good ones are well", async || state(&dev, home).await == "running").await?;
+        let listed = deploy(&dev, home, &["ls"]).await?.expect(0)?.text();
+        assert!(listed.contains("demo-app") && listed.contains("2/2"), "{listed}");
+        let history = deploy(&dev, home, &["history", "/web"]).await?.expect(0)?.text();
+        assert!(history.contains("failed: ") && history.contains("undoes "), "{history}");
+        // What failed is not gone back to, and what is there already neither.
+        let said = deploy(&dev, home, &["rollback", "/web"]).await?.expect(1)?;
+        assert!(
+            said.err.contains("no former version of /web that is something else"),
+            "{said:?}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn each_way_to_fail_has_its_exit_code_and_its_words() {
+    test(async |home| {
+        let dev = start(home).await?;
+        web(home, "web.json", "good", &json!({}))?;
+        web(
+            home,
+            "wrong.json",
+            "good",
+            &json!({"cpus": "many", "upgradeStrategy": {"minimumHealthCapacity": 7}}),
+        )?;
+        web(home, "stuck.json", "good", &json!({"cmd": "sleep 1000"}))?;
+        let refused = async |arguments: &[&str], code: i32, words: &str| -> anyhow::Result<()> {
+            let said = deploy(&dev, home, arguments).await?.expect(code)?;
+            anyhow::ensure!(said.err.contains(words), "{arguments:?}: {}", said.err);
+            Ok(())
+        };
+        refused(&["apply", "-f", "nowhere.json"], 3, "nowhere.json").await?;
+        refused(&["apply", "-f", "wrong.json"], 3, "/cpus").await?;
+        refused(&["plan", "-f", "wrong.json"], 3, "wrong.json: 2 mistakes\n  /cpus").await?;
+        refused(&["apply", "-f", "web.json", "--image", "x:1"], 3, "/container/docker").await?;
+        refused(&["status", "/nowhere"], 1, "there is no app /nowhere").await?;
+        refused(&["scale", "/nowhere=3"], 1, "there is no app /nowhere").await?;
+        refused(&["scale", "/nowhere"], 2, "APP=N").await?;
+        refused(&["stop", "/nowhere"], 1, "there is no app /nowhere").await?;
+        refused(&["logs", "/nowhere"], 1, "there is no app /nowhere").await?;
+        refused(&["restart", "/nowhere"], 1, "/nowhere").await?;
+        refused(&["status", "Not_An_Id"], 3, "Not_An_Id").await?;
+        refused(&["ls", "--scheduler-addr", "127.0.0.1:1"], 6, "--scheduler-addr").await?;
+
+        let late = ["apply", "-f", "stuck.json", "--wait-timeout", "300ms"];
+        refused(&late, 124, "it goes on; come back with   keyway deploy status -w ").await?;
+        refused(&["apply", "-f", "web.json"], 5, "--force").await?;
+        refused(
+            &["wait", "/web", "--for", "healthy", "--wait-timeout", "100ms"],
+            124,
+            "/web is deploying",
+        )
+        .await?;
+        deploy(&dev, home, &["apply", "-f", "web.json", "--force"])
+            .await?
+            .expect(0)?;
+        deploy(&dev, home, &["wait", "/web", "--for", "healthy"])
+            .await?
+            .expect(0)?;
+        refused(&["stop", "/web", "--purge"], 2, "--yes").await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn ctrl_c_leaves_the_deployment_alone_and_says_how_to_come_back() {
+    test(async |home| {
+        let dev = start(home).await?;
+        // It waits for a file, so that the deployment goes on for as long as it is wanted.
+        let flag = home.path("go");
+        web(home, "web.json", "good", &json!({}))?;
+        let app: Value = serde_json::from_str(&home.read("web.json")?)?;
+        let line = app["cmd"].as_str().context("a text")?;
+        let line = format!("while [ ! -e {} ]; do sleep 0.02; done; {line}", flag.display());
+        web(home, "late.json", "good", &json!({"cmd": line}))?;
+        let mut terminal = dev
+            .keyway(home)
+            .on_a_terminal(&["deploy", "apply", "-f", "late.json"])?;
+        terminal.until("0 of 2 healthy")?;
+
+        terminal.signal(Signal::SIGINT)?;
+        let (exit, shown) = terminal.exit()?;
+
+        assert_eq!(exit, Exit::Code(130), "{shown}");
+        let id = shown.rsplit_once("keyway deploy status -w ").context(shown.clone())?.1;
+        let id = id.split_whitespace().next().unwrap_or_default();
+        assert!(shown.contains("--scheduler-addr"), "{shown}");
+        let mut following = dev
+            .keyway(home)
+            .start(home, "follow", &["deploy", "status", "-w", id])?;
+        home.write("go", "")?;
+        assert_eq!(following.exit().await?, Exit::Code(0), "{}", following.log());
+        assert_eq!(state(&dev, home).await, "running");
+        Ok(())
+    });
+}
+
+#[test]
+fn apps_are_scaled_restarted_rolled_back_read_and_stopped() {
+    test(async |home| {
+        let dev = start(home).await?;
+        web(home, "web.json", "good", &json!({"instances": 1}))?;
+        let id = deploy(&dev, home, &["apply", "-f", "web.json", "--detach"])
+            .await?
+            .expect(0)?
+            .text();
+        deploy(&dev, home, &["status", "-w", id.trim()]).await?.expect(0)?;
+        let first = deploy(&dev, home, &["history", "/web", "-o", "name"])
+            .await?
+            .expect(0)?
+            .text();
+
+        deploy(&dev, home, &["scale", "/web=3"]).await?.expect(0)?;
+        deploy(&dev, home, &["wait", "/web", "--for", "count=3"])
+            .await?
+            .expect(0)?;
+        // A file that does not say how many leaves them.
+        let mut app: Value = serde_json::from_str(&home.read("web.json")?)?;
+        app.as_object_mut().context("an object")?.remove("instances");
+        app["env"] = json!({"A": "1"});
+        home.write("env.json", app.to_string())?;
+        deploy(&dev, home, &["apply", "-f", "env.json"]).await?.expect(0)?;
+        let listed = deploy(&dev, home, &["ls"]).await?.expect(0)?.text();
+        assert!(listed.contains("3/3"), "{listed}");
+        let said = deploy(&dev, home, &["rollback", "/web"]).await?.expect(0)?;
+        assert!(said.err.contains("goes back to version"), "{said:?}");
+        let plan = deploy(&dev, home, &["plan", "-f", "env.json"]).await?.expect(1)?.text();
+        assert!(plan.contains("+ /env/A"), "{plan}");
+        deploy(&dev, home, &["rollback", "/web", "--to", first.trim()])
+            .await?
+            .expect(0)?;
+        deploy(&dev, home, &["restart", "/web"]).await?.expect(0)?;
+        holds("all have said where they serve", async || {
+            let said = deploy(&dev, home, &["logs", "/web", "--prefix"]).await;
+            said.is_ok_and(|said| {
+                let text = said.text();
+                text.lines()
+                    .any(|line| line.starts_with("web.instance-") && line.contains(" | demo-app "))
+            })
+        })
+        .await?;
+        let mut logs = dev
+            .keyway(home)
+            .start(home, "logs", &["deploy", "logs", "/web", "-f"])?;
+        logs.line("a line", 0, |line| line.contains("demo-app").then_some(()))
+            .await?;
+        logs.signal(Signal::SIGTERM)?;
+        assert_eq!(logs.exit().await?, Exit::Code(0));
+
+        deploy(&dev, home, &["stop", "/web"]).await?.expect(0)?;
+        deploy(&dev, home, &["wait", "/web", "--for", "stopped"])
+            .await?
+            .expect(0)?;
+        assert_eq!(state(&dev, home).await, "stopped");
+        deploy(&dev, home, &["stop", "/web", "--purge", "-y"])
+            .await?
+            .expect(0)?;
+        deploy(&dev, home, &["ls"]).await?.expect(1)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn what_deploy_prints_as_json_is_what_the_page_says() {
+    test(async |home| {
+        let mut page = Page::read()?;
+        let dev = start(home).await?;
+        web(home, "web.json", "good", &json!({}))?;
+        broken(home)?;
+        let json = async |arguments: &[&str], code: i32| -> anyhow::Result<Vec<Value>> {
+            let said = deploy(&dev, home, &[arguments, &["-o", "jsonl"]].concat())
+                .await?
+                .expect(code)?;
+            Ok(said
+                .text()
+                .lines()
+                .map(serde_json::from_str)
+                .collect::<Result<_, _>>()?)
+        };
+        let whole = async |arguments: &[&str]| -> anyhow::Result<Value> {
+            deploy(&dev, home, &[arguments, &["-o", "json"]].concat()).await?.json()
+        };
+        page.is("deploy plan", &whole(&["plan", "-f", "web.json"]).await?)?;
+        for (file, code) in [("web.json", 0), ("broken.json", 7)] {
+            let lines = json(&["apply", "-f", file], code).await?;
+            let (end, progress) = lines.split_last().context("no line")?;
+            progress.iter().try_for_each(|line| page.is("deploy progress", line))?;
+            page.is("deploy end", end)?;
+        }
+        page.is("deploy nothing", &json(&["apply", "-f", "web.json"], 0).await?[0])?;
+        page.is("deploy plan", &whole(&["plan", "-f", "broken.json"]).await?)?;
+        page.is("deploy list", &whole(&["ls"]).await?)?;
+        page.is("deploy app", &whole(&["status", "/web"]).await?)?;
+        page.is("deploy running", &whole(&["status"]).await?)?;
+        page.is("deploy history", &whole(&["history", "/web"]).await?)?;
+        page.is("deploy awaited", &whole(&["wait", "/web", "--for", "healthy"]).await?)?;
+        holds("a line of a log", async || {
+            let lines = json(&["logs", "/web"], 0).await.unwrap_or_default();
+            lines
+                .first()
+                .is_some_and(|line| page.is("deploy log line", line).is_ok())
+        })
+        .await?;
+
+        // The other direction: what is on the page is real.
+        let elsewhere: BTreeSet<&str> = ["deploy instance settings_revision"].into();
+        let never = page.unseen(|name| name.starts_with("deploy "));
+        let never: Vec<&String> = never
+            .iter()
+            .filter(|member| !elsewhere.contains(member.as_str()))
+            .collect();
+        assert_eq!(never, Vec::<&String>::new(), "on the page, and in no document");
+        Ok(())
+    });
+}
