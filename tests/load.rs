@@ -21,7 +21,7 @@ const CHANGES: usize = 50;
 const CLIENTS: usize = 8;
 const EVERY: Duration = Duration::from_millis(40);
 
-type Requests = http1::SendRequest<Empty<Bytes>>;
+pub(crate) type Requests = http1::SendRequest<Empty<Bytes>>;
 
 async fn connect(to: SocketAddr) -> anyhow::Result<Requests> {
     let (requests, connection) = http1::handshake(TokioIo::new(TcpStream::connect(to).await?)).await?;
@@ -49,7 +49,7 @@ async fn whole(answer: hyper::Response<hyper::body::Incoming>) -> anyhow::Result
 
 /// One request as real clients make it: a connection that was used before may have been closed in the meantime, and
 /// then the request is made on a new one. An answer that has begun is whole, and on a new connection nothing may fail.
-async fn request(to: SocketAddr, kept: &mut Option<Requests>) -> anyhow::Result<String> {
+pub(crate) async fn request(to: SocketAddr, kept: &mut Option<Requests>) -> anyhow::Result<String> {
     if let Some(mut used) = kept.take()
         && let Ok(answer) = ask(&mut used).await
     {

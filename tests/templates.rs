@@ -85,6 +85,17 @@ fn haproxy_accepts_haproxy_cfg() {
 }
 
 #[test]
+fn haproxy_accepts_haproxy_apps_cfg() {
+    test(async |home| {
+        let conf = rendered(home, "haproxy-apps.cfg").await?.display().to_string();
+
+        accepts(home, "haproxy", &["-c", "-f", &conf])?;
+
+        Ok(())
+    });
+}
+
+#[test]
 fn prometheus_accepts_prometheus_targets_json() {
     test(async |home| {
         let targets = rendered(home, "prometheus-targets.json").await?.display().to_string();

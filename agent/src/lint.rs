@@ -233,10 +233,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "secret",
         "secrets are not managed here; `secretFile` shows a file that holds one",
     ),
-    (
-        "services",
-        "there is no catalogue; `service` shows the instances of one",
-    ),
     ("node", "there is no catalogue"),
     ("nodes", "there is no catalogue"),
     (

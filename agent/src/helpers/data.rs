@@ -20,6 +20,7 @@ pub(crate) const ALL: &[(&str, Function)] = &[
         Ok(revision.0.into())
     }),
     ("service", service),
+    ("services", services),
     ("env", env),
     // consul-template's names, in its order.
     ("keyOrDefault", key_or_default),
@@ -101,6 +102,28 @@ fn service(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
         items.push(Value::Object(instance));
     }
     at_least(reader, &prefix, items, call.count_option("min")?)
+}
+
+/// `(services min=1)`: all that have registered instances, `{name, first, instances}` each; the instances as `service` has
+/// them, and the first of them by itself.
+fn services(reader: &Reader<'_>, call: &Call<'_>) -> Result<Value, String> {
+    let mut items: Vec<Value> = Vec::new();
+    for entry in reader.range(SERVICES) {
+        let Some((name, id)) = entry.key[SERVICES.len()..].rsplit_once('/') else {
+            return Err(format!("key `{}` names no instance", entry.key));
+        };
+        let value = serde_json::from_slice::<serde_json::Map<String, Value>>(&entry.value);
+        let mut instance = value.map_err(|_| format!("key `{}` is not a JSON object", entry.key))?;
+        instance.insert("id".into(), id.into());
+        match items.last_mut().filter(|item| item["name"] == name) {
+            Some(item) => item["instances"]
+                .as_array_mut()
+                .into_iter()
+                .for_each(|all| all.push(instance.clone().into())),
+            None => items.push(json!({ "name": name, "first": instance, "instances": [instance] })),
+        }
+    }
+    at_least(reader, SERVICES, items, call.count_option("min")?)
 }
 
 /// `(env "NAME" default="x")`: a variable of the agent's environment.

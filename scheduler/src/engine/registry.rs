@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Engine;
+use crate::app::{CheckPort, CheckProtocol, HealthCheck};
 use crate::instance::{Instance, InstanceId, Stage};
 use crate::keys;
 use crate::world::World;
@@ -25,6 +26,16 @@ struct Service<'a> {
     task: String,
     /// Those that are about load balancers.
     labels: BTreeMap<&'a str, &'a str>,
+    /// How its first port is asked whether it is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Check<'a>>,
+}
+
+/// For the load balancer's own checks.
+#[derive(Debug, Serialize)]
+struct Check<'a> {
+    path: &'a str,
+    interval_ms: u128,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,7 +90,18 @@ fn service(world: &World, instance: &Instance) -> Option<Vec<u8>> {
         state,
         version: instance.version.to_string(),
         task: instance.task().0,
+        check: app.health_checks.iter().find_map(check),
         labels: labels.map(|(name, text)| (name.as_str(), text.as_str())).collect(),
     };
     serde_json::to_vec(&service).ok()
+}
+
+fn check(check: &HealthCheck) -> Option<Check<'_>> {
+    match (&check.protocol, check.port) {
+        (CheckProtocol::Http { path }, Some(CheckPort::Index(0))) => Some(Check {
+            path,
+            interval_ms: check.interval.as_millis(),
+        }),
+        _ => None,
+    }
 }
