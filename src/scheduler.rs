@@ -62,6 +62,18 @@ struct Tasks {
     /// Service ports for apps that ask for none
     #[arg(long, value_name = "FROM-TO", default_value = "10000-20000", value_parser = ports)]
     service_ports: RangeInclusive<u16>,
+    /// The Docker Engine's socket [default: /var/run/docker.sock if it is there]
+    #[arg(long, value_name = "PATH")]
+    docker_socket: Option<PathBuf>,
+    /// Run none: an app with an image is refused
+    #[arg(long, conflicts_with = "docker_socket")]
+    no_docker: bool,
+    /// The address of this machine on which ports of containers are published
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    publish_on: IpAddr,
+    /// Let apps ask for containers that may do everything
+    #[arg(long)]
+    allow_privileged: bool,
     /// The store, as the agents in tasks reach it [default: as this scheduler does]
     #[arg(long, value_name = "ADDR")]
     agent_addr: Option<Address>,
@@ -100,6 +112,11 @@ impl Scheduler {
                 attributes: self.tasks.attribute.into_iter().collect::<BTreeMap<_, _>>(),
             },
             folder: self.state_dir,
+            docker: docker(self.tasks.docker_socket, self.tasks.no_docker).map(|docker| driver::DockerSettings {
+                publish_on: self.tasks.publish_on,
+                privileged: self.tasks.allow_privileged,
+                ..docker
+            }),
             store,
             listen: self.http_addr,
             advertise: self.advertise,
@@ -132,6 +149,8 @@ const READY: Duration = Duration::from_secs(5);
 pub(crate) struct Plan {
     pub(crate) settings: engine::Settings,
     pub(crate) folder: PathBuf,
+    /// `None` if there is no Docker Engine.
+    pub(crate) docker: Option<driver::DockerSettings>,
     /// The store, as tasks reach it.
     pub(crate) store: String,
     pub(crate) listen: String,
@@ -149,6 +168,7 @@ impl Plan {
                 ..engine::Settings::default()
             },
             folder: folder.into(),
+            docker: docker(None, false),
             store,
             listen,
             advertise: None,
@@ -156,6 +176,19 @@ impl Plan {
             allowed_hosts: Vec::new(),
         }
     }
+}
+
+/// The Docker Engine of this machine, if there is one. Whose containers are ours is known once the store answers.
+fn docker(socket: Option<PathBuf>, none: bool) -> Option<driver::DockerSettings> {
+    const USUAL: &str = "/var/run/docker.sock";
+    let usual = || Path::new(USUAL).exists().then(|| USUAL.into());
+    let socket = socket.or_else(usual).filter(|_| !none)?;
+    Some(driver::DockerSettings {
+        socket: socket.display().to_string(),
+        cluster: String::new(),
+        publish_on: IpAddr::from([127, 0, 0, 1]),
+        privileged: false,
+    })
 }
 
 /// A scheduler in this process.
@@ -183,8 +216,8 @@ impl Running {
             folder: plan.folder,
             program,
             agent: vec!["agent".into()],
+            docker: plan.docker,
             store: Some(plan.store),
-            docker: None,
         };
         let config = Config {
             engine: plan.settings.clone(),

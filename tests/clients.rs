@@ -19,7 +19,7 @@ use rand::seq::IndexedRandom as _;
 use crate::harness::{Home, Program, Server, command, eventually, holds, long, note_left_out, test};
 
 /// What `tests/run` has installed; whoever runs such a test alone runs that first.
-fn installed(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn installed(name: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(name);
     anyhow::ensure!(path.exists(), "{} is missing; tests/run installs it", path.display());
     Ok(path)

@@ -9,7 +9,7 @@ use crate::harness::dev::{Api, Dev};
 use crate::harness::{Exit, Home, Server, by_environment, eventually, eventually_within, holds, test};
 
 /// An app whose program says what a template made of the settings, and is asked how it is.
-fn app(home: &Home, instances: u32) -> anyhow::Result<Value> {
+pub(crate) fn app(home: &Home, instances: u32) -> anyhow::Result<Value> {
     home.write("app.conf.hbs", "greeting = {{key \"app/greeting\"}}\nlimit = 5\n")?;
     let program = env!("CARGO_BIN_EXE_keyway");
     Ok(json!({

@@ -2,14 +2,14 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`server`] | connections, who may ask, and the way to whoever leads |
-//! | [`route`] | which question a path is |
-//! | [`query`] | what stands behind the `?` |
-//! | [`answer`] | statuses, and errors as Marathon's clients read them |
-//! | [`apps`], [`groups`], [`tasks`], [`deployments`], [`queue`], [`about`] | the questions |
-//! | [`view`] | apps and tasks as JSON |
-//! | [`stream`] | events |
-//! | [`ours`] | `/v1` |
+//! | `server` | connections, who may ask, and the way to whoever leads |
+//! | `route` | which question a path is |
+//! | `query` | what stands behind the `?` |
+//! | `answer` | statuses, and errors as Marathon's clients read them |
+//! | `apps`, `groups`, `tasks`, `deployments`, `queue`, `about` | the questions |
+//! | `view` | apps and tasks as JSON |
+//! | `stream` | events |
+//! | `ours` | `/v1` |
 
 mod about;
 mod answer;

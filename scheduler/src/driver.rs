@@ -4,11 +4,11 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`both`] | which driver a task belongs to: [`Driver`] |
-//! | [`process`], [`docker`] | plain processes; containers |
-//! | [`kept`] | what ended tasks have written |
-//! | [`ready`] | descriptors that are waited for |
-//! | [`tail`] | the end of a file, and what is written to it from then on |
+//! | `both` | which driver a task belongs to: [`Driver`] |
+//! | `process`, `docker` | plain processes; containers |
+//! | `kept` | what ended tasks have written |
+//! | `ready` | descriptors that are waited for |
+//! | `tail` | the end of a file, and what is written to it from then on |
 
 mod both;
 mod docker;

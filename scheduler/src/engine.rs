@@ -5,13 +5,13 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`change`] | another wish: checked against what is under way, and made a deployment |
-//! | [`progress`] | deployments, step by step, to their end |
-//! | [`moves`] | instances begun and taken away |
-//! | [`launch`] | instances that are wanted, started as soon as nothing is in the way |
-//! | [`tasks`] | what drivers tell |
-//! | [`checks`] | what probes find |
-//! | [`registry`] | who may be sent traffic |
+//! | `change` | another wish: checked against what is under way, and made a deployment |
+//! | `progress` | deployments, step by step, to their end |
+//! | `moves` | instances begun and taken away |
+//! | `launch` | instances that are wanted, started as soon as nothing is in the way |
+//! | `tasks` | what drivers tell |
+//! | `checks` | what probes find |
+//! | `registry` | who may be sent traffic |
 
 pub mod change;
 mod checks;

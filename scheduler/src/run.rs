@@ -2,10 +2,10 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`lead`] | one of several schedulers leads, by a lock in the store |
-//! | [`term`] | the time of one leader: its engine, and what it decides carried out |
-//! | [`writer`] | what is decided, into the store, before it is done |
-//! | [`prober`] | health and readiness checks |
+//! | `lead` | one of several schedulers leads, by a lock in the store |
+//! | `term` | the time of one leader: its engine, and what it decides carried out |
+//! | `writer` | what is decided, into the store, before it is done |
+//! | `prober` | health and readiness checks |
 
 mod lead;
 mod prober;

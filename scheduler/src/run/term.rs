@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use kvapi::Client;
 use kvapi::client::Consistency;
+use kvapi::types::header;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -44,7 +47,11 @@ impl Term {
         let (calls, mut called) = mpsc::channel(CALLS);
         let (decided, to_write) = mpsc::channel(DECIDED);
         let (publish, published) = watch::channel(Arc::new(world.clone()));
-        let driver = Arc::new(Driver::new(self.config.driver.clone(), tell)?);
+        let mut settings = self.config.driver.clone();
+        if let Some(docker) = settings.docker.as_mut().filter(|docker| docker.cluster.is_empty()) {
+            docker.cluster = self.cluster().await?;
+        }
+        let driver = Arc::new(Driver::new(settings, tell)?);
         let found = driver.find().await.context("look for what runs")?;
         let chance = Box::new(|| uuid::Uuid::new_v4().to_string());
         let mut engine = Engine::new(world, self.config.engine.clone(), chance);
@@ -98,6 +105,16 @@ impl Term {
                 hear(&mut engine, heard);
             }
         }
+    }
+
+    /// The id of the store's cluster, by which containers are known to be ours.
+    async fn cluster(&self) -> anyhow::Result<String> {
+        let asked = self
+            .client
+            .send(Method::GET, "/v1/status/leader", Bytes::new(), HeaderMap::new());
+        let reply = asked.await.context("ask the store for its cluster")?;
+        let cluster = reply.headers.get(header::CLUSTER).and_then(|value| value.to_str().ok());
+        Ok(cluster.context("the store names no cluster")?.to_owned())
     }
 
     /// All that the store holds of ours.

@@ -220,7 +220,6 @@ fn a_tree_is_as_marathon_answers_it() {
         "pods": [],
         "dependencies": ["/shop/data"],
         "version": "v2",
-        "enforceRole": false,
     });
     assert_eq!(jobs, &expected);
 

@@ -51,7 +51,6 @@ pub fn tree(
             "pods": [],
             "dependencies": shape.map(|shape| shape.dependencies.iter().collect::<Vec<_>>()).unwrap_or_default(),
             "version": shape.map_or(version, |shape| shape.version),
-            "enforceRole": false,
         });
         if id == *root {
             return group;
