@@ -182,12 +182,7 @@ fn each_way_to_fail_has_its_exit_code_and_its_words() {
     test(async |home| {
         let dev = start(home).await?;
         web(home, "web.json", "good", &json!({}))?;
-        web(
-            home,
-            "wrong.json",
-            "good",
-            &json!({"cpus": "many", "upgradeStrategy": {"minimumHealthCapacity": 7}}),
-        )?;
+        web(home, "wrong.json", "good", &json!({"cpus": "many", "mem": "much"}))?;
         web(home, "stuck.json", "good", &json!({"cmd": "sleep 1000"}))?;
         let refused = async |arguments: &[&str], code: i32, words: &str| -> anyhow::Result<()> {
             let said = deploy(&dev, home, arguments).await?.expect(code)?;
@@ -213,7 +208,7 @@ fn each_way_to_fail_has_its_exit_code_and_its_words() {
         refused(
             &["wait", "/web", "--for", "healthy", "--wait-timeout", "100ms"],
             124,
-            "/web is deploying",
+            "keyway deploy status /web",
         )
         .await?;
         deploy(&dev, home, &["apply", "-f", "web.json", "--force"])

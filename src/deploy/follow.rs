@@ -207,7 +207,7 @@ impl Report {
         let none = String::new();
         let (version, names, reason) = match &self.main {
             Some(main) => (&main.version, main.names(), main.reason.as_deref()),
-            None => (&none, String::new(), None),
+            None => (&none, format!("deployment {}", self.id), None),
         };
         let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let took = self.main.as_ref().and_then(Deployment::took).unwrap_or(ms);

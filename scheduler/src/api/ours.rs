@@ -1,7 +1,5 @@
 //! `/v1`: what Marathon has no place for, since its clients end at fields that they do not know.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::StatusCode;
 use kvapi::Client;
@@ -13,7 +11,7 @@ use tokio::time::timeout;
 use super::answer::{Answer, Refused, ok, text};
 use super::queue::reason;
 use super::server::Asked;
-use super::stream::{bytes_of, frame, stream};
+use super::stream::{COMMENT, KEEP_ALIVE, bytes_of, frame, stream};
 use crate::app::AppId;
 use crate::deployment::{Deployment, Outcome};
 use crate::driver::TaskId;
@@ -23,9 +21,6 @@ use crate::plan::deployment::Kind;
 use crate::run::Leading;
 use crate::time::Timestamp;
 use crate::world::World;
-
-/// Something is sent at least this often.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// Deployments under way and past, the newest first.
 pub(super) fn deployments(asked: &Asked, leading: &Leading) -> Answer {
@@ -61,30 +56,25 @@ pub(super) fn deployment_events(asked: &Asked, leading: &Leading, id: &str) -> A
             if send.send(bytes).await.is_err() || told["state"] != "running" {
                 return;
             }
-            let mut next = None;
-            let changed = leading.until(|world| {
-                next = progress(world, &id, crate::run::now()).filter(|next| *next != told);
-                next.is_some()
-            });
-            match timeout(KEEP_ALIVE, changed).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
-                Err(_) => {
-                    if send
-                        .send(Bytes::from_static(b": nothing new, still here\r\n\r\n"))
-                        .await
-                        .is_err()
-                    {
-                        return;
+            // What was told is not told again.
+            told = loop {
+                let mut next = None;
+                let changed = leading.until(|world| {
+                    next = progress(world, &id, crate::run::now()).filter(|next| *next != told);
+                    next.is_some()
+                });
+                let waited = timeout(KEEP_ALIVE, changed).await;
+                match (waited, next) {
+                    (Ok(Ok(())), Some(next)) => break next,
+                    (Ok(_), _) => return,
+                    (Err(_), _) => {
+                        let comment = Bytes::from_static(COMMENT.as_bytes());
+                        if send.send(comment).await.is_err() {
+                            return;
+                        }
                     }
                 }
-            }
-            if let Some(next) = next {
-                told = next;
-            } else {
-                // What was told is not told again.
-                continue;
-            }
+            };
         }
     });
     Ok(stream(out))

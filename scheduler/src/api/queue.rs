@@ -1,5 +1,7 @@
 //! `/v2/queue`: what is wanted and does not start, and why.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -27,7 +29,8 @@ pub(super) fn list(asked: &Asked, leading: &Leading) -> Answer {
 pub(super) fn reason(instance: &Instance, now: Timestamp) -> Option<String> {
     Some(match instance.waiting.as_ref()? {
         Waiting::Backoff { until } => {
-            let left = kvapi::duration::format(until.since(now));
+            let seconds = until.since(now).as_millis().div_ceil(1000);
+            let left = kvapi::duration::format(Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)));
             format!("it failed, and is started again in {left}")
         }
         Waiting::Constraint(reason) | Waiting::Refused(reason) => reason.clone(),

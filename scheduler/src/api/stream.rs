@@ -17,8 +17,8 @@ use super::server::Asked;
 use crate::event::Event;
 
 /// Something is sent at least this often: proxies and clients give up silent connections, and slow ones.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-const COMMENT: &str = ": nothing new, still here\r\n\r\n";
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(5);
+pub(super) const COMMENT: &str = ": nothing new, still here\r\n\r\n";
 
 /// Marathon's events.
 pub(super) fn events(asked: &Asked, headers: &HeaderMap) -> Answer {
