@@ -24,7 +24,8 @@ Examples:
   keyway scheduler --state-dir d --http-addr 127.0.0.1:0      a free port; the first line names it
   keyway scheduler --state-dir d --addr http://10.0.0.1:8500  for this store
 
-It serves Marathon's API. Several may run; one leads, the others ask it. TERM or Ctrl-C stops it:
+It serves Marathon's API. Several may run on one machine, with one --state-dir by which they find what
+another has started; one leads, the others ask it. TERM or Ctrl-C stops it:
 what it has started runs on, and the next one goes on from there.
 Exits with 6 if the port is taken.")]
 pub(crate) struct Scheduler {

@@ -68,6 +68,8 @@ pub struct WriteOptions {
     pub author: Option<String>,
     /// Why.
     pub message: Option<String>,
+    /// The id by which the server knows a write that is sent again, which happens once; one of its own if there is none.
+    pub request: Option<String>,
 }
 
 /// A handle on one or more servers of one cluster. Clones share connections.
@@ -293,7 +295,10 @@ pub(crate) fn write_headers(options: &WriteOptions) -> HeaderMap {
             headers.insert(name, value);
         }
     };
-    put(header::REQUEST, &uuid::Uuid::new_v4().to_string());
+    match &options.request {
+        Some(request) => put(header::REQUEST, request),
+        None => put(header::REQUEST, &uuid::Uuid::new_v4().to_string()),
+    }
     if let Some(author) = &options.author {
         put(header::AUTHOR, author);
     }

@@ -27,9 +27,13 @@ impl Pause {
     /// The pause after one more failure.
     #[must_use]
     pub fn after_failure(before: Option<&Self>, config: Timestamp, backoff: Backoff, now: Timestamp) -> Self {
-        let before = before.filter(|pause| pause.config == config && !pause.is_over(backoff, now));
+        let before = before.filter(|pause| pause.holds(config, backoff, now));
         let millis = match before {
-            Some(pause) => Duration::from_millis(pause.millis).mul_f64(backoff.factor.max(1.0)),
+            // A factor may be as large as somebody likes: what is more than can be said is the longest.
+            Some(pause) => {
+                let seconds = Duration::from_millis(pause.millis).as_secs_f64() * backoff.factor.max(1.0);
+                Duration::try_from_secs_f64(seconds).unwrap_or(backoff.max)
+            }
             None => backoff.first,
         };
         Self {
@@ -37,6 +41,12 @@ impl Pause {
             millis: u64::try_from(millis.min(backoff.max).as_millis()).unwrap_or(u64::MAX),
             from: now,
         }
+    }
+
+    /// Whether it is that of this configuration, and not over.
+    #[must_use]
+    pub fn holds(&self, config: Timestamp, backoff: Backoff, now: Timestamp) -> bool {
+        self.config == config && !self.is_over(backoff, now)
     }
 
     /// Nothing has failed for so long that it is forgotten.
@@ -80,6 +90,17 @@ mod tests {
         let third = Pause::after_failure(Some(&second), Timestamp(1), backoff, Timestamp(0));
 
         assert_eq!((first.millis, second.millis, third.millis), (1000, 1150, 1322));
+    }
+
+    #[test]
+    fn a_factor_beyond_all_measure_makes_the_longest_pause() {
+        let backoff = backoff(1, f64::MAX, 300);
+        let first = Pause::after_failure(None, Timestamp(1), backoff, Timestamp(0));
+
+        assert_eq!(
+            Pause::after_failure(Some(&first), Timestamp(1), backoff, Timestamp(0)).until(),
+            Timestamp(300_000)
+        );
     }
 
     #[test]

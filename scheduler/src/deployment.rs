@@ -56,6 +56,24 @@ pub struct Past {
     pub deployment: Deployment,
     pub ended: Timestamp,
     pub outcome: Outcome,
+    /// How far each app was then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reached: BTreeMap<AppId, Reached>,
+}
+
+/// How far a deployment is with an app.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// How many there are to be.
+    pub target: u32,
+    /// How many have another configuration than the newest.
+    pub old: usize,
+    pub new: usize,
+    /// How many of the new ones are well.
+    pub healthy: usize,
+    /// The last that failed since it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 /// How it ended.

@@ -6,12 +6,14 @@
 //! | --- | --- |
 //! | `both` | which driver a task belongs to: [`Driver`] |
 //! | `process`, `docker` | plain processes; containers |
+//! | `gate` | whether anything may still be started |
 //! | `kept` | what ended tasks have written |
 //! | `ready` | descriptors that are waited for |
 //! | `tail` | the end of a file, and what is written to it from then on |
 
 mod both;
 mod docker;
+mod gate;
 mod kept;
 mod process;
 mod ready;
@@ -28,11 +30,13 @@ use crate::app::{Image, Protocol, Resources, Volume};
 use crate::time::Timestamp;
 
 pub use both::Driver;
+pub use gate::Gate;
 
 /// What all tasks of a scheduler have in common.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where processes have their folders, and where the logs of ended tasks are kept. No two schedulers share it.
+    /// Where processes have their folders, and where the logs of ended tasks are kept. Schedulers that follow each other have
+    /// the same: what was started with another one is not found. No two that lead different stores share it.
     pub folder: PathBuf,
     /// `keyway-agent`, or `keyway`.
     pub program: PathBuf,

@@ -135,6 +135,8 @@ pub struct Engine {
     alarms: BTreeSet<(Timestamp, AppId)>,
     /// Apps to look at.
     dirty: BTreeSet<AppId>,
+    /// Tasks that are forced to end, and when again if nobody has told their end.
+    forcing: BTreeMap<TaskId, (Handle, Timestamp)>,
     turn: Turn,
 }
 
@@ -167,6 +169,7 @@ impl Engine {
             ports,
             probed: 0,
             alarms: BTreeSet::new(),
+            forcing: BTreeMap::new(),
             turn: Turn::default(),
             chance,
             settings,
@@ -183,7 +186,8 @@ impl Engine {
     /// When [`Engine::turn`] is to be called at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.alarms.first().map(|(at, _)| *at)
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        self.forcing.values().map(|(_, at)| *at).chain(alarm).min()
     }
 
     /// What is to be written and done now, after all that was told since the last turn: it is decided on together.
@@ -192,6 +196,7 @@ impl Engine {
             self.alarms.pop_first();
             self.dirty.insert(app);
         }
+        self.force_again(now);
         self.settle(now);
         std::mem::take(&mut self.turn)
     }
@@ -217,6 +222,15 @@ impl Engine {
 
     fn alarm(&mut self, at: Timestamp, app: &AppId) {
         self.alarms.insert((at, app.clone()));
+    }
+
+    /// Looks at an app again by then, unless that happens before anyway: whoever asks for it each time it is looked at
+    /// would be called more and more often.
+    fn alarm_by(&mut self, at: Timestamp, app: &AppId) {
+        let mut sooner = self.alarms.iter().take_while(|(other, _)| *other <= at);
+        if !sooner.any(|(_, other)| other == app) {
+            self.alarm(at, app);
+        }
     }
 
     fn act(&mut self, act: Act) {

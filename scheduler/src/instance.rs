@@ -198,6 +198,12 @@ impl Instance {
         matches!(self.stage, Stage::Running { .. })
     }
 
+    /// Whether it is wanted and its task is not there yet, as far as we know.
+    #[must_use]
+    pub fn is_coming(&self) -> bool {
+        self.is_wanted() && matches!(self.stage, Stage::Scheduled | Stage::Staging { .. })
+    }
+
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         matches!(self.stage, Stage::Stopping { .. })

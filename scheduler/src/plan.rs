@@ -22,9 +22,18 @@ pub struct Seen {
     pub wanted: bool,
     /// Its checks say so, and its readiness check where there is one.
     pub healthy: bool,
+    /// It was well, and has not been asked since somebody else leads: it may be, and counts as one that may not go
+    /// without another in its place.
+    pub unknown: bool,
     pub condition: Condition,
     /// When it came into this condition, in milliseconds.
     pub since: u64,
+}
+
+impl Seen {
+    fn may_be_well(&self) -> bool {
+        self.healthy || self.unknown
+    }
 }
 
 /// How far an instance is, in the order in which those not needed go first.

@@ -4,9 +4,10 @@
 //! | --- | --- |
 //! | `lead` | one of several schedulers leads, by a lock in the store |
 //! | `term` | the time of one leader: its engine, and what it decides carried out |
-//! | `writer` | what is decided, into the store, before it is done |
+//! | `writer`, `batch` | what is decided, into the store, before it is done; in which transactions |
 //! | `prober` | health and readiness checks |
 
+pub(crate) mod batch;
 mod lead;
 mod prober;
 mod term;

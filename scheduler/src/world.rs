@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::app::{App, AppId, read};
-use crate::deployment::{Deployment, Launches, Past};
+use crate::deployment::{Deployment, Launches, Past, Reached};
 use crate::instance::{Instance, InstanceId};
 use crate::keys;
 use crate::time::Timestamp;
@@ -97,12 +97,38 @@ impl World {
         self.is_well(instance) && is_ready
     }
 
+    /// Whether it was well once, runs, and has not said since this scheduler leads how it is.
+    #[must_use]
+    pub fn is_unknown(&self, instance: &Instance) -> bool {
+        let asks = self.spec(instance).is_some_and(|app| app.readiness_check.is_some());
+        let is_told = instance.health.is_healthy().is_some() && (!asks || instance.readiness.is_some());
+        instance.is_running() && instance.proved && !is_told
+    }
+
     /// The deployment that keeps an app for itself.
     #[must_use]
     pub fn deployment_of(&self, app: &AppId) -> Option<&Arc<Deployment>> {
         self.deployments
             .values()
             .find(|deployment| deployment.before.contains_key(app))
+    }
+
+    /// How far a deployment is with an app.
+    #[must_use]
+    pub fn reached(&self, deployment: &Deployment, app: &AppId) -> Reached {
+        let new = |instance: &&Arc<Instance>| self.is_current(instance);
+        let failure = self.launches.get(app).and_then(|launches| launches.failure.clone());
+        Reached {
+            target: self.apps.get(app).map_or(0, |app| app.instances),
+            old: self.instances_of(app).filter(|one| !new(one)).count(),
+            new: self.instances_of(app).filter(new).count(),
+            healthy: self
+                .instances_of(app)
+                .filter(new)
+                .filter(|one| self.is_ready(one))
+                .count(),
+            failure: failure.filter(|failure| failure.at >= deployment.version),
+        }
     }
 
     /// What each app needs to be there before it: by itself, and by the groups that it is in.

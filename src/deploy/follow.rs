@@ -266,8 +266,7 @@ impl Report {
     }
 }
 
-/// What failed in a deployment, with the last lines of each. `before` is how it was told last while it was under way: what has
-/// ended is told as it is now, with what was before on its way back.
+/// What failed in a deployment, with the last lines of each. `before` is how it was told last while it was under way.
 async fn failures(before: Option<&Deployment>, deployment: &Deployment, scheduler: &Scheduler) -> Vec<Broken> {
     /// Of more apps nobody reads them.
     const MOST: usize = 3;

@@ -47,7 +47,7 @@ impl Teller {
                     part.id, failed.task, failed.state, failed.message
                 ));
             }
-            // What has failed is counted as it is now, with what was before on its way back.
+            // Of what has failed its reason is told, and what failed.
             let says_nothing = matches!(deployment.state, State::Failed | State::Cancelled);
             if says_nothing || old.is_some_and(|old| counts(old) == counts(part)) {
                 continue;

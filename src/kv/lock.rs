@@ -74,9 +74,9 @@ impl Lock {
         let author = author();
         let options = WriteOptions {
             flags: LOCK_FLAGS,
-            cas: None,
             author: Some(author.clone()),
             message: self.message.clone(),
+            ..WriteOptions::default()
         };
         let terms = SessionTerms {
             name: format!("keyway kv lock {}, {author}", self.name),

@@ -105,6 +105,7 @@ impl Put {
             cas,
             author: Some(self.author.clone().unwrap_or_else(author)),
             message: self.message.clone(),
+            ..WriteOptions::default()
         };
         let stored = match self.lock()? {
             Some(lock) => {

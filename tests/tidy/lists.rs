@@ -65,6 +65,7 @@ pub(super) const PURE: &[&str] = &[
     "scheduler/src/instance.rs",
     "scheduler/src/keys.rs",
     "scheduler/src/plan",
+    "scheduler/src/run/batch.rs",
     "scheduler/src/world.rs",
     "scheduler/src/constraints.rs",
     "scheduler/src/share.rs",

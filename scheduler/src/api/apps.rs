@@ -176,6 +176,9 @@ pub(super) fn wish(world: &World, id: &AppId, body: &Value, partial: bool, may_c
     }
 }
 
+/// The longest definition that the store takes, twice and with what is written beside it.
+const MOST_BYTES: usize = 128 << 10;
+
 /// A definition that can be carried out.
 pub(super) fn defined(body: &Value, group: &AppId) -> Result<App, Refused> {
     carried_out(read::app(body, group)?.app)
@@ -185,6 +188,13 @@ pub(super) fn defined(body: &Value, group: &AppId) -> Result<App, Refused> {
 pub(super) fn carried_out(app: App) -> Result<App, Refused> {
     let extension = Extension::of(&app.labels);
     extension.map_err(|bad| Invalid::meaning(&format!("/labels/{}", bad.label), bad.what))?;
+    let bytes = app.to_json().to_string().len();
+    if bytes > MOST_BYTES {
+        let what = format!(
+            "is {bytes} bytes long, and {MOST_BYTES} is the most: put what is long into a setting or a template"
+        );
+        return Err(Invalid::meaning("/", what).into());
+    }
     Ok(app)
 }
 

@@ -59,7 +59,13 @@ pub(super) async fn delete(asked: &Asked, leading: &Leading, id: &str) -> Answer
         leading.call(move |engine, now| engine.cancel(&id, now)).await?;
         return Ok(respond(StatusCode::ACCEPTED, &Value::Null));
     }
-    let edit: Edit<Refused> = Box::new(move |world, _| Ok(reverse(world, &deployment)));
+    let edit: Edit<Refused> = Box::new(move |world, _| {
+        // It may have ended since it was looked for, and what is done is not undone by who wanted to stop it.
+        match world.deployments.contains_key(&deployment.id) {
+            true => Ok(reverse(world, &deployment)),
+            false => Err(Refused::no_deployment(&deployment.id)),
+        }
+    });
     Ok(accepted(&super::apps::change(leading, edit, true).await?))
 }
 

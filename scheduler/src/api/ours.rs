@@ -1,5 +1,7 @@
 //! `/v1`: what Marathon has no place for, since its clients end at fields that they do not know.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use http::StatusCode;
 use kvapi::Client;
@@ -13,7 +15,7 @@ use super::queue::reason;
 use super::server::Asked;
 use super::stream::{COMMENT, KEEP_ALIVE, bytes_of, frame, stream};
 use crate::app::AppId;
-use crate::deployment::{Deployment, Outcome};
+use crate::deployment::{Deployment, Outcome, Past, Reached};
 use crate::driver::TaskId;
 use crate::instance::{Instance, parts};
 use crate::keys;
@@ -32,7 +34,7 @@ pub(super) fn deployments(asked: &Asked, leading: &Leading) -> Answer {
     let past = world.past.values().rev().filter(|past| concerns(&past.deployment));
     let mut all: Vec<(Timestamp, Value)> = running
         .map(|one| (one.version, running_json(&world, one, asked.now)))
-        .chain(past.map(|past| (past.deployment.version, past_json(&world, past))))
+        .chain(past.map(|past| (past.deployment.version, past_json(past))))
         .collect();
     all.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     ok(&json!({ "deployments": all.into_iter().map(|(_, json)| json).collect::<Vec<_>>() }))
@@ -86,10 +88,11 @@ fn progress(world: &World, id: &str, now: Timestamp) -> Option<Value> {
         return Some(running_json(world, deployment, now));
     }
     let past = world.past.values().rev().find(|past| past.deployment.id == id)?;
-    Some(past_json(world, past))
+    Some(past_json(past))
 }
 
-fn common(world: &World, deployment: &Deployment, now: Option<Timestamp>) -> Value {
+/// What is said of one under way and of one that has ended. How far it is with an app, and why some wait, tells `app`.
+fn common(deployment: &Deployment, app: impl Fn(&AppId) -> (Reached, Vec<String>)) -> Value {
     let current = deployment.current.min(deployment.steps.len().saturating_sub(1));
     let kind = |app: &AppId| {
         let action = deployment
@@ -102,9 +105,10 @@ fn common(world: &World, deployment: &Deployment, now: Option<Timestamp>) -> Val
             Kind::Restart => "Restart",
         })
     };
-    let apps = deployment
-        .apps()
-        .map(|app| app_json(world, deployment, app, kind(app), now));
+    let apps = deployment.apps().map(|id| {
+        let (reached, waiting) = app(id);
+        app_json(id, &reached, kind(id), &waiting)
+    });
     let mut json = json!({
         "id": deployment.id, "version": deployment.version.to_string(), "began": deployment.version.to_string(),
         "step": if deployment.steps.is_empty() { 0 } else { current + 1 }, "steps": deployment.steps.len(),
@@ -116,23 +120,12 @@ fn common(world: &World, deployment: &Deployment, now: Option<Timestamp>) -> Val
     json
 }
 
-/// How far an app is. Of one whose deployment has ended, what is now.
-fn app_json(world: &World, deployment: &Deployment, id: &AppId, action: &str, now: Option<Timestamp>) -> Value {
-    let instances: Vec<&Instance> = world.instances_of(id).map(AsRef::as_ref).collect();
-    let (new, old): (Vec<&Instance>, Vec<&Instance>) = instances.iter().partition(|one| world.is_current(one));
+fn app_json(id: &AppId, reached: &Reached, action: &str, waiting: &[String]) -> Value {
     let mut json = json!({
-        "id": id.as_str(), "action": action, "target": world.apps.get(id).map_or(0, |app| app.instances),
-        "old": old.len(), "new": new.len(), "healthy": new.iter().filter(|one| world.is_ready(one)).count(),
-        "waiting": [],
+        "id": id.as_str(), "action": action, "target": reached.target, "old": reached.old, "new": reached.new,
+        "healthy": reached.healthy, "waiting": waiting,
     });
-    if let Some(now) = now {
-        let mut waiting: Vec<String> = instances.iter().filter_map(|one| reason(one, now)).collect();
-        waiting.sort();
-        waiting.dedup();
-        json["waiting"] = waiting.into();
-    }
-    let failure = world.launches.get(id).and_then(|launches| launches.failure.as_ref());
-    if let Some(failure) = failure.filter(|failure| failure.at >= deployment.version) {
+    if let Some(failure) = &reached.failure {
         json["failure"] = json!({
             "task": failure.task, "state": failure.state, "message": failure.message, "at": failure.at.to_string(),
         });
@@ -140,14 +133,23 @@ fn app_json(world: &World, deployment: &Deployment, id: &AppId, action: &str, no
     json
 }
 
+/// Why those that wait do.
+fn waiting(world: &World, app: &AppId, now: Timestamp) -> Vec<String> {
+    let waiting = world.instances_of(app).filter_map(|one| reason(world, one, now));
+    waiting.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 fn running_json(world: &World, deployment: &Deployment, now: Timestamp) -> Value {
-    let mut json = common(world, deployment, Some(now));
+    let mut json = common(deployment, |app| {
+        (world.reached(deployment, app), waiting(world, app, now))
+    });
     json["state"] = "running".into();
     json
 }
 
-fn past_json(world: &World, past: &crate::deployment::Past) -> Value {
-    let mut json = common(world, &past.deployment, None);
+fn past_json(past: &Past) -> Value {
+    let reached = |app: &AppId| past.reached.get(app).cloned().unwrap_or_default();
+    let mut json = common(&past.deployment, |app| (reached(app), Vec::new()));
     json["ended"] = past.ended.to_string().into();
     let (state, reason, undone_by) = match &past.outcome {
         Outcome::Done => ("done", None, None),

@@ -26,12 +26,18 @@ pub(super) fn list(asked: &Asked, leading: &Leading) -> Answer {
 }
 
 /// What stands in an instance's way, in words.
-pub(super) fn reason(instance: &Instance, now: Timestamp) -> Option<String> {
+pub(super) fn reason(world: &World, instance: &Instance, now: Timestamp) -> Option<String> {
     Some(match instance.waiting.as_ref()? {
         Waiting::Backoff { until } => {
             let seconds = until.since(now).as_millis().div_ceil(1000);
             let left = kvapi::duration::format(Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)));
-            format!("it failed, and is started again in {left}")
+            let launches = world.launches.get(&instance.id.app);
+            let failure = launches.and_then(|launches| launches.failure.as_ref());
+            let failure = failure.filter(|failure| failure.version == instance.version);
+            let why = failure
+                .map(|failure| format!(": {}", failure.message))
+                .unwrap_or_default();
+            format!("it failed, and is started again in {left}{why}")
         }
         Waiting::Constraint(reason) | Waiting::Refused(reason) => reason.clone(),
         Waiting::PortTaken(port) => format!("port {port} of this machine is taken"),
@@ -53,7 +59,10 @@ fn item(world: &World, app: &App, query: &Query, now: Timestamp) -> Option<Value
         .max()
         .map_or(0, |until| until.since(now).as_millis().div_ceil(1000));
     // Why nothing starts has no other place that every client bears: the summary of offers has lists of reasons.
-    let mut reasons: Vec<String> = waiting.iter().filter_map(|instance| reason(instance, now)).collect();
+    let mut reasons: Vec<String> = waiting
+        .iter()
+        .filter_map(|instance| reason(world, instance, now))
+        .collect();
     reasons.sort();
     reasons.dedup();
     let summary = reasons

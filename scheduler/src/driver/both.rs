@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::docker::Containers;
 use super::kept::Kept;
 use super::process::Processes;
-use super::{Answer, End, Found, Handle, Launch, Refusal, Settings, Stop, TaskId, Told, now};
+use super::{Answer, End, Found, Gate, Handle, Launch, Refusal, Settings, Stop, TaskId, Told, now};
 
 /// Why there are no containers.
 const NONE: &str = "there is no Docker Engine here";
@@ -24,12 +24,17 @@ pub struct Driver {
 impl Driver {
     /// To be called where tasks of tokio can be started.
     pub fn new(settings: Settings, told: mpsc::UnboundedSender<Told>) -> anyhow::Result<Self> {
+        Self::behind(&Gate::default(), settings, told)
+    }
+
+    /// One that starts something only as long as its gate is open.
+    pub fn behind(gate: &Gate, settings: Settings, told: mpsc::UnboundedSender<Told>) -> anyhow::Result<Self> {
         let kept = Kept::new(settings.folder.join("ended"))?;
         let docker = settings.docker.clone();
-        let containers = |docker| Containers::new(settings.clone(), docker, kept.clone(), told.clone());
+        let containers = |docker| Containers::new(gate.clone(), settings.clone(), docker, kept.clone(), told.clone());
         Ok(Self {
             containers: docker.map(containers),
-            processes: Processes::new(settings, kept, told.clone())?,
+            processes: Processes::new(gate.clone(), settings, kept, told.clone())?,
             told,
         })
     }

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use super::kept::Kept;
-use super::{DockerSettings, Settings, Stop, TaskId, Told};
+use super::{DockerSettings, Gate, Settings, Stop, TaskId, Told};
 
 /// The labels by which a container is known as ours.
 const CLUSTER: &str = "keyway.cluster";
@@ -51,6 +51,7 @@ impl Drop for Containers {
 
 #[derive(Debug)]
 struct Inner {
+    gate: Gate,
     settings: Settings,
     docker: DockerSettings,
     kept: Kept,
@@ -75,12 +76,14 @@ struct Followed {
 
 impl Containers {
     pub(super) fn new(
+        gate: Gate,
         settings: Settings,
         docker: DockerSettings,
         kept: Kept,
         told: mpsc::UnboundedSender<Told>,
     ) -> Self {
         let inner = Arc::new(Inner {
+            gate,
             settings,
             docker,
             kept,

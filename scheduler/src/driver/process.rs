@@ -38,7 +38,7 @@ use tokio::task::JoinHandle;
 
 use super::kept::{Kept, OUTPUTS};
 use super::tail::tail;
-use super::{Settings, Stop, TaskId, Told};
+use super::{Gate, Settings, Stop, TaskId, Told};
 use grip::Grip;
 use sandbox::Sandboxes;
 use sweep::{Reach, Sweeper};
@@ -83,6 +83,7 @@ struct Inner {
     kept: Kept,
     sweeper: Sweeper,
     starts: Semaphore,
+    gate: Gate,
     _rotating: Rotating,
     /// Those that we started ourselves and have not collected: their numbers are theirs as long as they are in here.
     children: Mutex<HashMap<i32, Child>>,
@@ -90,7 +91,12 @@ struct Inner {
 }
 
 impl Processes {
-    pub(super) fn new(settings: Settings, kept: Kept, told: mpsc::UnboundedSender<Told>) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        gate: Gate,
+        settings: Settings,
+        kept: Kept,
+        told: mpsc::UnboundedSender<Told>,
+    ) -> anyhow::Result<Self> {
         let sandboxes = Sandboxes::new(&settings.folder.join("tasks"))?;
         Ok(Self(Arc::new(Inner {
             _rotating: Rotating(tokio::spawn(rotate::keep_short(sandboxes.clone()))),
@@ -98,6 +104,7 @@ impl Processes {
             kept,
             sweeper: Sweeper::start(),
             starts: Semaphore::new(STARTS),
+            gate,
             children: Mutex::default(),
             settings,
             told,

@@ -44,7 +44,7 @@ impl Engine {
             Err(waiting) => {
                 match &waiting {
                     Waiting::Backoff { until } => self.alarm(*until, &app.id),
-                    Waiting::PortTaken(_) => self.alarm(now + PORT_AGAIN, &app.id),
+                    Waiting::PortTaken(_) => self.alarm_by(now + PORT_AGAIN, &app.id),
                     Waiting::Constraint(_) | Waiting::Refused(_) => {}
                 }
                 if instance.waiting.as_ref() != Some(&waiting) {

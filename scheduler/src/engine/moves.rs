@@ -1,10 +1,11 @@
 //! Instances begun and taken away, as plans say.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Act, Engine};
 use crate::app::{App, AppId};
-use crate::driver::{GRACE, Stop};
+use crate::driver::{GRACE, Handle, Stop, TaskId};
 use crate::event::Event;
 use crate::extension::Extension;
 use crate::health::Health;
@@ -12,6 +13,13 @@ use crate::instance::{Goal, Instance, InstanceId, Stage, Why};
 use crate::plan::deployment::Kind;
 use crate::plan::{Condition, Moves, Seen, replace, scale};
 use crate::time::Timestamp;
+
+/// How many instances of an app may be on their way up: whoever wants a billion by mistake gets those that the machine
+/// can carry, and not a scheduler without memory.
+const MOST_COMING: usize = 2000;
+
+/// When what was forced to end and has not ended is forced again.
+const FORCE_AGAIN: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Makes the next moves of an app.
@@ -21,7 +29,9 @@ impl Engine {
             self.stop(id, Why::NotWanted, now);
         }
         if let Some(spec) = self.world.apps.get(app).cloned() {
-            for _ in 0..moves.start {
+            let coming = self.world.instances_of(app).filter(|one| one.is_coming()).count();
+            let room = MOST_COMING.saturating_sub(coming);
+            for _ in 0..room.min(moves.start as usize) {
                 self.begin(&spec, now);
             }
         }
@@ -57,12 +67,13 @@ impl Engine {
                 Some(rollout) => replace::moves(spec.instances, spec.upgrade, *rollout, &seen),
                 None => Moves::default(),
             },
-            (Some(_), Some(Kind::Start)) => Moves {
+            // One that was to be gone is still wanted: whoever decided so died before its definition was taken away.
+            (Some(_), Some(Kind::Start | Kind::Stop)) => Moves {
                 done: true,
                 ..Moves::default()
             },
             // Its turn comes in another step.
-            (Some(_), Some(Kind::Stop) | None) => Moves::default(),
+            (Some(_), None) => Moves::default(),
         }
     }
 
@@ -86,6 +97,7 @@ impl Engine {
                 current: self.world.is_current(instance),
                 wanted: instance.is_wanted(),
                 healthy: self.world.is_ready(instance),
+                unknown: self.world.is_unknown(instance),
                 condition,
                 since: since.0,
             }
@@ -160,7 +172,7 @@ impl Engine {
         let spec = self.world.spec(&instance);
         let drain = match spec.map(|spec| Extension::of(&spec.labels)) {
             Some(Ok(extension)) if instance.proved => extension.drain,
-            _ => std::time::Duration::ZERO,
+            _ => Duration::ZERO,
         };
         let grace = spec.and_then(|spec| spec.kill_grace).unwrap_or(GRACE);
         let task = instance.task();
@@ -193,9 +205,42 @@ impl Engine {
         if let Some(again) = again {
             self.alarm(again, &app);
         }
-        if let Some(stop) = stop {
-            self.put(instance);
-            self.act(Act::Stop { task, handle, stop });
+        match stop {
+            Some(Stop::Ask) => {
+                self.put(instance);
+                self.act(Act::Stop {
+                    task,
+                    handle,
+                    stop: Stop::Ask,
+                });
+            }
+            Some(Stop::Force) => {
+                self.put(instance);
+                self.force(task, handle, now);
+            }
+            None => {}
         }
+    }
+
+    fn force(&mut self, task: TaskId, handle: Handle, now: Timestamp) {
+        self.forcing.insert(task.clone(), (handle.clone(), now + FORCE_AGAIN));
+        let stop = Stop::Force;
+        self.act(Act::Stop { task, handle, stop });
+    }
+
+    /// Who was forced and has not ended may not have been reached.
+    pub(super) fn force_again(&mut self, now: Timestamp) {
+        let due = self.forcing.iter().filter(|(_, (_, at))| *at <= now);
+        let due: Vec<_> = due.map(|(task, (handle, _))| (task.clone(), handle.clone())).collect();
+        for (task, handle) in due {
+            self.force(task, handle, now);
+        }
+    }
+
+    /// Ends a task that nobody knows.
+    pub(super) fn end_stray(&mut self, task: TaskId, handle: Handle, now: Timestamp) {
+        self.forcing.insert(task.clone(), (handle.clone(), now + GRACE));
+        let stop = Stop::Ask;
+        self.act(Act::Stop { task, handle, stop });
     }
 }

@@ -85,6 +85,10 @@ impl Engine {
 
     /// A deployment has ended.
     pub(super) fn end(&mut self, deployment: &Deployment, outcome: Outcome, now: Timestamp) {
+        let reached = deployment
+            .apps()
+            .map(|app| (app.clone(), self.world.reached(deployment, app)));
+        let reached = reached.collect();
         self.erase(keys::deployment(&deployment.id));
         self.world.deployments.remove(&deployment.id);
         let reason = match &outcome {
@@ -104,6 +108,7 @@ impl Engine {
             deployment: deployment.clone(),
             ended: now,
             outcome,
+            reached,
         };
         let key = keys::past(now, &deployment.id);
         self.write(key.clone(), &past);

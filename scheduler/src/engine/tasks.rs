@@ -7,7 +7,7 @@ use crate::app::AppId;
 use crate::app::ports::HostPort;
 use crate::backoff::Pause;
 use crate::deployment::{Failure, Launches};
-use crate::driver::{End, Found, Handle, Refusal, Stop, TaskId, Told};
+use crate::driver::{End, Found, Handle, Refusal, TaskId, Told};
 use crate::event::Event;
 use crate::health::Health;
 use crate::instance::{Instance, InstanceId, Stage, Waiting, Why, ended};
@@ -31,6 +31,7 @@ impl Engine {
                         task: task.clone(),
                         handle: handle.clone(),
                     });
+                    self.ask_anew(&instance.id);
                     self.runs(&task, handle, instance.addresses.clone(), now);
                 }
                 Some(Found {
@@ -53,8 +54,7 @@ impl Engine {
                         task: task.clone(),
                         handle: handle.clone(),
                     });
-                    let stop = Stop::Ask;
-                    self.act(Act::Stop { task, handle, stop });
+                    self.end_stray(task, handle, now);
                 }
             }
         }
@@ -74,7 +74,13 @@ impl Engine {
                 handle,
                 addresses,
             } => self.runs(&task, handle, addresses, now),
-            Told::Ended { task, end, .. } => self.ended(&task, &end, now),
+            Told::Ended { task, end, .. } => {
+                let forced = self.forcing.remove(&task);
+                match forced.filter(|_| self.of(&task).is_none()) {
+                    Some((handle, _)) => self.act(Act::Forget { task, handle }),
+                    None => self.ended(&task, &end, now),
+                }
+            }
             Told::Refused { task, refusal } => self.refused(&task, &refusal, now),
         }
     }
@@ -88,12 +94,7 @@ impl Engine {
     fn runs(&mut self, task: &TaskId, handle: Handle, addresses: Vec<String>, now: Timestamp) {
         let Some(mut instance) = self.of(task) else {
             // Nobody wants it any more.
-            let task = task.clone();
-            return self.act(Act::Stop {
-                task,
-                handle,
-                stop: Stop::Ask,
-            });
+            return self.end_stray(task.clone(), handle, now);
         };
         instance.addresses = addresses;
         match &mut instance.stage {
@@ -127,6 +128,16 @@ impl Engine {
         }
     }
 
+    /// Whether one that is being stopped was asked is written before it is done, so whoever wrote it may have died before:
+    /// it is asked again, and has its grace again.
+    fn ask_anew(&mut self, id: &InstanceId) {
+        let Some(mut instance) = self.instance(id) else { return };
+        if let Stage::Stopping { asked, forced, .. } = &mut instance.stage {
+            (*asked, *forced) = (None, false);
+            self.world.instances.insert(id.clone(), instance.into());
+        }
+    }
+
     /// Where a task is, so that what it left can be removed.
     fn hold(&mut self, task: &TaskId, handle: Handle) {
         if let Some(mut instance) = self.of(task) {
@@ -152,7 +163,9 @@ impl Engine {
             let (task, handle) = (task.clone(), handle.clone());
             self.act(Act::Forget { task, handle });
         }
-        if !matches!(why, Some(Why::NotWanted | Why::Asked)) {
+        // One that nobody saw start has not failed: whoever was to start it died before that.
+        let is_unstarted = *end == End::Gone && matches!(instance.stage, Stage::Staging { .. });
+        if !is_unstarted && !matches!(why, Some(Why::NotWanted | Why::Asked)) {
             self.failed(&instance, state, message, now);
         }
         let is_replaced =
@@ -230,9 +243,21 @@ impl Engine {
             version: instance.version,
             at: now,
         };
+        let began = instance.staged_at().unwrap_or(now);
         self.remember(&app.id, |launches| {
-            let pause = Pause::after_failure(launches.pause.as_ref(), instance.config, app.backoff, now);
-            launches.pause = Some(pause);
+            // What was there already when another failed has failed with it: a hundred that end together, when their
+            // machine is started anew or what they all need goes away, are one failure.
+            let with_another = launches.failure.as_ref().is_some_and(|failure| began < failure.at);
+            let pause = launches.pause.as_ref();
+            launches.pause = Some(
+                match pause.filter(|pause| with_another && pause.holds(instance.config, app.backoff, now)) {
+                    Some(pause) => Pause {
+                        from: now,
+                        ..pause.clone()
+                    },
+                    None => Pause::after_failure(pause, instance.config, app.backoff, now),
+                },
+            );
             launches.failure = Some(failure);
         });
     }

@@ -35,7 +35,7 @@ pub fn begin(target: u32, strategy: UpgradeStrategy, seen: &[Seen]) -> Rollout {
 
 /// The most that may be there together, and how many go at once.
 fn numbers(target: u32, floor: u32, cap: u32, seen: &[Seen]) -> (u32, u32) {
-    let healthy = count(seen.iter().filter(|seen| seen.wanted && seen.healthy).count());
+    let healthy = count(seen.iter().filter(|seen| seen.wanted && seen.may_be_well()).count());
     let spare = healthy.saturating_sub(floor);
     // Neither room for a new one nor one to spare: without one more, nothing would ever move.
     let cap = if floor == cap && cap <= healthy { cap + 1 } else { cap };
@@ -62,7 +62,7 @@ pub fn moves(target: u32, strategy: UpgradeStrategy, rollout: Rollout, seen: &[S
         stop: stop(target, strategy, rollout, well, seen),
         done: !old && well == target && all_there == target,
     };
-    let waits = well < started || seen.iter().any(|seen| !seen.wanted);
+    let waits = well < started || seen.iter().any(|seen| !seen.wanted || seen.unknown);
     if moves == Moves::default() && old && !waits {
         unstick(target, &mut moves, started, seen);
     }
@@ -83,13 +83,13 @@ fn stop(target: u32, strategy: UpgradeStrategy, rollout: Rollout, well: u32, see
     let floor = strategy.minimum_health.ceil_of(target);
     let mut old: Vec<&Seen> = seen.iter().filter(|seen| is_old(seen)).collect();
     // Those that are not well cost nothing.
-    old.sort_by_key(|seen| (seen.healthy, seen.condition, seen.since));
+    old.sort_by_key(|seen| (seen.may_be_well(), seen.condition, seen.since));
     let gone = rollout.old.saturating_sub(count(old.len()));
     let allowed = (rollout.first + well).saturating_sub(gone);
     let mut healthy = count(seen.iter().filter(|seen| seen.wanted && seen.healthy).count());
     let mut stop = Vec::new();
     for seen in old.into_iter().take(allowed as usize) {
-        if seen.healthy {
+        if seen.may_be_well() {
             if healthy <= floor {
                 break;
             }

@@ -54,6 +54,8 @@ fn order(
         !sentenced.contains(&seen.id),
         balance,
         seen.condition,
+        // Marathon does not look, and may take away the only ones that are well.
+        seen.may_be_well(),
         age,
         seen.id.clone(),
     )

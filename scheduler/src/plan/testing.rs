@@ -17,6 +17,7 @@ pub(crate) fn running(n: u32, current: bool, healthy: bool) -> Seen {
         current,
         wanted: true,
         healthy,
+        unknown: false,
         condition: Condition::Running,
         since: u64::from(n),
     }

@@ -3,8 +3,10 @@
 //! The lock's session has a time to live; whoever leads renews it, and every write of its checks it, so that one that
 //! stood still and does not know that it is over can write nothing more.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use kvapi::client::{Consistency, WriteOptions};
 use kvapi::lock::{Lock, SessionTerms};
 use kvapi::{Client, Error};
@@ -14,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::term::Term;
 use super::{Config, Role};
+use crate::driver::Gate;
 use crate::hub::Hub;
 use crate::keys;
 
@@ -22,6 +25,9 @@ const TTL: Duration = Duration::from_secs(10);
 
 /// Between two renewals, and two tries.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long one that lets another one lead waits before it tries again: the others hear at once that nobody does.
+const AFTER_YOU: Duration = Duration::from_millis(500);
 
 /// How long a wait for the lock's end takes at once.
 const WAIT: Duration = Duration::from_secs(30);
@@ -54,9 +60,12 @@ impl Process {
         })
     }
 
-    /// It was a process of this machine, and is there no more.
+    /// It was a process of this machine, and is there no more. Where nobody sees the processes of others, nobody knows.
     fn is_dead(&self) -> bool {
-        machine().is_some_and(|machine| machine == self.machine) && started(self.pid) != Some(self.started)
+        let sees_others = started(1).is_some();
+        sees_others
+            && machine().is_some_and(|machine| machine == self.machine)
+            && started(self.pid) != Some(self.started)
     }
 }
 
@@ -85,6 +94,8 @@ pub(super) struct Candidate {
     role: watch::Sender<Role>,
     abdicated: mpsc::Receiver<()>,
     stopped: watch::Receiver<bool>,
+    /// It has let another one lead.
+    waits: bool,
 }
 
 impl Candidate {
@@ -103,6 +114,7 @@ impl Candidate {
             role,
             abdicated,
             stopped,
+            waits: false,
         }
     }
 
@@ -115,14 +127,17 @@ impl Candidate {
                 () = is_stopped(&mut stopped) => return,
             };
             match tried {
-                Ok(Some(session)) => {
+                Ok(Some((session, asked))) => {
                     said = None;
-                    self.lead(&session).await;
+                    self.lead(&session, asked).await;
+                    self.role.send_replace(Role::Unknown);
                     let options = WriteOptions::default();
                     if let Err(error) = self.client.destroy_session(&session, &options).await {
                         tracing::warn!(%error, "the lock is given up by its time alone");
                     }
-                    self.role.send_replace(Role::Unknown);
+                    if std::mem::take(&mut self.waits) {
+                        sleep(AFTER_YOU).await;
+                    }
                 }
                 Ok(None) => said = None,
                 Err(error) => {
@@ -137,8 +152,8 @@ impl Candidate {
         }
     }
 
-    /// The session with which it leads; `None` if somebody else did, and that has changed.
-    async fn try_to_lead(&mut self) -> Result<Option<String>, Error> {
+    /// The session with which it leads, and when it was asked for; `None` if somebody else led, and that has changed.
+    async fn try_to_lead(&mut self) -> Result<Option<(String, Instant)>, Error> {
         let options = WriteOptions::default();
         let found = self.client.get(keys::LEADER, Consistency::Default).await?;
         if let Some(entry) = found.value
@@ -163,6 +178,7 @@ impl Candidate {
             ttl: TTL,
             lock_delay: Duration::ZERO,
         };
+        let asked = Instant::now();
         let session = self.client.create_session(&terms, &options).await?;
         let leader = Leader {
             address: self.config.address.clone(),
@@ -174,44 +190,63 @@ impl Candidate {
         if let Ok(stored) = &stored
             && stored.done
         {
-            return Ok(Some(session));
+            return Ok(Some((session, asked)));
         }
         self.client.destroy_session(&session, &options).await?;
         stored.map(|_| None)
     }
 
     /// Leads until that is over.
-    async fn lead(&mut self, session: &str) {
+    async fn lead(&mut self, session: &str, asked: Instant) {
+        // What was asked of an earlier term does not concern this one.
+        while self.abdicated.try_recv().is_ok() {}
+        let gate = Gate::default();
+        gate.open_until(asked + TTL);
         let term = Term {
             client: self.client.clone(),
             config: self.config.clone(),
             hub: self.hub.clone(),
             session: session.into(),
+            gate: gate.clone(),
         };
         let mut stopped = self.stopped.clone();
         tokio::select! {
-            ended = term.run(&self.role) => match ended {
+            ended = AssertUnwindSafe(term.run(&self.role)).catch_unwind() => match ended.unwrap_or_else(|_| Err(bug())) {
                 Ok(()) => tracing::warn!("this scheduler does not lead any more"),
                 Err(error) => {
                     tracing::error!("this scheduler cannot lead: {error:#}");
                     sleep(PAUSE).await;
                 }
             },
-            () = renewed(&self.client, session) => tracing::warn!("this scheduler does not lead any more: its session is over"),
-            _ = self.abdicated.recv() => tracing::info!("this scheduler lets another one lead"),
+            () = renewed(&self.client, session, asked, &gate) => tracing::warn!("this scheduler does not lead any more: its session is over"),
+            _ = self.abdicated.recv() => {
+                tracing::info!("this scheduler lets another one lead");
+                self.waits = true;
+            }
             () = is_stopped(&mut stopped) => {}
+        }
+        // The next one looks at what runs, and nothing may come up behind its back.
+        if !gate.close(TTL).await {
+            tracing::warn!("something is still being started by a scheduler that does not lead any more");
         }
     }
 }
 
+/// What panicked has said so by itself.
+fn bug() -> anyhow::Error {
+    anyhow::anyhow!("this is a bug: please report what stands above")
+}
+
 /// Renews a session until it is over, or may be.
-async fn renewed(client: &Client, session: &str) {
-    let mut last = Instant::now();
+async fn renewed(client: &Client, session: &str, mut last: Instant, gate: &Gate) {
     loop {
         sleep(PAUSE).await;
         let asked = Instant::now();
         match timeout_at(last + TTL, client.renew_session(session)).await {
-            Ok(Ok(true)) => last = asked,
+            Ok(Ok(true)) => {
+                last = asked;
+                gate.open_until(last + TTL);
+            }
             Ok(Ok(false)) | Err(_) => return,
             Ok(Err(error)) => {
                 tracing::info!(%error, "the session could not be renewed; trying again");

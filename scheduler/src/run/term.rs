@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::prober::{Heard, Prober};
 use super::writer::{Decided, Perform, Writer};
 use super::{CallBox, Config, Leading, Role, now};
-use crate::driver::Driver;
+use crate::driver::{Driver, Gate};
 use crate::engine::{Act, Engine};
 use crate::hub::Hub;
 use crate::keys;
@@ -36,6 +36,8 @@ pub(super) struct Term {
     pub(super) config: Config,
     pub(super) hub: Hub,
     pub(super) session: String,
+    /// Nothing is started when it is closed.
+    pub(super) gate: Gate,
 }
 
 impl Term {
@@ -51,7 +53,7 @@ impl Term {
         if let Some(docker) = settings.docker.as_mut().filter(|docker| docker.cluster.is_empty()) {
             docker.cluster = self.cluster().await?;
         }
-        let driver = Arc::new(Driver::new(settings, tell)?);
+        let driver = Arc::new(Driver::behind(&self.gate, settings, tell)?);
         let found = driver.find().await.context("look for what runs")?;
         let chance = Box::new(|| uuid::Uuid::new_v4().to_string());
         let mut engine = Engine::new(world, self.config.engine.clone(), chance);

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
+use http::StatusCode;
 use kvapi::client::WriteOptions;
 use kvapi::types::TxnOp;
 use kvapi::{Client, Error};
@@ -14,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::Answer;
+use super::batch::batches;
 use crate::engine::{Act, Turn};
 use crate::keys;
 use crate::world::World;
@@ -83,25 +86,15 @@ impl Writer {
 
     /// Whether it still leads.
     async fn write(&self, rows: BTreeMap<String, Option<Vec<u8>>>) -> anyhow::Result<bool> {
-        let mut rows = rows.into_iter().peekable();
-        while rows.peek().is_some() {
+        for batch in batches(rows, MOST_ROWS, MOST_BYTES) {
             let mut ops = vec![TxnOp {
                 session: self.session.clone(),
                 ..TxnOp::new("check-session", keys::LEADER)
             }];
-            let mut bytes = 0;
-            while ops.len() <= MOST_ROWS
-                && let Some((key, value)) =
-                    rows.next_if(|(_, value)| bytes == 0 || bytes + value.as_ref().map_or(0, Vec::len) <= MOST_BYTES)
-            {
-                ops.push(match value {
-                    Some(value) => {
-                        bytes += value.len();
-                        TxnOp::set(key, value)
-                    }
-                    None => TxnOp::new("delete", key),
-                });
-            }
+            ops.extend(batch.into_iter().map(|(key, value)| match value {
+                Some(value) => TxnOp::set(key, value),
+                None => TxnOp::new("delete", key),
+            }));
             if !self.write_together(&ops).await? {
                 return Ok(false);
             }
@@ -109,13 +102,17 @@ impl Writer {
         Ok(true)
     }
 
+    /// Until it is known what became of it. It is the same request each time: one that was held up somewhere and comes
+    /// late puts nothing back that was written since.
     async fn write_together(&self, ops: &[TxnOp]) -> anyhow::Result<bool> {
-        let options = WriteOptions {
+        let options = || WriteOptions {
             author: Some("keyway scheduler".into()),
+            request: Some(uuid::Uuid::new_v4().to_string()),
             ..WriteOptions::default()
         };
+        let mut request = options();
         loop {
-            match self.client.txn(ops, &options).await {
+            match self.client.txn(ops, &request).await {
                 Ok(Ok(_)) | Err(Error::Ended { done: true, .. }) => return Ok(true),
                 Ok(Err(errors)) if errors.iter().any(|error| error.op_index == 0) => return Ok(false),
                 Ok(Err(errors)) => {
@@ -126,6 +123,11 @@ impl Writer {
                         .join("; ");
                     anyhow::bail!("the store takes none of what is decided: {what}");
                 }
+                // Nothing was changed, and the store has forgotten why: another request is told.
+                Err(Error::Ended { done: false, .. }) => request = options(),
+                Err(error) if is_for_good(&error) => {
+                    return Err(error).context("the store takes none of what is decided");
+                }
                 Err(error) => {
                     // The session's time decides how long this may go on.
                     tracing::info!(%error, "what is decided is not written yet; trying again");
@@ -134,4 +136,9 @@ impl Writer {
             }
         }
     }
+}
+
+/// Whether the store would refuse it each time.
+fn is_for_good(error: &Error) -> bool {
+    matches!(error, Error::Refused { status, .. } if status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS)
 }

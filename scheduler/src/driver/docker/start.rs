@@ -42,6 +42,9 @@ impl Inner {
         let Ok(_slot) = self.requests.acquire().await else {
             return Err(Refusal::Other("the scheduler ends".to_owned()));
         };
+        let Some(_entered) = self.gate.enter().await else {
+            return Err(Refusal::Other("this scheduler does not lead any more".to_owned()));
+        };
         let body = body(launch, image, &config, &self.settings, &self.docker)?;
         let options = CreateContainerOptionsBuilder::new().name(&launch.task.0).build();
         let id = match engine.create_container(Some(options), body).await {

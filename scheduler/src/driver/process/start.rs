@@ -19,11 +19,15 @@ impl Processes {
             let Ok(_slot) = processes.0.starts.acquire().await else {
                 return;
             };
+            let Some(entered) = processes.0.gate.enter().await else {
+                return;
+            };
             let task = launch.task.clone();
             let inner = std::sync::Arc::clone(&processes.0);
             let Ok(started) = tokio::task::spawn_blocking(move || inner.spawn(&launch)).await else {
                 return;
             };
+            drop(entered);
             match started {
                 Ok(leader) => {
                     processes.0.tell(Told::Running {

@@ -92,6 +92,16 @@ fn a_version_that_never_is_healthy_is_rolled_back_and_those_that_fit_are_kept() 
         "two never stopped"
     );
     assert_eq!(town.kinds()["deployment_failed"], 1);
+    let past = town.engine.world().past.values();
+    let past = past
+        .map(AsRef::as_ref)
+        .find(|past| past.deployment.id == accepted.deployment);
+    let reached = &past.unwrap().reached[&AppId::absolute("/web").unwrap()];
+    assert_eq!(
+        (reached.target, reached.old, reached.new, reached.healthy),
+        (4, 2, 2, 0),
+        "as it was when it ended, and not as it is now"
+    );
 }
 
 #[test]
@@ -207,6 +217,23 @@ fn case_45_what_others_need_is_there_before_them() {
     assert_eq!((town.healthy("/db"), town.healthy("/web")), (1, 1));
 }
 
+/// What becomes of the scheduler.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Lives,
+    Dies,
+    /// When it has written so many of the next rows.
+    DiesWriting(usize),
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        20 => Just(Fate::Lives),
+        1 => Just(Fate::Dies),
+        1 => (0usize..6).prop_map(Fate::DiesWriting),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -216,7 +243,7 @@ proptest! {
         n in 1u32..8,
         minimum in (0u32..=4).prop_map(|quarters| f64::from(quarters) / 4.0),
         over in (0u32..=4).prop_map(|quarters| f64::from(quarters) / 4.0),
-        order in prop::collection::vec((0usize..8, prop::bool::weighted(0.03)), 0..200),
+        order in prop::collection::vec((0usize..8, fate()), 0..200),
     ) {
         let mut town = Town::new();
         let first = strategy("good", n, minimum, over);
@@ -226,9 +253,11 @@ proptest! {
         let floor = (f64::from(n) * minimum).ceil() as usize;
         let cap = (f64::from(n) * (1.0 + over)).floor() as usize;
         let most = if floor == cap { cap + 1 } else { cap };
-        for (nth, dies) in order {
-            if dies {
-                town.fail_over();
+        for (nth, fate) in order {
+            match fate {
+                Fate::Lives => {}
+                Fate::Dies => town.fail_over(),
+                Fate::DiesWriting(rows) => town.die_writing(rows),
             }
             // Of those that run, as many as must are asked by nobody to stop.
             prop_assert!(town.count("good") >= floor);

@@ -15,6 +15,7 @@ use crate::engine::{Accepted, Act, Denied, Engine, Probing, Proposal, Settings, 
 use crate::event::Event;
 use crate::health::Probe;
 use crate::instance::{Instance, InstanceId};
+use crate::run::batch::batches;
 use crate::time::Timestamp;
 use crate::world::World;
 
@@ -45,7 +46,11 @@ pub(super) struct Town {
     asked: BTreeMap<InstanceId, Probing>,
     /// `kill` and `start` of tasks, in order.
     pub(super) told: Vec<String>,
+    /// How many were forgotten after their end.
+    pub(super) forgotten: usize,
     seed: u64,
+    /// The scheduler dies when it has written so many of the next rows, and does nothing of what it decided.
+    dies_writing: Option<usize>,
 }
 
 fn ids(mut from: u64) -> Box<dyn FnMut() -> String + Send> {
@@ -67,7 +72,9 @@ impl Town {
             soon: VecDeque::new(),
             asked: BTreeMap::new(),
             told: Vec::new(),
+            forgotten: 0,
             seed: 0,
+            dies_writing: None,
         }
     }
 
@@ -108,15 +115,36 @@ impl Town {
     /// Writes and does what is decided.
     fn carry_out(&mut self) {
         let Turn { rows, acts } = self.engine.turn(self.now);
-        for (key, value) in rows {
+        let dies = self.dies_writing.take().filter(|_| !rows.is_empty());
+        let written = batches(rows, 1, 0).into_iter().flatten();
+        for (key, value) in written.take(dies.unwrap_or(usize::MAX)) {
             match value {
                 Some(value) => self.rows.insert(key, value),
                 None => self.rows.remove(&key),
             };
         }
+        if dies.is_some() {
+            return self.fail_over();
+        }
         for act in acts {
             self.act(act);
         }
+    }
+
+    /// The store forgets everything, as when another one is put in its place.
+    pub(super) fn forget_all(&mut self) {
+        self.rows.clear();
+    }
+
+    /// Everything that runs ends, each by itself.
+    pub(super) fn end_all(&mut self) {
+        let all = self.there.keys().cloned();
+        self.soon.extend(all.map(|task| Soon::Ends(task, End::Signalled(9))));
+    }
+
+    /// See `dies_writing`.
+    pub(super) fn die_writing(&mut self, rows: usize) {
+        self.dies_writing = Some(rows);
     }
 
     fn act(&mut self, act: Act) {
@@ -149,7 +177,10 @@ impl Town {
                 }
             }
             Act::Adopt { task, .. } => assert!(self.there.contains_key(&task), "{} is not there", task.0),
-            Act::Forget { task, .. } => assert!(!self.there.contains_key(&task), "{} is still there", task.0),
+            Act::Forget { task, .. } => {
+                assert!(!self.there.contains_key(&task), "{} is still there", task.0);
+                self.forgotten += 1;
+            }
             Act::Probe(probing) => {
                 for check in 0..probing.app.health_checks.len() {
                     let (id, task) = (probing.instance.id.clone(), probing.instance.task());

@@ -43,6 +43,29 @@ fn cases_23_to_34_the_cap_and_what_goes_at_once() {
     }
 }
 
+/// Another scheduler leads, and has asked nobody yet.
+#[test]
+fn what_is_not_known_yet_does_not_go_and_counts_when_the_numbers_are_decided_on() {
+    let mut seen = old(2, 2);
+    for one in &mut seen {
+        one.unknown = true;
+    }
+    let all = strategy(1.0, 0.0);
+    let rollout = begin(2, all, &seen);
+
+    assert_eq!((rollout.cap, rollout.first), (3, 0), "as if all were well");
+    assert_eq!(moves(2, all, rollout, &seen).stop, vec![]);
+    let half = strategy(0.5, 0.0);
+    assert_eq!(
+        moves(2, half, begin(2, half, &seen), &seen),
+        Moves::default(),
+        "nothing moves"
+    );
+    seen.iter_mut()
+        .for_each(|one| (one.unknown, one.healthy) = (false, true));
+    assert_eq!(moves(2, half, begin(2, half, &seen), &seen).stop.len(), 1);
+}
+
 /// What a whole roll does, one thing at a time: `s2` starts two, `k1` takes one away, `e` one ends, `h` one becomes healthy.
 fn trace(n: u32, minimum: f64, over: f64, there: u32) -> String {
     let strategy = strategy(minimum, over);
