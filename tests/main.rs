@@ -88,6 +88,7 @@ mod deploy;
 mod deploying;
 mod marathon_clients;
 mod rolling;
+mod schedulers;
 // What ships beside the programs, and the rules of the house.
 mod templates;
 mod tidy;
