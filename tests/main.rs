@@ -87,6 +87,7 @@ mod variables;
 mod deploy;
 mod deploying;
 mod marathon_clients;
+mod reasons;
 mod rolling;
 mod schedulers;
 // What ships beside the programs, and the rules of the house.

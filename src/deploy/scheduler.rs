@@ -79,6 +79,9 @@ pub(super) struct Instance {
     pub(super) settings_revision: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) healthy: Option<bool>,
+    /// Why it does not start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) waiting: Option<String>,
     pub(super) since: String,
 }
 

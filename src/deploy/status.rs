@@ -73,6 +73,11 @@ impl Status {
             "INSTANCE", "STATE", "HEALTHY", "SINCE", "SETTINGS", "HOST", "PORTS", "VERSION",
         ];
         out.rows(&head, &rows)?;
+        for one in &instances {
+            if let Some(reason) = &one.waiting {
+                out.line(format_args!("{} waits: {reason}", one.id))?;
+            }
+        }
         Ok(exit::OK)
     }
 

@@ -166,7 +166,7 @@ fn past_json(past: &Past) -> Value {
 }
 
 /// Each instance of an app: what it runs, and what its agent reports.
-pub(super) async fn instances(store: &Client, leading: &Leading, id: &AppId) -> Answer {
+pub(super) async fn instances(asked: &Asked, store: &Client, leading: &Leading, id: &AppId) -> Answer {
     let world = leading.world();
     world.apps.get(id).ok_or_else(|| Refused::no_app(id))?;
     let prefix = format!("{}{}.instance-", keys::AGENTS, id.flat());
@@ -186,11 +186,11 @@ pub(super) async fn instances(store: &Client, leading: &Leading, id: &AppId) -> 
     };
     let all = world
         .instances_of(id)
-        .map(|instance| instance_json(&world, instance, report(&instance.task())));
+        .map(|instance| instance_json(&world, instance, report(&instance.task()), asked.now));
     ok(&json!({ "instances": all.collect::<Vec<_>>() }))
 }
 
-fn instance_json(world: &World, instance: &Instance, report: Option<Value>) -> Value {
+fn instance_json(world: &World, instance: &Instance, report: Option<Value>, now: Timestamp) -> Value {
     let mut json = json!({
         "id": instance.id.name(), "task": instance.task().0, "host": instance.host, "ports": instance.ports,
         "state": instance.state(), "version": instance.version.to_string(), "since": instance.since.to_string(),
@@ -201,6 +201,9 @@ fn instance_json(world: &World, instance: &Instance, report: Option<Value>) -> V
             true => instance.health.is_healthy().into(),
             false => Value::Null,
         };
+    }
+    if let Some(reason) = reason(world, instance, now) {
+        json["waiting"] = reason.into();
     }
     if let Some(report) = report {
         for (name, place) in [

@@ -252,7 +252,7 @@ impl Api {
             ("GET" | "HEAD", Route::OurDeployments) => ours::deployments(asked, leading),
             ("GET" | "HEAD", Route::OurDeployment(id)) => ours::deployment(asked, leading, &id),
             ("GET", Route::OurDeploymentEvents(id)) => ours::deployment_events(asked, leading, &id),
-            ("GET" | "HEAD", Route::OurInstances(id)) => ours::instances(&self.store, leading, &id).await,
+            ("GET" | "HEAD", Route::OurInstances(id)) => ours::instances(asked, &self.store, leading, &id).await,
             ("GET" | "HEAD", Route::OurLogs(task)) => ours::logs(asked, leading, &task).await,
             (_, Route::Nowhere) => Err(Refused::not_found(format!(
                 "{} is nothing that is served here",
