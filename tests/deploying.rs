@@ -170,6 +170,52 @@ fn a_scheduler_that_is_killed_in_the_middle_of_a_roll_is_followed_by_another_tha
 }
 
 #[test]
+fn how_a_task_ends_is_told_by_a_scheduler_that_did_not_start_it() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let store = server.address.to_string();
+        let mut one = Dev::alone(home, "one", &store, "tasks").await?;
+        put(&one, home, "hello").await?;
+        let mut waits = app(home, 1)?;
+        let end = home.path("end").display().to_string();
+        waits["cmd"] = json!(format!(
+            "until [ -e '{end}' ]; do sleep 0.05; done; echo last words; exit 3"
+        ));
+        waits["healthChecks"] = json!([]);
+        holds("it leads", async || one.api.get("/v2/apps").await.is_ok()).await?;
+        let deployment = one.api.change("PUT", "/v2/apps/web", &waits).await?;
+        one.api.done(&deployment).await?;
+        let task = tasks(&one.api).await?[0]["id"].clone();
+        one.program.kill().await?;
+
+        let two = Dev::alone(home, "two", &store, "tasks").await?;
+        holds("it has found the task", async || {
+            tasks(&two.api)
+                .await
+                .is_ok_and(|all| all.iter().any(|one| one["id"] == task))
+        })
+        .await?;
+        home.write("end", "")?;
+        let failure = eventually("its end is told", async || {
+            let json = two.api.get("/v2/apps/web").await.ok()?;
+            let failure = json["app"]["lastTaskFailure"].clone();
+            failure.is_object().then_some(failure)
+        })
+        .await?;
+        assert_eq!(failure["state"], "TASK_FAILED", "{failure}");
+        let message = failure["message"].as_str().unwrap_or_default();
+        assert!(message.contains("it ended with code 3"), "{failure}");
+        let said = two
+            .api
+            .text(&format!("/v1/tasks/{}/logs", task.as_str().unwrap_or_default()))
+            .await?;
+        assert!(said.contains("last words"), "{said}");
+        let gone = two.api.change("DELETE", "/v2/apps/web", &Value::Null).await?;
+        two.api.done(&gone).await
+    });
+}
+
+#[test]
 fn a_version_that_never_is_healthy_is_rolled_back_by_itself_and_the_old_ones_stay() {
     test(async |home| {
         let dev = Dev::start(home, "dev", &[]).await?;
@@ -200,6 +246,35 @@ fn a_version_that_never_is_healthy_is_rolled_back_by_itself_and_the_old_ones_sta
         assert!(said.contains("this version is bad"), "{said}");
         assert_eq!(tasks(&dev.api).await?.len(), 2);
         Ok(())
+    });
+}
+
+#[test]
+fn an_engine_that_does_not_answer_holds_up_containers_and_no_processes() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let socket = home.path("nobody.sock").display().to_string();
+        let store = server.address.to_string();
+        let dev = Dev::alone_with(home, "one", &store, "tasks", &["--docker-socket", &socket]).await?;
+        holds("it leads", async || dev.api.get("/v2/apps").await.is_ok()).await?;
+        let process = json!({ "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16 });
+        let deployment = dev.api.change("PUT", "/v2/apps/web", &process).await?;
+        dev.api.done(&deployment).await?;
+        let image =
+            json!({ "container": { "type": "DOCKER", "docker": { "image": "app:1" } }, "cpus": 0.1, "mem": 16 });
+        dev.api.change("PUT", "/v2/apps/boxed", &image).await?;
+        holds("it is said why", async || {
+            let json = dev.api.get("/v2/apps/boxed").await.unwrap_or_default();
+            let message = json["app"]["lastTaskFailure"]["message"].as_str().unwrap_or_default();
+            message.starts_with("the Docker Engine does not answer: ")
+        })
+        .await?;
+        for app in ["web", "boxed"] {
+            dev.api
+                .change("DELETE", &format!("/v2/apps/{app}?force=true"), &Value::Null)
+                .await?;
+        }
+        holds("nothing is left", async || processes(home).is_empty()).await
     });
 }
 

@@ -69,6 +69,7 @@ mod watchers;
 // The agent: one revision at a time, outages, the child.
 mod agent_page;
 mod containers;
+mod containers_of_apps;
 mod containers_of_tasks;
 mod environment;
 mod lies;

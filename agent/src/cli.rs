@@ -5,6 +5,7 @@
 
 mod convert;
 mod environment;
+mod exit_file;
 mod flags;
 mod render;
 mod run;

@@ -64,6 +64,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// What is there while the first set is in place and the program has been started.
     pub ready_file: Option<PathBuf>,
+    /// Where `agent run` writes, as the last thing, how it ended.
+    pub exit_file: Option<PathBuf>,
     /// Where the journal and staged files are.
     pub state_dir: PathBuf,
     /// Where the last good values are kept, if they are.

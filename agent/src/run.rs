@@ -95,6 +95,8 @@ pub struct Agent {
     loading: Loading,
     watch: Option<Watch>,
     child: Option<(Pid, oneshot::Receiver<Exit>)>,
+    /// How the last one ended.
+    last: Option<Exit>,
     /// What stops it.
     stops: Option<mpsc::UnboundedReceiver<Signal>>,
     /// The agent was stopped with it, and is to go on with it.
@@ -153,6 +155,7 @@ impl Agent {
             loading: Loading::default(),
             watch: None,
             child: None,
+            last: None,
             stops: None,
             suspended: false,
             left: None,
@@ -171,13 +174,17 @@ impl Agent {
     }
 
     /// Runs until the child has ended, the only set is in place, or somebody asked for the end;
-    /// returns the exit code.
-    pub async fn run(mut self) -> Result<u8, Problem> {
+    /// returns how the child ended, or with which code the agent does.
+    pub async fn run(mut self) -> Result<Exit, Problem> {
         let ended = self.follow().await;
         self.still_current();
         self.work.finish().await;
         self.tells.end().await;
-        ended
+        let last = self.last;
+        ended.map(|code| {
+            last.filter(|last| last.code() == code)
+                .unwrap_or(Exit::Code(code.into()))
+        })
     }
 
     async fn follow(&mut self) -> Result<u8, Problem> {
@@ -243,6 +250,7 @@ impl Agent {
     fn exited(&mut self, exit: Exit) {
         let group = self.child.take().map(|(pid, _)| pid);
         self.stops = None;
+        self.last = Some(exit);
         terminal::take();
         self.left = group.filter(|group| self.reaper.group_left(*group));
         if let Some(group) = self.left {

@@ -158,7 +158,12 @@ pub async fn end_all(settings: driver::Settings) -> anyhow::Result<()> {
     let (tell, mut told) = mpsc::unbounded_channel();
     let driver = driver::Driver::new(settings, tell)?;
     let mut there = Vec::new();
-    for found in driver.find().await?.into_iter().filter(|found| found.ended.is_none()) {
+    for found in driver
+        .find_reachable()
+        .await?
+        .into_iter()
+        .filter(|found| found.ended.is_none())
+    {
         driver.adopt(found.task.clone(), &found.handle);
         there.push((found.task, found.handle));
     }

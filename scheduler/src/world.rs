@@ -72,6 +72,13 @@ impl World {
         app.or_else(|| self.versions.get(&(instance.id.app.clone(), instance.version)))
     }
 
+    /// Whether any task is a container, or is about to be one.
+    #[must_use]
+    pub fn has_containers(&self) -> bool {
+        let mut tasks = self.instances.values().filter(|instance| instance.has_task());
+        tasks.any(|instance| self.spec(instance).is_some_and(|app| app.image().is_some()))
+    }
+
     /// Whether an instance has the newest configuration of its app.
     #[must_use]
     pub fn is_current(&self, instance: &Instance) -> bool {

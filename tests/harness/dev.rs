@@ -41,8 +41,20 @@ impl Dev {
 
     /// A scheduler alone, for a store.
     pub(crate) async fn alone(home: &Home, name: &str, store: &str, folder: &str) -> anyhow::Result<Self> {
+        Self::alone_with(home, name, store, folder, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub(crate) async fn alone_with(
+        home: &Home,
+        name: &str,
+        store: &str,
+        folder: &str,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let folder = home.path(folder).display().to_string();
-        let arguments = ["scheduler", "--http-addr", "127.0.0.1:0", "--state-dir", &folder];
+        let usual = ["scheduler", "--http-addr", "127.0.0.1:0", "--state-dir", &folder];
+        let arguments = [&usual, flags].concat();
         let mut program = Keyway::new(home).addr(store).start(home, name, &arguments)?;
         let api = program
             .line("where its API is", 0, |line| word_of(line, "http="))

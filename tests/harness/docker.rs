@@ -21,27 +21,85 @@ pub(crate) struct Docker {
     config: PathBuf,
     /// The control groups of its containers are below this.
     group: String,
+    _network: Option<Network>,
+}
+
+/// Where this file is, an engine is not started again when it ends.
+const STOPPED: &str = "docker/stopped";
+
+/// A network of this machine's own, for the containers of one engine.
+struct Network(String);
+
+impl Network {
+    /// Of addresses that are nobody's: they are set aside for trials of networks.
+    fn make() -> anyhow::Result<Self> {
+        let number = std::process::id() % 0x100;
+        let network = Self(format!("kwt{number}"));
+        let address = format!("198.18.{number}.1/24");
+        network.ip(&["link", "add", &network.0, "type", "bridge"])?;
+        network.ip(&["addr", "add", &address, "dev", &network.0])?;
+        network.ip(&["link", "set", &network.0, "up"])?;
+        Ok(network)
+    }
+
+    fn ip(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("ip");
+        command.args(arguments).env("PATH", format!("{path}:/usr/sbin:/sbin"));
+        let output = command.output().context("ip cannot be started")?;
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        anyhow::ensure!(output.status.success(), "ip {}: {why}", arguments.join(" "));
+        Ok(())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = self.ip(&["link", "del", &self.0]);
+    }
+}
+
+/// What is done when the engine itself ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Containers {
+    /// They go on.
+    Live,
+    /// They end with it.
+    End,
 }
 
 impl Docker {
     /// Starts one; `None` where the machine does not let anybody, which is noted.
     pub(crate) async fn start(home: &Home) -> anyhow::Result<Option<Self>> {
+        Self::with(home, None).await
+    }
+
+    /// One that has a network for containers, and is started again whenever it ends, as systemd does it.
+    pub(crate) async fn with_network(home: &Home, containers: Containers) -> anyhow::Result<Option<Self>> {
+        Self::with(home, Some(containers)).await
+    }
+
+    async fn with(home: &Home, networked: Option<Containers>) -> anyhow::Result<Option<Self>> {
         if let Some(why) = forbidden(home) {
             note_left_out(&format!("containers: {why}"));
             return Ok(None);
         }
         let (socket, group) = (home.path("docker.sock"), format!("keyway-test-{}", std::process::id()));
-        let config = home.write("docker/config/daemon.json", "{}")?;
+        let live = networked == Some(Containers::Live);
+        let settings = serde_json::json!({ "live-restore": live }).to_string();
+        let config = home.write("docker/config/daemon.json", &settings)?;
+        let network = networked.map(|_| Network::make()).transpose()?;
+        let bridge = network.as_ref().map_or("none", |network| network.0.as_str());
+        let stopped = home.path(STOPPED);
+        // The first process of the namespace is not the engine: its end would be everybody's.
+        let again = "stopped=$1; shift; until [ -e \"$stopped\" ]; do dockerd \"$@\"; done";
         let mut command = with_path(command(home, "unshare"));
         command
             .args(["--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc"])
-            .args([
-                "--kill-child",
-                "dockerd",
-                "--bridge=none",
-                "--iptables=false",
-                "--ip6tables=false",
-            ])
+            .args(["--kill-child", "sh", "-c", again, "sh"])
+            .arg(&stopped)
+            .arg(format!("--bridge={bridge}"))
+            .args(["--iptables=false", "--ip6tables=false", "--ip-masq=false"])
             .args(["--cgroup-parent", &format!("/{group}"), "--data-root"])
             .arg(home.path("docker/data"))
             .arg("--exec-root")
@@ -57,6 +115,7 @@ impl Docker {
             socket,
             config: home.path("docker/config"),
             group,
+            _network: network,
         };
         let up = eventually("the Docker Engine answers", async || match docker.daemon.ended() {
             Some(exit) => Some(Err(exit)),
@@ -123,6 +182,26 @@ impl Docker {
         found.with_context(|| format!("{container} does not run"))
     }
 
+    /// The engine's own process. Nobody passes signals on to it.
+    fn engine(&self) -> anyhow::Result<Process> {
+        let is = |process: &Process| {
+            let name = fs::read_to_string(format!("/proc/{}/comm", process.pid)).unwrap_or_default();
+            name.trim() == "dockerd"
+        };
+        let found = descendants(self.daemon.pid()).into_iter().find(is);
+        found.context("dockerd does not run")
+    }
+
+    /// KILL to the engine, and only to it; returns when it has been started again and answers.
+    pub(crate) async fn kill(&self, home: &Home) -> anyhow::Result<()> {
+        let killed = self.engine()?;
+        killed.signal(Signal::SIGKILL)?;
+        holds("the engine is started again", async || {
+            self.engine().is_ok_and(|engine| engine.pid != killed.pid) && self.run(home, &["version"]).await.is_ok()
+        })
+        .await
+    }
+
     /// TERM to the first process and KILL ten seconds later, as `docker stop` does it; the exit code.
     pub(crate) async fn stop(&self, home: &Home, container: &str) -> anyhow::Result<i32> {
         self.run(home, &["stop", container]).await?;
@@ -138,18 +217,17 @@ impl Docker {
         for container in all.lines() {
             self.run(home, &["rm", "-f", container]).await?;
         }
-        // unshare does not pass signals on: what it started is told itself.
-        let unshare = self.daemon.pid();
-        let engine = descendants(unshare)
-            .into_iter()
-            .find(|process| process.parent == unshare);
-        engine.context("dockerd runs")?.signal(Signal::SIGTERM)?;
+        home.write(STOPPED, "")?;
+        self.engine()?.signal(Signal::SIGTERM)?;
         self.daemon.exit().await?;
         let groups = Path::new("/sys/fs/cgroup");
         let hierarchies = fs::read_dir(groups)?.flatten().map(|entry| entry.path());
         for folder in hierarchies.chain([groups.to_owned()]) {
             let group = folder.join(&self.group);
             holds("the control groups are empty", async || {
+                // Of containers whose engine was killed theirs are left.
+                let left = fs::read_dir(&group).into_iter().flatten().flatten();
+                left.for_each(|entry| drop(fs::remove_dir(entry.path())));
                 !group.exists() || fs::remove_dir(&group).is_ok()
             })
             .await?;

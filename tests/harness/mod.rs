@@ -30,7 +30,7 @@ mod witness;
 pub(crate) use agent::Agent;
 pub(crate) use cluster::{Cluster, Settings};
 pub(crate) use disk::{Disk, note_left_out};
-pub(crate) use docker::Docker;
+pub(crate) use docker::{Containers, Docker};
 pub(crate) use eventually::{eventually, eventually_within, holds};
 pub(crate) use home::{Home, write_file};
 pub(crate) use keyway::{Keyway, Said};

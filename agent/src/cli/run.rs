@@ -10,12 +10,13 @@ use nix::sys::signal::Signal;
 
 use super::Connection;
 use super::environment::Environment;
+use super::exit_file;
 use super::flags::{Writing, here};
 use super::telling::Telling;
 use crate::config::{MaybeSignal, RawExec, mapping};
 use crate::load::Plan;
 use crate::policy::{self, Restart, Wait};
-use crate::reap::Reaper;
+use crate::reap::{Exit, Reaper};
 use crate::run::Agent;
 
 /// See [`super::AgentCommand::Run`].
@@ -58,6 +59,9 @@ pub struct Run {
     /// Make this file once all files are in place and the program runs; systemd is told by itself.
     #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_READY_FILE", hide_short_help = true)]
     ready_file: Option<PathBuf>,
+    /// Write there, as the last thing, how it ended: `code N` or `signal N`.
+    #[arg(long, value_name = "FILE", env = "KEYWAY_AGENT_EXIT_FILE", hide_short_help = true)]
+    exit_file: Option<PathBuf>,
     #[command(flatten)]
     environment: Environment,
     /// The program to start once all files are there, and its arguments.
@@ -74,7 +78,15 @@ pub struct Once {
 
 impl Run {
     pub(super) async fn run(self, connection: &Connection) -> Result<u8, Problem> {
-        start(self.plan()?, connection, Reaper::adopting()).await
+        let plan = self.plan()?;
+        let mut exit_file = plan.flags.exit_file.clone();
+        let ended = start(plan, connection, Reaper::adopting(), &mut exit_file).await;
+        if let Some(file) = &exit_file
+            && let Err(error) = exit_file::leave(file, exit_file::of(&ended))
+        {
+            tracing::warn!("cannot write how it ended to {}: {error}", file.display());
+        }
+        ended.map(Exit::code)
     }
 
     /// What the flags ask for.
@@ -86,6 +98,7 @@ impl Run {
         self.telling.put(&mut flags);
         flags.pid_file = self.pid_file;
         flags.ready_file = self.ready_file;
+        flags.exit_file = self.exit_file;
         flags.reload_signal = self.reload_signal;
         flags.exec = RawExec {
             command: self.command,
@@ -114,13 +127,21 @@ impl Once {
             once: true,
             traced: false,
         };
-        start(plan, connection, Reaper::start()).await
+        let ended = start(plan, connection, Reaper::start(), &mut None).await;
+        ended.map(Exit::code)
     }
 }
 
-async fn start(plan: Plan, connection: &Connection, reaper: anyhow::Result<Reaper>) -> Result<u8, Problem> {
+/// The file of the end is known better once the configuration is read.
+async fn start(
+    plan: Plan,
+    connection: &Connection,
+    reaper: anyhow::Result<Reaper>,
+    exit_file: &mut Option<PathBuf>,
+) -> Result<Exit, Problem> {
     // Nothing else runs yet, so this may block.
     let program = plan.load(None)?;
+    exit_file.clone_from(&program.config.exit_file);
     let reaper = reaper.map_err(|e| Problem::new(exit::AGENT, format!("{e:#}")))?;
     Agent::new(plan, program, connection.client(), reaper)?.run().await
 }

@@ -205,6 +205,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("map-signal", "USR1=USR2", "{ USR1 = 'USR2' }"),
     ("pid-file", "p", "'p'"),
     ("ready-file", "r", "'r'"),
+    ("exit-file", "e", "'e'"),
     ("env", "app/env", "['app/env']"),
     ("env-upper", "", "true"),
     ("env-on-change", "none", "'none'"),

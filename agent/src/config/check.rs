@@ -128,6 +128,7 @@ impl Raw {
             telling,
             pid_file: self.pid_file,
             ready_file: self.ready_file,
+            exit_file: self.exit_file,
             state_dir,
             cache,
         })

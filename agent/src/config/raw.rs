@@ -59,6 +59,8 @@ pub struct Raw {
     pub pid_file: Option<PathBuf>,
     /// What is made once everything is in place.
     pub ready_file: Option<PathBuf>,
+    /// Where it is written how it ended.
+    pub exit_file: Option<PathBuf>,
     /// See [`super::Config::state_dir`].
     pub state_dir: Option<PathBuf>,
     /// The folder where the last good values are kept.
@@ -197,6 +199,7 @@ impl Raw {
             &mut self.status,
             &mut self.pid_file,
             &mut self.ready_file,
+            &mut self.exit_file,
             &mut self.cache_dir,
         ];
         single.into_iter().flatten().for_each(absolute);
@@ -240,6 +243,7 @@ impl Raw {
         over(&mut self.name, later.name);
         over(&mut self.pid_file, later.pid_file);
         over(&mut self.ready_file, later.ready_file);
+        over(&mut self.exit_file, later.exit_file);
         over(&mut self.cache_dir, later.cache_dir);
         over(&mut self.max_stale, later.max_stale);
         over(&mut self.retry_for, later.retry_for);

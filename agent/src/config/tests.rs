@@ -205,6 +205,7 @@ const ENTRIES: &[[&str; 2]] = &[
     ["name = \"a\"", "name = \"b/c\""],
     ["pid_file = \"a\"", "pid_file = \"b\""],
     ["ready_file = \"a\"", "ready_file = \"b\""],
+    ["exit_file = \"a\"", "exit_file = \"b\""],
     ["state_dir = \"a\"", "state_dir = \"b\""],
     ["cache_dir = \"a\"", "cache_dir = \"b\""],
     ["max_stale = \"1h\"", "max_stale = \"2h\""],

@@ -48,6 +48,18 @@ impl Driver {
         Ok(found)
     }
 
+    /// The same, without containers if the Engine does not answer. For whoever knows of none.
+    pub async fn find_reachable(&self) -> anyhow::Result<Vec<Found>> {
+        let mut found = self.processes.find().await?;
+        if let Some(containers) = &self.containers {
+            match containers.find().await {
+                Ok(all) => found.extend(all),
+                Err(error) => tracing::warn!("apps with an image have to wait: {error:#}"),
+            }
+        }
+        Ok(found)
+    }
+
     /// Begins to follow a task that was found running: its end will be told.
     pub fn adopt(&self, task: TaskId, handle: &Handle) {
         match (handle, &self.containers) {

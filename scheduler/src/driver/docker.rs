@@ -17,6 +17,7 @@ mod watch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bollard::query_parameters::{KillContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -32,6 +33,9 @@ const TASK: &str = "keyway.task";
 
 /// How many requests are made at once: each is a connection of its own.
 const REQUESTS: usize = 16;
+
+/// How long until an Engine that does not answer is asked again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// In seconds, until an answer begins.
 const PATIENCE: u64 = 120;
@@ -113,8 +117,10 @@ impl Containers {
     pub(super) fn stop(&self, task: &TaskId, id: &str, stop: Stop) {
         let (inner, task, id) = (Arc::clone(&self.inner), task.clone(), id.to_owned());
         tokio::spawn(async move {
-            if let Err(error) = inner.kill(&id, stop).await {
-                tracing::warn!(task = %task.0, "its container cannot be stopped: {error:#}");
+            while let Err(error) = inner.kill(&id, stop).await {
+                if !inner.waits_out(&error).await {
+                    return tracing::warn!(task = %task.0, "its container cannot be stopped: {error:#}");
+                }
             }
         });
     }
@@ -122,8 +128,10 @@ impl Containers {
     pub(super) fn forget(&self, task: &TaskId, id: &str) {
         let (inner, task, id) = (Arc::clone(&self.inner), task.clone(), id.to_owned());
         tokio::spawn(async move {
-            if let Err(error) = inner.remove(&task, &id).await {
-                tracing::warn!(task = %task.0, "its container cannot be removed: {error:#}");
+            while let Err(error) = inner.remove(&task, &id).await {
+                if !inner.waits_out(&error).await {
+                    return tracing::warn!(task = %task.0, "its container cannot be removed: {error:#}");
+                }
             }
         });
     }
@@ -139,14 +147,26 @@ impl Inner {
         )?)
     }
 
+    /// After a while, true if something is to be asked again: the Engine did not answer, and somebody still wants to know.
+    async fn waits_out(&self, error: &anyhow::Error) -> bool {
+        if !is_away(error) || self.told.is_closed() {
+            return false;
+        }
+        tokio::time::sleep(AGAIN).await;
+        !self.told.is_closed()
+    }
+
     async fn kill(&self, id: &str, stop: Stop) -> anyhow::Result<()> {
         let _slot = self.requests.acquire().await?;
         let engine = self.engine()?;
         let signal = match stop {
             Stop::Force => "SIGKILL".to_owned(),
             Stop::Ask => {
-                let container = engine.inspect_container(id, None).await;
-                let wanted = container.ok().and_then(|container| container.config?.stop_signal);
+                let wanted = match engine.inspect_container(id, None).await {
+                    Ok(container) => container.config.and_then(|config| config.stop_signal),
+                    Err(error) if status(&error) == Some(404) => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                };
                 wanted
                     .filter(|signal| !signal.is_empty())
                     .unwrap_or_else(|| "SIGTERM".to_owned())
@@ -165,6 +185,9 @@ impl Inner {
         let _slot = self.requests.acquire().await?;
         let engine = self.engine()?;
         if let Err(error) = self.keep_logs(&engine, task, id).await {
+            if is_away(&error) {
+                return Err(error);
+            }
             tracing::warn!(task = %task.0, "its output cannot be kept: {error:#}");
         }
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
@@ -182,6 +205,21 @@ impl Inner {
         // Whoever does not listen any more does not want to know.
         let _ = self.told.send(told);
     }
+}
+
+/// Whether the Engine did not answer: it does not run, or ended before it had answered. What was asked may have been done.
+fn is_away(error: &anyhow::Error) -> bool {
+    use bollard::errors::Error;
+    matches!(
+        error.downcast_ref(),
+        Some(
+            Error::IOError { .. }
+                | Error::HyperResponseError { .. }
+                | Error::HyperLegacyError { .. }
+                | Error::RequestTimeoutError
+                | Error::SocketNotFoundError(_)
+        )
+    )
 }
 
 /// The code of an answer that is an error.

@@ -11,6 +11,7 @@
 //! | [`user`] | the user that it runs as |
 //! | [`start`], [`follow`] | its start; its end |
 //! | [`table`], [`grip`], [`sweep`] | the kernel's table of processes; one that is held; signals to all of a task |
+//! | [`groups`], [`hierarchies`] | what a task may use; where the kernel is told so |
 //! | [`find`] | the tasks that are there when a scheduler starts |
 //! | [`check`] | a health check's command |
 
@@ -19,6 +20,8 @@ mod command;
 mod find;
 mod follow;
 mod grip;
+mod groups;
+mod hierarchies;
 mod rotate;
 mod sandbox;
 mod start;
@@ -40,6 +43,7 @@ use super::kept::{Kept, OUTPUTS};
 use super::tail::tail;
 use super::{Gate, Settings, Stop, TaskId, Told};
 use grip::Grip;
+use groups::Groups;
 use sandbox::Sandboxes;
 use sweep::{Reach, Sweeper};
 
@@ -81,6 +85,7 @@ struct Inner {
     settings: Settings,
     sandboxes: Sandboxes,
     kept: Kept,
+    groups: Groups,
     sweeper: Sweeper,
     starts: Semaphore,
     gate: Gate,
@@ -97,11 +102,13 @@ impl Processes {
         kept: Kept,
         told: mpsc::UnboundedSender<Told>,
     ) -> anyhow::Result<Self> {
-        let sandboxes = Sandboxes::new(&settings.folder.join("tasks"))?;
+        let folder = settings.folder.join("tasks");
+        let sandboxes = Sandboxes::new(&folder)?;
         Ok(Self(Arc::new(Inner {
             _rotating: Rotating(tokio::spawn(rotate::keep_short(sandboxes.clone()))),
             sandboxes,
             kept,
+            groups: Groups::of(&folder)?,
             sweeper: Sweeper::start(),
             starts: Semaphore::new(STARTS),
             gate,

@@ -54,7 +54,12 @@ impl Term {
             docker.cluster = self.cluster().await?;
         }
         let driver = Arc::new(Driver::behind(&self.gate, settings, tell)?);
-        let found = driver.find().await.context("look for what runs")?;
+        // As long as containers are known, nothing can be decided without their Engine.
+        let found = match world.has_containers() {
+            true => driver.find().await,
+            false => driver.find_reachable().await,
+        };
+        let found = found.context("look for what runs")?;
         let chance = Box::new(|| uuid::Uuid::new_v4().to_string());
         let mut engine = Engine::new(world, self.config.engine.clone(), chance);
         engine.found(found, now());

@@ -26,7 +26,7 @@ async fn the_scheduler_that_is_killed() {
     let Ok(home) = std::env::var(FOLDER) else { return };
     let (sender, _told) = tokio::sync::mpsc::unbounded_channel();
     let settings = scheduler::driver::Settings {
-        folder: home.into(),
+        folder: home.clone().into(),
         program: crate::scene::program(),
         agent: Vec::new(),
         store: None,
@@ -41,6 +41,27 @@ async fn the_scheduler_that_is_killed() {
         "short",
         "sleep 1000 & echo $! >child; exec sleep 1000",
     ));
+    // With agents: one ends while nobody is there, one by a signal, one behind the next scheduler's start.
+    for (task, line) in [
+        ("early", "echo ready; until [ -e end ]; do sleep 0.05; done; exit 7"),
+        (
+            "late",
+            "echo ready; until [ -e end ]; do sleep 0.05; done; echo last words; exit 3",
+        ),
+        (
+            "shot",
+            "echo ready; until [ -e end ]; do sleep 0.05; done; kill -USR1 $$; sleep 1000",
+        ),
+    ] {
+        let mut launch = crate::scene::shell(task, line);
+        let template = Path::new(&home).join("app.hbs");
+        std::fs::File::create(&template).unwrap();
+        launch.agent = Some(scheduler::driver::AgentUse {
+            flags: vec!["--template".to_owned(), format!("{}:app.conf", template.display())],
+            files: Vec::new(),
+        });
+        driver.start(launch);
+    }
     std::future::pending().await
 }
 
@@ -50,6 +71,9 @@ async fn what_a_killed_scheduler_has_started_is_found_followed_and_stopped() {
     let mut first = scheduler(scene.home());
     scene.line("web", "stdout").await;
     let left = scene.line("short", "child").await;
+    for task in WITH_AGENTS {
+        scene.line(task, "stdout").await;
+    }
     first.kill().unwrap();
     first.wait().unwrap();
     let folder = scene.folder("short").display().to_string();
@@ -62,9 +86,29 @@ async fn what_a_killed_scheduler_has_started_is_found_followed_and_stopped() {
     .unwrap();
     eventually("its end", || (!runs(&short.to_string())).then_some(())).await;
 
+    let agent = leader(&scene.folder("early").display().to_string());
+    end_of(&scene, "early");
+    eventually("the end of its agent", || (!runs(&agent.to_string())).then_some(())).await;
+
     let found = scene.driver.find().await.unwrap();
 
-    let [gone, web] = &found[..] else { panic!("{found:?}") };
+    let [early, late, gone, shot, web] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (early.task.clone(), early.ended.clone()),
+        (id("early"), Some(End::Exited(7)))
+    );
+    for (task, end) in [(late, End::Exited(3)), (shot, End::Signalled(10))] {
+        assert_eq!(task.ended, None, "{task:?}");
+        scene.driver.adopt(task.task.clone(), &task.handle);
+        end_of(&scene, &task.task.0);
+        assert_eq!(scene.ended(&task.task.0).await, end);
+    }
+    assert_eq!(scene.read("late", "stdout"), "ready\nlast words\n");
+    for task in [early, late, shot] {
+        scene.driver.forget(&task.task, &task.handle);
+    }
     assert_eq!((gone.task.clone(), gone.ended.clone()), (id("short"), Some(End::Gone)));
     assert!(!runs(&left), "what it left is ended");
     assert_eq!((web.task.clone(), web.ended.clone()), (id("web"), None));
@@ -84,10 +128,18 @@ async fn what_a_killed_scheduler_has_started_is_found_followed_and_stopped() {
     scene.driver.forget(&id("web"), &web.handle);
     scene.driver.forget(&id("short"), &gone.handle);
     eventually("nothing is found any more", || {
-        (!scene.folder("web").exists() && !scene.folder("short").exists()).then_some(())
+        let left = std::fs::read_dir(scene.home().join("tasks")).unwrap();
+        (left.count() == 0).then_some(())
     })
     .await;
     assert_eq!(scene.driver.find().await.unwrap(), []);
+}
+
+/// The tasks that have agents, and end when they are told to.
+const WITH_AGENTS: [&str; 3] = ["early", "late", "shot"];
+
+fn end_of(scene: &Scene, task: &str) {
+    std::fs::File::create(scene.folder(task).join("end")).unwrap();
 }
 
 /// The process that says of itself that it leads.

@@ -11,15 +11,68 @@ use futures_util::StreamExt as _;
 
 use super::super::{Handle, Launch, Refusal, Told};
 use super::body::body;
-use super::{CLUSTER, Containers, Followed, Inner, TASK, said, status};
+use super::{CLUSTER, Containers, Followed, Inner, TASK, is_away, said, status};
 use crate::app::Image;
+
+/// Why a container does not run.
+enum Trouble {
+    Refused(Refusal),
+    /// The Engine did not answer; what it was asked it may have done.
+    Away(anyhow::Error),
+}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Trouble {
+    fn of(error: impl Into<anyhow::Error>, refusal: impl FnOnce(String) -> Refusal) -> Self {
+        let error = error.into();
+        match error.downcast_ref::<bollard::errors::Error>() {
+            Some(_) if is_away(&error) => Self::Away(error),
+            Some(answer) => Self::Refused(refusal(said(answer))),
+            None => Self::Refused(refusal(format!("{error:#}"))),
+        }
+    }
+}
+
+impl Trouble {
+    /// Where nothing can have been done yet, an Engine that does not answer is a reason like others, and is told.
+    fn at(self, attempt: Try) -> Self {
+        match self {
+            Self::Away(error) if attempt == Try::First => {
+                Self::Refused(Refusal::Other(format!("the Docker Engine does not answer: {error:#}")))
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether a start is asked for the first time, or again because the Engine did not answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Try {
+    First,
+    Again,
+}
 
 impl Containers {
     pub(in super::super) fn start(&self, launch: Launch, image: Image) {
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move {
             let task = launch.task.clone();
-            match inner.started(&launch, &image).await {
+            let mut attempt = Try::First;
+            let started = loop {
+                match inner.started(&launch, &image, attempt).await {
+                    Err(Trouble::Away(error)) if inner.waits_out(&error).await => attempt = Try::Again,
+                    // Nobody wants to know any more.
+                    Err(Trouble::Away(_)) => return,
+                    Err(Trouble::Refused(refusal)) => break Err(refusal),
+                    Ok(started) => break Ok(started),
+                }
+            };
+            match started {
                 Ok((id, addresses)) => {
                     let handle = Handle::Container { id: id.clone() };
                     inner.tell(Told::Running {
@@ -28,6 +81,10 @@ impl Containers {
                         addresses,
                     });
                     inner.announced(&id).await;
+                    if attempt == Try::Again {
+                        // Its end may have come before anybody listened again.
+                        inner.look_at(&id).await;
+                    }
                 }
                 Err(refusal) => inner.tell(Told::Refused { task, refusal }),
             }
@@ -36,21 +93,25 @@ impl Containers {
 }
 
 impl Inner {
-    async fn started(&self, launch: &Launch, image: &Image) -> Result<(String, Vec<String>), Refusal> {
-        let engine = self.engine().map_err(|error| Refusal::Other(format!("{error:#}")))?;
-        let config = self.image(&engine, image).await?;
+    async fn started(&self, launch: &Launch, image: &Image, attempt: Try) -> Result<(String, Vec<String>), Trouble> {
+        let asked = |trouble: Trouble| trouble.at(attempt);
+        let engine = self
+            .engine()
+            .map_err(|error| Trouble::of(error, Refusal::Other))
+            .map_err(asked)?;
+        let config = self.image(&engine, image).await.map_err(asked)?;
         let Ok(_slot) = self.requests.acquire().await else {
-            return Err(Refusal::Other("the scheduler ends".to_owned()));
+            return Err(Refusal::Other("the scheduler ends".to_owned()).into());
         };
         let Some(_entered) = self.gate.enter().await else {
-            return Err(Refusal::Other("this scheduler does not lead any more".to_owned()));
+            return Err(Refusal::Other("this scheduler does not lead any more".to_owned()).into());
         };
         let body = body(launch, image, &config, &self.settings, &self.docker)?;
         let options = CreateContainerOptionsBuilder::new().name(&launch.task.0).build();
-        let id = match engine.create_container(Some(options), body).await {
-            Ok(created) => created.id,
-            Err(error) if status(&error) == Some(409) => self.own(&engine, launch).await?,
-            Err(error) => return Err(Refusal::Other(said(&error))),
+        let (id, has_run) = match engine.create_container(Some(options), body).await {
+            Ok(created) => (created.id, false),
+            Err(error) if status(&error) == Some(409) => self.own(&engine, launch, attempt).await?,
+            Err(error) => return Err(Trouble::of(error, Refusal::Other)),
         };
         // Before it can end.
         let followed = Followed {
@@ -60,39 +121,51 @@ impl Inner {
         };
         self.followed().insert(id.clone(), followed);
         self.wanted.notify_one();
-        if let Err(error) = engine.start_container(&id, None).await {
+        if !has_run && let Err(error) = engine.start_container(&id, None).await {
             self.followed().remove(&id);
-            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-            let _ = engine.remove_container(&id, Some(options)).await;
-            return Err(refusal(launch, &said(&error)));
+            let trouble = Trouble::of(error, |message| refusal(launch, &message));
+            if matches!(trouble, Trouble::Refused(_)) {
+                let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+                let _ = engine.remove_container(&id, Some(options)).await;
+            }
+            return Err(trouble);
         }
-        let container = engine.inspect_container(&id, None).await.ok();
-        Ok((id, container.map(addresses).unwrap_or_default()))
+        match engine.inspect_container(&id, None).await {
+            Ok(container) => Ok((id, addresses(container))),
+            Err(error) => match Trouble::of(error, Refusal::Other) {
+                Trouble::Away(error) => Err(Trouble::Away(error)),
+                // It is told as running, and then as gone.
+                Trouble::Refused(_) => Ok((id, Vec::new())),
+            },
+        }
     }
 
     /// The container that has the name already, if it is this very task's and can still be started, or runs: a scheduler
-    /// before us came as far as that.
-    async fn own(&self, engine: &Docker, launch: &Launch) -> Result<String, Refusal> {
+    /// before us came as far as that, or we did before the Engine was silent. Then it may have ended, too. And whether it
+    /// has been started.
+    async fn own(&self, engine: &Docker, launch: &Launch, attempt: Try) -> Result<(String, bool), Trouble> {
+        use ContainerStateStatusEnum as State;
         let taken = || Refusal::Other(format!("another container has the name {}", launch.task.0));
-        let container = engine
-            .inspect_container(&launch.task.0, None)
-            .await
-            .map_err(|_| taken())?;
+        let container = match engine.inspect_container(&launch.task.0, None).await {
+            Ok(container) => container,
+            Err(error) => return Err(Trouble::of(error, |_| taken())),
+        };
         let labels = container.config.and_then(|config| config.labels).unwrap_or_default();
         let is = |label: &str, value: &str| labels.get(label).is_some_and(|have| have == value);
         if !is(CLUSTER, &self.docker.cluster) || !is(TASK, &launch.task.0) {
-            return Err(taken());
+            return Err(taken().into());
         }
+        let id = container.id.ok_or_else(taken)?;
         match container.state.and_then(|state| state.status) {
-            Some(ContainerStateStatusEnum::CREATED | ContainerStateStatusEnum::RUNNING) => {
-                container.id.ok_or_else(taken)
-            }
-            _ => Err(Refusal::Other("it has been started before".to_owned())),
+            Some(State::CREATED) => Ok((id, false)),
+            Some(State::RUNNING) => Ok((id, true)),
+            Some(State::EXITED | State::DEAD) if attempt == Try::Again => Ok((id, true)),
+            _ => Err(Refusal::Other("it has been started before".to_owned()).into()),
         }
     }
 
     /// What an image starts by itself. It is pulled if it is not there, or if it has to be new.
-    async fn image(&self, engine: &Docker, image: &Image) -> Result<ImageConfig, Refusal> {
+    async fn image(&self, engine: &Docker, image: &Image) -> Result<ImageConfig, Trouble> {
         let lock = {
             let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(pulls.entry(image.name.clone()).or_default())
@@ -106,22 +179,22 @@ impl Inner {
             match engine.inspect_image(&image.name).await {
                 Ok(found) => return Ok(found.config.unwrap_or_default()),
                 Err(error) if status(&error) == Some(404) => {}
-                Err(error) => return Err(refused(said(&error))),
+                Err(error) => return Err(Trouble::of(error, refused)),
             }
         }
         let (name, tag) = name_and_tag(&image.name);
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
         let mut progress = std::pin::pin!(engine.create_image(Some(options), None, None));
         while let Some(step) = progress.next().await {
-            let step = step.map_err(|error| refused(said(&error)))?;
+            let step = step.map_err(|error| Trouble::of(error, refused))?;
             if let Some(message) = step.error_detail.and_then(|detail| detail.message) {
-                return Err(refused(message));
+                return Err(refused(message).into());
             }
         }
         let found = engine.inspect_image(&image.name).await;
         found
             .map(|found| found.config.unwrap_or_default())
-            .map_err(|error| refused(said(&error)))
+            .map_err(|error| Trouble::of(error, refused))
     }
 }
 

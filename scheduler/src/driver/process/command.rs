@@ -24,7 +24,8 @@ pub(super) struct Before<'a> {
 }
 
 /// The words that a task is, with its agent if it has one; `None` if there is nothing to start.
-pub(super) fn words(launch: &Launch, settings: &Settings) -> Option<Vec<String>> {
+/// Where the agent says how it ended is told to it.
+pub(super) fn words(launch: &Launch, settings: &Settings, exit_file: &Path) -> Option<Vec<String>> {
     let program = match launch.command.as_ref()? {
         app::Command::Shell(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
         app::Command::Args(words) if words.is_empty() => return None,
@@ -35,7 +36,8 @@ pub(super) fn words(launch: &Launch, settings: &Settings) -> Option<Vec<String>>
     };
     let mut words = vec![settings.program.to_string_lossy().into_owned()];
     words.extend_from_slice(&settings.agent);
-    words.push("run".to_owned());
+    words.extend(["run".to_owned(), "--exit-file".to_owned()]);
+    words.push(exit_file.to_string_lossy().into_owned());
     words.extend_from_slice(&agent.flags);
     words.push("--".to_owned());
     words.extend(program);

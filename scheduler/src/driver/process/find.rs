@@ -21,10 +21,11 @@ impl Processes {
     /// See [`super::super::Driver::find`]. What is left of a task whose leader has ended is ended as well.
     pub(in super::super) async fn find(&self) -> anyhow::Result<Vec<Found>> {
         let inner = std::sync::Arc::clone(&self.0);
-        let (present, folders) =
-            tokio::task::spawn_blocking(move || (inner.present(), inner.sandboxes.tasks())).await?;
+        let look = move || (inner.present(), inner.sandboxes.tasks(), inner.groups.tasks());
+        let (present, folders, groups) = tokio::task::spawn_blocking(look).await?;
         let mut tasks: HashSet<TaskId> = folders?.into_iter().collect();
         tasks.extend(present.keys().cloned());
+        tasks.extend(groups);
         let mut found = Vec::new();
         for task in tasks {
             let there = present.get(&task);
@@ -35,13 +36,20 @@ impl Processes {
                     self.0.sweeper.send(gone, Reach::Session, Signal::KILL).await;
                 }
             }
+            let ended = match leader {
+                Some(_) => None,
+                None => {
+                    let told = self.0.sandboxes.told(&task).unwrap_or(End::Gone);
+                    Some(Inner::cleared(&self.0, task.clone(), told).await)
+                }
+            };
             found.push(Found {
                 task,
                 handle: leader.map_or(Handle::Process { pid: 0, started: 0 }, |leader| Handle::Process {
                     pid: leader.pid,
                     started: leader.started,
                 }),
-                ended: leader.is_none().then_some(End::Gone),
+                ended,
             });
         }
         found.sort_by(|a, b| a.task.cmp(&b.task));

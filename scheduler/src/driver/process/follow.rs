@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 
@@ -29,8 +30,9 @@ impl Processes {
                 .sweeper
                 .send(leader.clone(), Reach::Session, Signal::KILL)
                 .await;
+            let end = processes.0.collect(&leader);
             processes.0.tell(Told::Ended {
-                end: processes.0.collect(leader.pid),
+                end: Inner::cleared(&processes.0, leader.task.clone(), end).await,
                 task: leader.task,
                 at: now(),
             });
@@ -46,11 +48,32 @@ impl Inner {
         }
     }
 
-    /// How a process ended that we started; of one that was found nobody knows.
-    fn collect(&self, pid: i32) -> End {
-        let child = self.children().remove(&pid);
+    /// Takes away a task's control groups, with whoever is left in them. They know whether it had used up its memory.
+    pub(super) async fn cleared(inner: &Arc<Self>, task: TaskId, end: End) -> End {
+        let killed = matches!(end, End::Signalled(9) | End::Exited(137) | End::Gone);
+        let (inner, seen) = (Arc::clone(inner), end.clone());
+        let clear = move || {
+            let out_of_memory = killed && inner.groups.out_of_memory(&task);
+            inner.groups.clear(&task);
+            if out_of_memory { End::OutOfMemory } else { seen }
+        };
+        tokio::task::spawn_blocking(clear).await.unwrap_or(end)
+    }
+
+    /// How a task ended: as its parent sees it, if that is us. Its agent has seen the same of its program, and has written
+    /// it down; where it says a signal, the parent sees a code.
+    fn collect(&self, leader: &Leader) -> End {
+        let child = self.children().remove(&leader.pid);
         let status = child.and_then(|mut child| child.wait().ok());
-        status.map_or(End::Gone, meaning)
+        let told = || self.sandboxes.told(&leader.task);
+        match status.map_or(End::Gone, meaning) {
+            End::Gone => told().unwrap_or(End::Gone),
+            End::Exited(code) => match told() {
+                Some(End::Signalled(signal)) if code == 128 + signal => End::Signalled(signal),
+                _ => End::Exited(code),
+            },
+            end => end,
+        }
     }
 }
 

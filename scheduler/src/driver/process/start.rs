@@ -49,7 +49,7 @@ impl Inner {
         if !is_name(&task.0) {
             return Err(Refusal::Other(format!("`{}` cannot be the name of a folder", task.0)));
         }
-        let Some(words) = command::words(launch, &self.settings) else {
+        let Some(words) = command::words(launch, &self.settings, &self.sandboxes.exit_file(task)) else {
             return Err(Refusal::Other("a plain process needs `cmd` or `args`".to_owned()));
         };
         let user = launch
@@ -84,10 +84,11 @@ impl Inner {
         let folder = self.folder(&launch.task);
         let home = user.and_then(|user| user.home.as_deref());
         let numbers = user.map(User::in_numbers);
+        let groups = self.groups.create(&launch.task, &launch.resources);
         let before = Before {
             leads: true,
             user: numbers.as_deref(),
-            groups: &[],
+            groups: &groups,
         };
         let spawned = command::launcher(&self.settings.program, &before, words)
             .envs(command::environment(launch, &self.settings, &folder, home))
@@ -98,6 +99,7 @@ impl Inner {
             .spawn();
         spawned.map_err(|error| {
             let _ = self.sandboxes.remove(&launch.task);
+            self.groups.clear(&launch.task);
             io::Error::new(
                 error.kind(),
                 format!("`{}` cannot be started: {error}", self.settings.program.display()),

@@ -1,0 +1,222 @@
+//! Apps with images through the whole scheduler, with a real Docker Engine that is killed in the middle of a roll.
+
+use std::collections::BTreeSet;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::containers::copy_static;
+use crate::harness::dev::Dev;
+use crate::harness::{Containers, Docker, Exit, Home, Options, Server, alone, ask, eventually, holds};
+
+const BOUND: Duration = Duration::from_secs(300);
+
+/// A store with a socket for agents, a Docker Engine with two versions of an image, a container that is nobody's, and a
+/// scheduler.
+struct Scene {
+    docker: Docker,
+    server: Server,
+    dev: Dev,
+    stranger: String,
+}
+
+impl Scene {
+    async fn start(home: &Home, containers: Containers) -> anyhow::Result<Option<Self>> {
+        let Some(docker) = Docker::with_network(home, containers).await? else {
+            return Ok(None);
+        };
+        copy_static(home, "keyway", "image")?;
+        home.write("image/app.conf", "greeting = nobody changes me\nlimit = 5\n")?;
+        home.write(
+            "image/Dockerfile",
+            "FROM scratch\nCOPY keyway app.conf /\nENTRYPOINT [\"/keyway\"]\n",
+        )?;
+        let folder = home.path("image").display().to_string();
+        docker
+            .run(home, &["build", "-q", "-t", "app:1", "-t", "app:2", &folder])
+            .await?;
+        let words = ["run", "-d", "--name", "stranger", "--network", "none", "app:1"];
+        let program = ["demo-app", "--config", "/app.conf"];
+        let stranger = docker.run(home, &[&words[..], &program[..]].concat()).await?;
+        let socket = home.path("agents/agent.sock").display().to_string();
+        std::fs::create_dir(home.path("agents"))?;
+        let options = Options {
+            flags: vec!["--agent-socket".into(), socket.clone()],
+            ..Options::default()
+        };
+        let server = Server::with(home, options).await?;
+        server.put("app/greeting", "hello").await?;
+        let engine = home.path("docker.sock").display().to_string();
+        let flags = ["--docker-socket", &engine, "--agent-addr", &format!("unix://{socket}")];
+        let dev = Dev::alone_with(home, "scheduler", &server.address.to_string(), "tasks", &flags).await?;
+        holds("it leads", async || dev.api.get("/v2/apps").await.is_ok()).await?;
+        Ok(Some(Self {
+            docker,
+            server,
+            dev,
+            stranger,
+        }))
+    }
+
+    async fn tasks(&self) -> anyhow::Result<Vec<Value>> {
+        let json = self.dev.api.get("/v2/apps/web").await?;
+        Ok(json["app"]["tasks"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The names of all containers that a scheduler has made, or of those that run.
+    async fn containers(&self, home: &Home, flags: &[&str]) -> anyhow::Result<BTreeSet<String>> {
+        let words = ["ps", "--filter", "label=keyway.task", "--format", "{{.Names}}"];
+        let listed = self.docker.run(home, &[&words, flags].concat()).await?;
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    /// Three instances are well, each answers at its port with these words, and nothing else of ours is there.
+    async fn is_whole(&self, home: &Home, words: &str) -> anyhow::Result<()> {
+        let tasks = self.tasks().await?;
+        let names: BTreeSet<String> = tasks
+            .iter()
+            .filter_map(|task| task["id"].as_str().map(str::to_owned))
+            .collect();
+        assert_eq!(names.len(), 3, "{tasks:?}");
+        holds("there are as many containers as tasks", async || {
+            let (all, running) = (self.containers(home, &["-a"]).await, self.containers(home, &[]).await);
+            all.is_ok_and(|all| all == names) && running.is_ok_and(|running| running == names)
+        })
+        .await?;
+        for task in &tasks {
+            let port = task["ports"][0].as_u64().and_then(|port| u16::try_from(port).ok());
+            let port = port.context("a port")?;
+            holds(&format!("{task} says `{words}`"), async || {
+                says(port).await.is_some_and(|text| text.contains(words))
+            })
+            .await?;
+            let name = task["id"].as_str().context("a name")?;
+            let published = self.docker.run(home, &["port", name, "8080/tcp"]).await?;
+            assert_eq!(published, format!("127.0.0.1:{port}"));
+        }
+        Ok(())
+    }
+
+    async fn end(mut self, home: &Home) -> anyhow::Result<()> {
+        self.dev.program.signal(Signal::SIGTERM)?;
+        assert_eq!(self.dev.program.exit().await?, Exit::Code(0));
+        drop(self.server);
+        self.docker.end(home).await
+    }
+}
+
+/// What an instance says at a port.
+async fn says(port: u16) -> Option<String> {
+    let asked = tokio::task::spawn_blocking(move || ask(TcpStream::connect(("127.0.0.1", port)).ok()?).ok());
+    asked.await.ok()?
+}
+
+fn app(home: &Home) -> anyhow::Result<Value> {
+    let template = home.write("app.conf.hbs", "greeting = {{key \"app/greeting\"}}\nlimit = 5\n")?;
+    Ok(json!({
+        "id": "/web", "instances": 3, "cpus": 0.1, "mem": 128,
+        "args": ["demo-app", "--config", "/settings/app.conf", "--listen", "0.0.0.0:8080"],
+        "container": {
+            "type": "DOCKER", "docker": { "image": "app:1" },
+            "portMappings": [{ "containerPort": 8080, "hostPort": 0, "name": "http" }],
+        },
+        "networks": [{ "mode": "container/bridge" }],
+        "labels": {
+            "KEYWAY_TEMPLATE": format!("{}:/settings/app.conf", template.display()),
+            "KEYWAY_ON_CHANGE": "signal=HUP",
+        },
+        "healthChecks": [{
+            "protocol": "HTTP", "path": "/", "portIndex": 0, "gracePeriodSeconds": 60, "intervalSeconds": 1,
+        }],
+        "upgradeStrategy": { "minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.4 },
+    }))
+}
+
+/// Case 73. The containers live on without their Engine.
+#[test]
+fn the_engine_is_killed_in_a_roll_and_no_container_is_started_twice_or_forgotten() {
+    alone(BOUND, async |home| roll(home, Containers::Live).await);
+}
+
+/// The containers end with it.
+#[test]
+fn the_engine_and_all_its_containers_are_killed_in_a_roll_and_the_roll_ends_right() {
+    alone(BOUND, async |home| roll(home, Containers::End).await);
+}
+
+async fn roll(home: &Home, containers: Containers) -> anyhow::Result<()> {
+    let Some(scene) = Scene::start(home, containers).await? else {
+        return Ok(());
+    };
+    let first = app(home)?;
+    let deployment = scene.dev.api.change("PUT", "/v2/apps/web", &first).await?;
+    scene.dev.api.done(&deployment).await?;
+    scene.is_whole(home, "hello").await?;
+    scene.server.put("app/greeting", "good day").await?;
+    scene.is_whole(home, "good day").await?;
+    let before = scene.containers(home, &[]).await?;
+
+    let mut second = first;
+    second["container"]["docker"]["image"] = json!("app:2");
+    let deployment = scene.dev.api.change("PUT", "/v2/apps/web", &second).await?;
+    eventually("the roll is in its middle", async || {
+        let running = scene.containers(home, &[]).await.ok()?;
+        (!running.is_subset(&before) && !running.is_disjoint(&before)).then_some(())
+    })
+    .await?;
+    scene.docker.kill(home).await?;
+    scene.dev.api.done(&deployment).await?;
+
+    scene.is_whole(home, "good day").await?;
+    assert!(scene.containers(home, &["-a"]).await?.is_disjoint(&before));
+    let ask = [
+        "inspect",
+        "-f",
+        "{{.Id}} {{.State.Running}} {{.RestartCount}}",
+        "stranger",
+    ];
+    let stranger = scene.docker.run(home, &ask).await?;
+    let lives = containers == Containers::Live;
+    assert_eq!(stranger, format!("{} {lives} 0", scene.stranger));
+
+    let gone = scene.dev.api.change("DELETE", "/v2/apps/web", &Value::Null).await?;
+    scene.dev.api.done(&gone).await?;
+    holds("nothing of ours is left", async || {
+        scene.containers(home, &["-a"]).await.is_ok_and(|all| all.is_empty())
+    })
+    .await?;
+    ends(&scene).await?;
+    scene.end(home).await
+}
+
+/// How a program ended in a container is told with its code and its last words.
+async fn ends(scene: &Scene) -> anyhow::Result<()> {
+    let bad = json!({
+        "id": "/bad", "instances": 1, "cpus": 0.1, "mem": 64,
+        "args": ["demo-app", "--config", "/nothing"],
+        "container": { "type": "DOCKER", "docker": { "image": "app:1" } },
+        "networks": [{ "mode": "host" }],
+    });
+    scene.dev.api.change("PUT", "/v2/apps/bad", &bad).await?;
+    let failure = eventually("its end is told", async || {
+        let json = scene.dev.api.get("/v2/apps/bad").await.ok()?;
+        let failure = json["app"]["lastTaskFailure"].clone();
+        failure.is_object().then_some(failure)
+    })
+    .await?;
+    assert_eq!(failure["state"], "TASK_FAILED", "{failure}");
+    let message = failure["message"].as_str().unwrap_or_default();
+    assert!(message.contains("it ended with code 3"), "{failure}");
+    let path = format!("/v1/tasks/{}/logs", failure["taskId"].as_str().unwrap_or_default());
+    let said = scene.dev.api.text(&path).await?;
+    assert!(said.contains("/nothing"), "{said}");
+    let gone = scene
+        .dev
+        .api
+        .change("DELETE", "/v2/apps/bad?force=true", &Value::Null)
+        .await?;
+    scene.dev.api.done(&gone).await
+}
