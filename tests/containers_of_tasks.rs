@@ -110,6 +110,7 @@ fn launch(task: &str, line: &str) -> Launch {
         labels: BTreeMap::new(),
         agent: None,
         tty: false,
+        fetch: Vec::new(),
     }
 }
 

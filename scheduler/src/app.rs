@@ -276,3 +276,20 @@ pub struct Fetch {
     pub cache: bool,
     pub dest_path: Option<String>,
 }
+
+impl Fetch {
+    /// Where it is to be in the task's folder: never outside of it. `None` if nothing says so.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let of_uri = || {
+            let path = self.uri.split(['?', '#']).next()?;
+            let path = path
+                .split_once("://")
+                .map_or(Some(path), |(_, rest)| Some(rest.split_once('/')?.1))?;
+            path.rsplit('/').next()
+        };
+        let name = self.dest_path.as_deref().or_else(of_uri)?;
+        let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+        name.split('/').all(is_plain).then_some(name)
+    }
+}

@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::{Image, Protocol, Resources, Volume};
+use crate::app::{Fetch, Image, Protocol, Resources, Volume};
 use crate::time::Timestamp;
 
 pub use both::Driver;
@@ -93,6 +93,8 @@ pub struct Launch {
     /// What the agent inside does. `None` starts the program without one.
     pub agent: Option<AgentUse>,
     pub tty: bool,
+    /// Files that a plain process finds in its folder.
+    pub fetch: Vec<Fetch>,
 }
 
 /// One port of a task.

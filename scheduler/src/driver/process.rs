@@ -9,6 +9,7 @@
 //! | [`command`] | the words that start a task, and its environment |
 //! | [`sandbox`], [`rotate`] | its folder; its outputs, when they become long |
 //! | [`user`] | the user that it runs as |
+//! | [`fetch`] | the files that it is given |
 //! | [`start`], [`follow`] | its start; its end |
 //! | [`table`], [`grip`], [`sweep`] | the kernel's table of processes; one that is held; signals to all of a task |
 //! | [`groups`], [`hierarchies`] | what a task may use; where the kernel is told so |
@@ -17,6 +18,7 @@
 
 mod check;
 mod command;
+mod fetch;
 mod find;
 mod follow;
 mod grip;
@@ -42,6 +44,7 @@ use tokio::task::JoinHandle;
 use super::kept::{Kept, OUTPUTS};
 use super::tail::tail;
 use super::{Gate, Settings, Stop, TaskId, Told};
+use fetch::Fetcher;
 use grip::Grip;
 use groups::Groups;
 use sandbox::Sandboxes;
@@ -86,6 +89,7 @@ struct Inner {
     sandboxes: Sandboxes,
     kept: Kept,
     groups: Groups,
+    fetcher: Fetcher,
     sweeper: Sweeper,
     starts: Semaphore,
     gate: Gate,
@@ -109,6 +113,7 @@ impl Processes {
             sandboxes,
             kept,
             groups: Groups::of(&folder)?,
+            fetcher: Fetcher::new(&settings.folder)?,
             sweeper: Sweeper::start(),
             starts: Semaphore::new(STARTS),
             gate,

@@ -197,6 +197,10 @@ fn launch(app: &App, task: TaskId, instance: &Instance) -> Launch {
         labels: BTreeMap::new(),
         agent: agent(app, &task),
         tty: app.tty,
+        fetch: match app.image() {
+            Some(_) => Vec::new(),
+            None => app.fetch.clone(),
+        },
         task,
     }
 }

@@ -9,6 +9,7 @@
 mod adopting;
 mod checks;
 mod ends;
+mod fetch;
 mod limits;
 mod logs;
 mod refusals;

@@ -132,6 +132,7 @@ pub(crate) fn shell(task: &str, line: &str) -> Launch {
         labels: BTreeMap::new(),
         agent: None,
         tty: false,
+        fetch: Vec::new(),
     }
 }
 

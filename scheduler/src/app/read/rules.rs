@@ -205,14 +205,25 @@ fn docker(app: &App, findings: &Findings) {
     }
 }
 
-/// The credentials of a registry are the only files that old definitions with an image fetch: the container engine has its
-/// own, so they are given back and not used.
+/// Plain processes are given files of this machine and of servers that speak plain HTTP. The credentials of a registry are the
+/// only files that old definitions with an image fetch: the container engine has its own, so they are given back and not used.
 fn fetch(app: &App, findings: &Findings) {
     let of_registry = |uri: &str| uri.ends_with(".dockercfg") || uri.ends_with("docker.tar.gz");
     for (index, fetch) in app.fetch.iter().enumerate() {
-        if app.image().is_none() || !of_registry(&fetch.uri) {
-            let error = "cannot be done here: have the file in place, in the image or in a volume";
-            findings.wrong(&format!("/fetch/{index}/uri"), error);
-        }
+        let is_known = ["http://", "file:///", "/"]
+            .iter()
+            .any(|start| fetch.uri.starts_with(start));
+        let (field, error) = match app.image() {
+            Some(_) if of_registry(&fetch.uri) => continue,
+            Some(_) => ("uri", "cannot be done here: have the file in the image or in a volume"),
+            None if !is_known => (
+                "uri",
+                "has to begin with http://, file:/// or /: have other files in place",
+            ),
+            None if fetch.name().is_some() => continue,
+            None if fetch.dest_path.is_some() => ("destPath", "has to be a path within the task's folder"),
+            None => ("uri", "names no file: say destPath"),
+        };
+        findings.wrong(&format!("/fetch/{index}/{field}"), error);
     }
 }

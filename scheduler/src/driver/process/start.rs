@@ -16,13 +16,18 @@ impl Processes {
     pub(in super::super) fn start(&self, launch: Launch) {
         let processes = self.clone();
         tokio::spawn(async move {
+            let task = launch.task.clone();
+            if is_name(&task.0)
+                && let Err(refusal) = processes.0.fetcher.gather(&task, &launch.fetch).await
+            {
+                return processes.0.tell(Told::Refused { task, refusal });
+            }
             let Ok(_slot) = processes.0.starts.acquire().await else {
                 return;
             };
             let Some(entered) = processes.0.gate.enter().await else {
                 return;
             };
-            let task = launch.task.clone();
             let inner = std::sync::Arc::clone(&processes.0);
             let Ok(started) = tokio::task::spawn_blocking(move || inner.spawn(&launch)).await else {
                 return;
@@ -37,7 +42,12 @@ impl Processes {
                     });
                     processes.follow(leader);
                 }
-                Err(refusal) => processes.0.tell(Told::Refused { task, refusal }),
+                Err(refusal) => {
+                    if is_name(&task.0) {
+                        processes.0.fetcher.drop(&task);
+                    }
+                    processes.0.tell(Told::Refused { task, refusal });
+                }
             }
         });
     }
@@ -82,6 +92,10 @@ impl Inner {
                 _ => io::Error::new(error.kind(), format!("its folder cannot be made: {error}")),
             })?;
         let folder = self.folder(&launch.task);
+        if let Err(error) = self.fetcher.hand_over(&launch.task, &folder, user) {
+            let _ = self.sandboxes.remove(&launch.task);
+            return Err(error);
+        }
         let home = user.and_then(|user| user.home.as_deref());
         let numbers = user.map(User::in_numbers);
         let groups = self.groups.create(&launch.task, &launch.resources);

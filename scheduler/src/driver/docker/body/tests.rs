@@ -27,6 +27,7 @@ fn launch() -> Launch {
         ]),
         agent: None,
         tty: false,
+        fetch: Vec::new(),
     }
 }
 

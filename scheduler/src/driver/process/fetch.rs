@@ -1,0 +1,255 @@
+//! Files that a task is given before it starts: `fetch` of its app.
+//!
+//! They are gathered in a folder beside those of tasks, and moved into the task's own once all are there: what cannot be had
+//! starts nothing.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use http::header::{HOST, LOCATION};
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::super::{Refusal, TaskId};
+use super::user::User;
+use crate::app::Fetch;
+
+/// How many tasks fetch at once.
+const AT_ONCE: usize = 4;
+
+/// How long a server may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How often a server may name another place.
+const REDIRECTS: usize = 5;
+
+/// Names of files longer than this cannot be.
+const NAME: usize = 255;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    /// What tasks that have not started have got so far.
+    gathered: PathBuf,
+    /// What several tasks are given, by its address.
+    cache: PathBuf,
+    at_once: Semaphore,
+}
+
+impl Fetcher {
+    pub(super) fn new(folder: &Path) -> io::Result<Self> {
+        let (gathered, cache) = (folder.join("fetching"), folder.join("cache"));
+        // What a scheduler that was killed has left.
+        remove(&gathered)?;
+        fs::create_dir_all(&gathered)?;
+        fs::create_dir_all(&cache)?;
+        Ok(Self {
+            gathered,
+            cache,
+            at_once: Semaphore::new(AT_ONCE),
+        })
+    }
+
+    /// Gathers all that a task is to be given.
+    pub(super) async fn gather(&self, task: &TaskId, all: &[Fetch]) -> Result<(), Refusal> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let Ok(_slot) = self.at_once.acquire().await else {
+            return Err(Refusal::Other("the scheduler ends".to_owned()));
+        };
+        let folder = self.of(task);
+        for fetch in all {
+            if let Err(error) = self.one(&folder, fetch).await {
+                self.drop(task);
+                return Err(Refusal::Other(format!("{} cannot be fetched: {error:#}", fetch.uri)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what was gathered into the task's own folder.
+    pub(super) fn hand_over(&self, task: &TaskId, to: &Path, user: Option<&User>) -> io::Result<()> {
+        let folder = self.of(task);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if let Some(user) = user {
+                give(&entry.path(), user)?;
+            }
+            let place = to.join(entry.file_name());
+            // The outputs are there already.
+            if place.exists() {
+                return Err(io::Error::other(format!(
+                    "{} cannot be fetched: it is the task's own",
+                    place.display()
+                )));
+            }
+            fs::rename(entry.path(), place)?;
+        }
+        fs::remove_dir(folder)
+    }
+
+    /// Forgets what was gathered, if anything was.
+    pub(super) fn drop(&self, task: &TaskId) {
+        if let Err(error) = remove(&self.of(task)) {
+            tracing::warn!(task = %task.0, "what was fetched for it cannot be removed: {error}");
+        }
+    }
+
+    fn of(&self, task: &TaskId) -> PathBuf {
+        self.gathered.join(&task.0)
+    }
+
+    async fn one(&self, folder: &Path, fetch: &Fetch) -> anyhow::Result<()> {
+        let name = fetch.name().context("it names no file")?;
+        let file = folder.join(name);
+        let parent = file.parent().unwrap_or(folder);
+        fs::create_dir_all(parent)?;
+        let cached = utf8_percent_encode(&fetch.uri, NON_ALPHANUMERIC).to_string();
+        if fetch.cache && cached.len() <= NAME {
+            let kept = self.cache.join(cached);
+            if !kept.exists() {
+                // Under a name of its own until all of it is there.
+                get(&fetch.uri, &file).await?;
+                fs::rename(&file, &kept)?;
+            }
+            copy(&kept, &file).await?;
+        } else {
+            get(&fetch.uri, &file).await?;
+        }
+        if fetch.executable {
+            let mode = fs::metadata(&file)?.permissions().mode();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode | 0o111))?;
+        } else if fetch.extract {
+            let parent = parent.to_owned();
+            tokio::task::spawn_blocking(move || extract(&file, &parent)).await??;
+        }
+        Ok(())
+    }
+}
+
+/// A file, from wherever it is.
+async fn get(uri: &str, file: &Path) -> anyhow::Result<()> {
+    if uri.starts_with("http://") {
+        return download(uri, file).await;
+    }
+    copy(Path::new(uri.strip_prefix("file://").unwrap_or(uri)), file).await
+}
+
+async fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    // Its mode goes with it, and its owner does not.
+    tokio::task::spawn_blocking(move || fs::copy(from, to)).await??;
+    Ok(())
+}
+
+async fn download(uri: &str, file: &Path) -> anyhow::Result<()> {
+    let mut at: Uri = uri.parse()?;
+    for _ in 0..=REDIRECTS {
+        let answer = timeout(SILENCE, ask(&at)).await.context("no answer in time")??;
+        let status = answer.status();
+        if let Some(place) = answer.headers().get(LOCATION).filter(|_| status.is_redirection()) {
+            at = next(&at, place.to_str()?)?;
+            continue;
+        }
+        ensure!(status.is_success(), "it answered {}", status.as_u16());
+        return write(answer.into_body(), file).await;
+    }
+    bail!("it leads from place to place")
+}
+
+/// Where a redirection leads.
+fn next(from: &Uri, to: &str) -> anyhow::Result<Uri> {
+    if to.starts_with('/') {
+        let mut parts = from.clone().into_parts();
+        parts.path_and_query = Some(to.parse()?);
+        return Ok(Uri::from_parts(parts)?);
+    }
+    ensure!(to.starts_with("http://"), "it leads to {to}, which is no http address");
+    Ok(to.parse()?)
+}
+
+async fn ask(uri: &Uri) -> anyhow::Result<Response<Incoming>> {
+    let host = uri.host().context("it names no host")?;
+    let authority = uri.authority().map_or(host, |authority| authority.as_str());
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80))).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path)
+        .header(HOST, authority)
+        .header("user-agent", "keyway")
+        .body(Empty::<Bytes>::new())?;
+    // The connection lives as long as its answer is read.
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
+
+async fn write(mut body: Incoming, file: &Path) -> anyhow::Result<()> {
+    let mut file = tokio::fs::File::create(file).await?;
+    while let Some(frame) = timeout(SILENCE, body.frame()).await.context("it fell silent")? {
+        if let Ok(piece) = frame?.into_data() {
+            file.write_all(&piece).await?;
+        }
+    }
+    file.flush().await?;
+    Ok(())
+}
+
+/// Unpacks an archive beside itself; what is none is left as it is.
+fn extract(file: &Path, folder: &Path) -> anyhow::Result<()> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let tars = [".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz"];
+    let mut command = if tars.iter().any(|end| name.ends_with(end)) {
+        let mut tar = Command::new("tar");
+        // Nobody is somebody here because an archive says so.
+        tar.args(["--no-same-owner", "-xf"]).arg(file).arg("-C").arg(folder);
+        tar
+    } else if name.ends_with(".zip") {
+        let mut unzip = Command::new("unzip");
+        unzip.args(["-o", "-q"]).arg(file).arg("-d").arg(folder);
+        unzip
+    } else {
+        return Ok(());
+    };
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("`{program}` cannot be started"))?;
+    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    ensure!(output.status.success(), "it cannot be unpacked: {why}");
+    Ok(())
+}
+
+/// Gives a file, or a folder with all that is in it, to a user.
+fn give(path: &Path, user: &User) -> io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(user.user), Some(user.group))?;
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), user)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
