@@ -27,6 +27,7 @@ mod dev;
 mod diff;
 mod explain;
 mod failure;
+mod fleet;
 mod globals;
 mod help;
 mod kv;
@@ -43,6 +44,7 @@ mod signals;
 mod size;
 mod spawned;
 mod store;
+mod usage;
 mod value;
 mod version;
 

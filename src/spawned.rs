@@ -27,6 +27,8 @@ pub(crate) struct Spawned {
     child: Child,
     /// Where it serves.
     pub(crate) address: Address,
+    /// The line by which it said that it is ready.
+    ready: String,
 }
 
 impl Spawned {
@@ -44,15 +46,20 @@ impl Spawned {
             if let Some(stdout) = stdout {
                 BufReader::new(stdout).read_line(&mut line).await.ok()?;
             }
-            let http = line.split_whitespace().find_map(|word| word.strip_prefix("http="))?;
-            http.split(',').next()?.parse().ok()
+            let address = named(&line, "http=")?.split(',').next()?.parse().ok()?;
+            Some((address, line))
         };
-        let address = timeout(PATIENCE, first_line).await.ok().flatten();
-        let address = address.ok_or_else(|| {
+        let found = timeout(PATIENCE, first_line).await.ok().flatten();
+        let (address, ready) = found.ok_or_else(|| {
             Problem::new(exit::UNAVAILABLE, "the process that was started did not become ready")
                 .help("its own message is above; try again with -v")
         })?;
-        Ok(Self { child, address })
+        Ok(Self { child, address, ready })
+    }
+
+    /// What it has said behind `name=` when it was ready.
+    pub(crate) fn said(&self, name: &str) -> Option<&str> {
+        named(&self.ready, name)
     }
 
     /// Its process id, while it runs.
@@ -68,8 +75,18 @@ impl Spawned {
 
     /// TERM, and after the patience KILL.
     pub(crate) async fn stop(mut self) {
+        self.terminate().await;
+    }
+
+    /// The same, of one that is still to be spoken of.
+    pub(crate) async fn terminate(&mut self) {
         terminate(&mut self.child).await;
     }
+}
+
+/// The rest of a word that begins so.
+fn named<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(name))
 }
 
 /// TERM, and after the patience KILL; returns when it is gone.

@@ -300,7 +300,9 @@ impl Core {
     }
 
     fn may_render(&self) -> bool {
-        matches!(self.phase, Phase::Idle) && !self.due.is_empty() && self.stream.current() && !self.supervise.ending()
+        // Who has nothing to render still begins.
+        let is_due = !self.due.is_empty() || (self.first && self.texts.is_empty());
+        matches!(self.phase, Phase::Idle) && is_due && self.stream.current() && !self.supervise.ending()
     }
 
     /// Takes over templates and choices that were read again. Files that stay the same are not

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use kvapi::client::{Error, WriteOptions};
+use kvapi::cluster::ClusterStatus;
 use kvapi::problem::exit;
 use kvapi::{Address, Client, Problem};
 use serde_json::json;
@@ -28,9 +29,6 @@ const TRIES: Duration = Duration::from_secs(10);
 
 /// How soon something is looked at or tried again.
 const AGAIN: Duration = Duration::from_millis(20);
-
-/// Entries of the log that a server may be behind and still be as far as the others, while clients write.
-const NEAR: u64 = 200;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -181,20 +179,29 @@ async fn all_there(addresses: &[Address]) -> Result<usize, Problem> {
     timeout(PATIENCE, look).await.map_err(late)
 }
 
+/// The leader's place if all are there. Clients write on, so a server is as far as the others if it has what any of them had
+/// when the look began.
 async fn leader(addresses: &[Address]) -> Option<usize> {
+    let before = statuses(addresses).await?;
+    let most = before.iter().map(|status| status.applied_index).max()?;
+    let said = statuses(addresses).await?;
+    let leader = said.first()?.leader?;
+    let agree = said.iter().all(|status| {
+        let voters = status.servers.iter().filter(|server| server.voter).count();
+        let is_far = status.applied_index >= most;
+        status.leader == Some(leader) && voters == addresses.len() && status.settled && is_far
+    });
+    agree.then(|| usize::try_from(leader - 1).ok())?
+}
+
+/// What every server says of itself; `None` if one says nothing.
+async fn statuses(addresses: &[Address]) -> Option<Vec<ClusterStatus>> {
     let mut said = Vec::new();
     for address in addresses {
         let client = Client::new(vec![address.clone()], None, Duration::from_secs(2));
         said.push(client.cluster_status().await.ok()?);
     }
-    let leader = said.first()?.leader?;
-    let most = said.iter().map(|status| status.applied_index).max()?;
-    let agree = said.iter().all(|status| {
-        let voters = status.servers.iter().filter(|server| server.voter).count();
-        let near = status.applied_index + NEAR >= most;
-        status.leader == Some(leader) && voters == addresses.len() && status.settled && near
-    });
-    agree.then(|| usize::try_from(leader - 1).ok())?
+    Some(said)
 }
 
 /// The line of the times without a leader.

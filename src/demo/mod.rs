@@ -3,11 +3,12 @@
 //! It runs the real programs (a store, agents, an ordinary server), checks every step it tells of,
 //! and leaves nothing behind: no process, no folder.
 
+mod microbots;
 mod scene;
 mod story;
 mod teller;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use kvapi::problem::exit;
 
 use crate::context::Context;
@@ -17,24 +18,39 @@ use scene::Scene;
 use teller::Teller;
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   keyway demo                                  the story, then it stays up to be played with
   keyway demo --once                           the story, and the end
+  keyway demo microbots --instances 1000       many servers, rolled under load behind HAProxy
 
-It takes free ports, so it runs beside whatever listens on 8500. Ctrl-C ends it.")]
+It takes free ports, so it runs beside whatever listens on 8500. Ctrl-C ends it."
+)]
 pub(crate) struct Demo {
     /// End after the story
     #[arg(long)]
     once: bool,
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// Many tiny servers, deployed and rolled under load behind HAProxy
+    Microbots(microbots::Microbots),
 }
 
 impl Demo {
     pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
+        if let Some(Other::Microbots(microbots)) = self.other {
+            return microbots.run(context).await;
+        }
         let mut stop = Stop::listen()?;
         let mut scene = Scene::open().await?;
         let told = {
-            let mut teller = Teller::new(context.out, scene.program());
+            let mut teller = Teller::new(context.out, scene::program());
             tokio::select! {
                 biased;
                 () = stop.next() => Ok(Told::Interrupted),

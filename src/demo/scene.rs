@@ -93,23 +93,6 @@ impl Scene {
         &self.address
     }
 
-    /// How a person calls this program from where they are.
-    pub(super) fn program(&self) -> String {
-        let Ok(program) = std::env::current_exe() else {
-            return "keyway".into();
-        };
-        let on_path = std::env::var_os("PATH")
-            .into_iter()
-            .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
-            .any(|folder| folder.join("keyway").canonicalize().is_ok_and(|found| found == program));
-        if on_path {
-            return "keyway".into();
-        }
-        let here = std::env::current_dir().ok();
-        let relative = here.and_then(|here| program.strip_prefix(here).ok().map(Path::to_owned));
-        relative.map_or_else(|| program.display().to_string(), |path| format!("./{}", path.display()))
-    }
-
     /// Stores a setting.
     pub(super) async fn put(&self, key: &str, value: &str) -> Result<Instant, Problem> {
         let options = WriteOptions {
@@ -279,6 +262,23 @@ impl Said {
     fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// How a person calls this program from where they are.
+pub(super) fn program() -> String {
+    let Ok(program) = std::env::current_exe() else {
+        return "keyway".into();
+    };
+    let on_path = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
+        .any(|folder| folder.join("keyway").canonicalize().is_ok_and(|found| found == program));
+    if on_path {
+        return "keyway".into();
+    }
+    let here = std::env::current_dir().ok();
+    let relative = here.and_then(|here| program.strip_prefix(here).ok().map(Path::to_owned));
+    relative.map_or_else(|| program.display().to_string(), |path| format!("./{}", path.display()))
 }
 
 /// A free port, held: bound by us but not listened on, so that nobody else gets it, while a server

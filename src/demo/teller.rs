@@ -17,6 +17,11 @@ impl<'a> Teller<'a> {
         Self { out, program, step: 0 }
     }
 
+    /// Where else to print.
+    pub(super) fn out(&mut self) -> &mut Out {
+        self.out
+    }
+
     /// What it is about.
     pub(super) fn title(&mut self, text: &str) {
         self.tell(self.out.paint.bold(text));
@@ -57,6 +62,8 @@ impl<'a> Teller<'a> {
 
     fn tell(&mut self, line: impl Display) {
         // The story is told for a person; if nobody reads it, the checks still count.
-        let _ = self.out.line(line);
+        if !self.out.is_json() {
+            let _ = self.out.line(line);
+        }
     }
 }

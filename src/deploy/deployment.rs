@@ -5,33 +5,33 @@ use serde::{Deserialize, Serialize};
 
 /// How far a change to some apps is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Deployment {
-    pub(super) id: String,
+pub(crate) struct Deployment {
+    pub(crate) id: String,
     /// The version that the apps get.
-    pub(super) version: String,
-    pub(super) state: State,
+    pub(crate) version: String,
+    pub(crate) state: State,
     /// Why it failed or was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// The deployment that puts back what was there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) undone_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) undoes: Option<String>,
-    pub(super) began: String,
+    pub(crate) began: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) ended: Option<String>,
+    pub(crate) ended: Option<String>,
     /// Which step is under way, from 1.
     pub(super) step: u32,
     /// None if no instance is concerned.
     pub(super) steps: u32,
     #[serde(default)]
-    pub(super) apps: Vec<Part>,
+    pub(crate) apps: Vec<Part>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum State {
+pub(crate) enum State {
     Running,
     Done,
     Failed,
@@ -40,31 +40,31 @@ pub(super) enum State {
 
 /// One app of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Part {
-    pub(super) id: String,
+pub(crate) struct Part {
+    pub(crate) id: String,
     /// `Restart`, `Scale`, `Start`, `Stop`.
     #[serde(default)]
     pub(super) action: String,
-    pub(super) target: u32,
+    pub(crate) target: u32,
     /// Instances of former versions.
-    pub(super) old: u32,
+    pub(crate) old: u32,
     /// Instances of this one.
-    pub(super) new: u32,
+    pub(crate) new: u32,
     /// How many of the new ones are healthy.
-    pub(super) healthy: u32,
+    pub(crate) healthy: u32,
     /// Why instances do not start.
     #[serde(default)]
     pub(super) waiting: Vec<String>,
     /// The last instance that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) failure: Option<Failed>,
+    pub(crate) failure: Option<Failed>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Failed {
-    pub(super) task: String,
-    pub(super) state: String,
-    pub(super) message: String,
+pub(crate) struct Failed {
+    pub(crate) task: String,
+    pub(crate) state: String,
+    pub(crate) message: String,
     pub(super) at: String,
 }
 
@@ -84,7 +84,7 @@ pub(super) enum Outcome {
 }
 
 impl Deployment {
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.state == State::Running
     }
 
@@ -108,7 +108,7 @@ impl Deployment {
     }
 
     /// How it is, in a word or a sentence.
-    pub(super) fn word(&self) -> String {
+    pub(crate) fn word(&self) -> String {
         let reason = self.reason.as_deref().unwrap_or_default();
         let undone = match &self.undone_by {
             Some(id) => format!("; undone by {id}"),
@@ -123,7 +123,7 @@ impl Deployment {
     }
 
     /// How long it took, in milliseconds.
-    pub(super) fn took(&self) -> Option<u64> {
+    pub(crate) fn took(&self) -> Option<u64> {
         let at = |text: &str| text.parse::<jiff::Timestamp>().ok();
         let (began, ended) = (at(&self.began)?, at(self.ended.as_deref()?)?);
         u64::try_from(ended.as_millisecond() - began.as_millisecond()).ok()

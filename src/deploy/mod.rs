@@ -35,7 +35,11 @@ use clap::{Args, Subcommand};
 use kvapi::Problem;
 use kvapi::problem::exit;
 
-use self::scheduler::{DEFAULT, Scheduler};
+pub(crate) use self::deployment::{Deployment, State};
+use self::scheduler::DEFAULT;
+pub(crate) use self::scheduler::{Begun, Instance, Scheduler, app_id};
+pub(crate) use self::stream::news;
+pub(crate) use self::view::View;
 use crate::context::Context;
 use crate::failure::Outcome;
 

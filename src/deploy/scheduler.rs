@@ -25,7 +25,7 @@ pub(super) const DEFAULT: &str = "http://127.0.0.1:8080";
 
 /// See the module. Clones share connections.
 #[derive(Debug, Clone)]
-pub(super) struct Scheduler {
+pub(crate) struct Scheduler {
     client: Client,
     timeout: Duration,
     /// How to name it again on a command line; nothing if it is the usual one.
@@ -34,25 +34,25 @@ pub(super) struct Scheduler {
 
 /// What a change began.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Begun {
-    pub(super) version: String,
+pub(crate) struct Begun {
+    pub(crate) version: String,
     #[serde(rename = "deploymentId")]
-    pub(super) deployment: String,
+    pub(crate) deployment: String,
 }
 
 /// An app as the scheduler counts it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Counted {
-    pub(super) id: String,
+pub(crate) struct Counted {
+    pub(crate) id: String,
     #[serde(default)]
-    pub(super) version: String,
+    pub(crate) version: String,
     #[serde(default)]
     pub(super) instances: u32,
     #[serde(default)]
     pub(super) tasks_running: u32,
     #[serde(default)]
-    pub(super) tasks_healthy: u32,
+    pub(crate) tasks_healthy: u32,
     #[serde(default)]
     pub(super) tasks_staged: u32,
     #[serde(default)]
@@ -66,19 +66,19 @@ pub(super) struct Counted {
 
 /// One copy of an app, as the scheduler and its agent tell of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Instance {
-    pub(super) id: String,
-    pub(super) task: String,
+pub(crate) struct Instance {
+    pub(crate) id: String,
+    pub(crate) task: String,
     pub(super) host: String,
     #[serde(default)]
     pub(super) ports: Vec<u16>,
-    pub(super) state: String,
-    pub(super) version: String,
+    pub(crate) state: String,
+    pub(crate) version: String,
     /// Of the store, of what its files were rendered from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) settings_revision: Option<u64>,
+    pub(crate) settings_revision: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) healthy: Option<bool>,
+    pub(crate) healthy: Option<bool>,
     /// Why it does not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) waiting: Option<String>,
@@ -87,7 +87,7 @@ pub(super) struct Instance {
 
 impl Scheduler {
     /// One or several addresses, separated by commas.
-    pub(super) fn new(addresses: &str, settings: &Settings) -> Result<Self, Problem> {
+    pub(crate) fn new(addresses: &str, settings: &Settings) -> Result<Self, Problem> {
         let with_port = addresses.split(',').map(str::trim).map(|address| {
             let host = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
             let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
@@ -112,7 +112,7 @@ impl Scheduler {
     }
 
     /// An answer; `None` if there is no such thing.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Problem> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Problem> {
         let reply = self.send(Method::GET, path, Bytes::new()).await?;
         match reply.status {
             StatusCode::OK => decoded(&reply).map(Some),
@@ -122,7 +122,7 @@ impl Scheduler {
     }
 
     /// A change. `place` is where the body comes from, for complaints.
-    pub(super) async fn change(
+    pub(crate) async fn change(
         &self,
         method: Method,
         path: &str,
@@ -171,7 +171,7 @@ impl Scheduler {
     }
 
     /// An app, and how many run of it.
-    pub(super) async fn app(&self, app: &AppId) -> Result<Option<Counted>, Problem> {
+    pub(crate) async fn app(&self, app: &AppId) -> Result<Option<Counted>, Problem> {
         #[derive(Deserialize)]
         struct Answer {
             app: Counted,
@@ -203,7 +203,7 @@ impl Scheduler {
     }
 
     /// The instances of an app.
-    pub(super) async fn instances(&self, app: &AppId) -> Result<Vec<Instance>, Problem> {
+    pub(crate) async fn instances(&self, app: &AppId) -> Result<Vec<Instance>, Problem> {
         #[derive(Deserialize)]
         struct Answer {
             instances: Vec<Instance>,
@@ -245,7 +245,7 @@ fn decoded<T: DeserializeOwned>(reply: &Reply) -> Result<T, Problem> {
 }
 
 /// An app as it was typed.
-pub(super) fn app_id(text: &str) -> Result<AppId, Problem> {
+pub(crate) fn app_id(text: &str) -> Result<AppId, Problem> {
     let id = AppId::absolute(text).map_err(|e| Problem::new(exit::INVALID, e.to_string()))?;
     match id.is_root() {
         true => Err(Problem::new(exit::INVALID, format!("`{text}` names no app")).help("name one such as /web")),

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// News of a deployment: how it is now and whenever that changes; the last is its end. Dropped, nothing is asked any more.
-pub(super) fn news(scheduler: &Scheduler, id: &str) -> Receiver<Result<Deployment, Problem>> {
+pub(crate) fn news(scheduler: &Scheduler, id: &str) -> Receiver<Result<Deployment, Problem>> {
     let (sender, receiver) = channel(1);
     let (scheduler, id) = (scheduler.clone(), id.to_owned());
     tokio::spawn(async move { pump(&scheduler, &id, &sender).await });

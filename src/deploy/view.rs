@@ -16,7 +16,7 @@ use crate::paint::Paint;
 use crate::settings::Settings;
 
 /// See the module.
-pub(super) struct View {
+pub(crate) struct View {
     style: ProgressStyle,
     teller: Teller,
     paint: Paint,
@@ -36,7 +36,7 @@ struct Progress<'a> {
 }
 
 impl View {
-    pub(super) fn new(settings: &Settings, out: &Out) -> Self {
+    pub(crate) fn new(settings: &Settings, out: &Out) -> Self {
         let style = match settings.progress {
             _ if settings.quiet => ProgressStyle::Quiet,
             ProgressStyle::Auto if out.is_json() => ProgressStyle::Quiet,
@@ -56,7 +56,7 @@ impl View {
     }
 
     /// It is like this now.
-    pub(super) fn show(&mut self, deployment: &Deployment, out: &mut Out) -> Result<(), Failure> {
+    pub(crate) fn show(&mut self, deployment: &Deployment, out: &mut Out) -> Result<(), Failure> {
         if out.is_json() {
             let event = "progress";
             out.json_line(&Progress { event, deployment })?;
@@ -91,14 +91,14 @@ impl View {
     }
 
     /// Time passes.
-    pub(super) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         if self.shown.as_ref().is_some_and(Deployment::is_running) {
             self.draw();
         }
     }
 
     /// What comes is below what stands there.
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.drawn = 0;
         self.shown = None;
         self.last = None;

@@ -68,8 +68,9 @@ impl Raw {
                 one.on_change = Some(OnChange::Nothing);
             }
         }
-        if templates.is_empty() && !environment.reads_keys() {
-            let problem = Problem::new(exit::USAGE, "there is no template");
+        // With a program it is a supervisor, if nothing else.
+        if templates.is_empty() && !environment.reads_keys() && !supervises {
+            let problem = Problem::new(exit::USAGE, "there is no template, and no program behind --");
             return Err(problem.help("give one with -t SRC:DST or in a file with -c, or variables with --env PREFIX"));
         }
         for (place, one) in templates.iter().enumerate() {

@@ -181,6 +181,13 @@ fn variables_from_keys_need_no_template() {
 }
 
 #[test]
+fn a_program_needs_no_template() {
+    let config = parse("[exec]\ncommand=[\"x\"]").unwrap();
+    assert_eq!(config.texts(), 0);
+    assert!(config.policy.supervises);
+}
+
+#[test]
 fn a_program_without_a_reload_is_restarted() {
     let config = parse("[exec]\ncommand=[\"x\"]\n[[template]]\ncontents=\"\"\ndestination=\"b\"").unwrap();
     assert_eq!(config.policy.on_change, OnChange::Restart);

@@ -205,12 +205,13 @@ fn launch(app: &App, task: TaskId, instance: &Instance) -> Launch {
     }
 }
 
-/// What the agent in it is told: what the app says, and how it reports. `None` if there is nothing for it to render.
+/// What the agent in it is told: what the app says, and how it reports. Every process has one; a container, whose image may
+/// not be one that an agent runs in, if there is something to render.
 fn agent(app: &App, task: &TaskId) -> Option<AgentUse> {
     let mut told = Extension::of(&app.labels)
         .map(|extension| extension.agent)
         .unwrap_or_default();
-    if told.flags.is_empty() {
+    if told.flags.is_empty() && app.image().is_some() {
         return None;
     }
     if let Some(grace) = app.kill_grace {

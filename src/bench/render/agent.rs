@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::child::{READY, TOLD};
 use super::shape::Shape;
 use crate::spawned::{keyway, terminate};
+use crate::usage;
 
 /// How long all programs together may take to say that they were told.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -157,13 +158,17 @@ impl Agents {
 
     /// CPU time of all agents so far.
     pub(super) fn cpu(&self) -> Duration {
-        self.agents.iter().map(|agent| cpu(&agent.process)).sum()
+        self.pids().map(usage::cpu).sum()
+    }
+
+    fn pids(&self) -> impl Iterator<Item = u32> {
+        self.agents.iter().filter_map(|agent| agent.process.id())
     }
 
     /// What they take now.
     pub(super) fn memory(&self) -> Memory {
-        let sum = |name: &str| -> f64 { self.agents.iter().map(|agent| kib(&agent.process, name)).sum() };
-        let mean = |name: &str| sum(name) / 1024.0 / self.agents.len() as f64;
+        let sum = |name: &str| self.pids().filter_map(|pid| usage::kib(pid, name)).sum::<u64>();
+        let mean = |name: &str| sum(name) as f64 / 1024.0 / self.agents.len() as f64;
         Memory {
             rss_mib: mean("Rss:"),
             pss_mib: mean("Pss:"),
@@ -230,27 +235,4 @@ fn listen(place: &Path) -> Result<mpsc::UnboundedReceiver<(u8, Instant)>, Proble
         while socket.recv(&mut word).is_ok() && sender.send((word[0], Instant::now())).is_ok() {}
     });
     Ok(words)
-}
-
-/// CPU time of a process so far: proc_pid_stat(5), fields 14 and 15, in ticks of 10 ms.
-fn cpu(process: &Child) -> Duration {
-    let stat = process
-        .id()
-        .and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
-    let stat = stat.unwrap_or_default();
-    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let fields = behind_name.split_whitespace().skip(11).take(2);
-    let ticks: u64 = fields.filter_map(|n| n.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
-}
-
-/// A line of smaps_rollup; 0 if the process is gone.
-fn kib(process: &Child, name: &str) -> f64 {
-    let text = process
-        .id()
-        .and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok());
-    let text = text.unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0.0)
 }

@@ -158,3 +158,14 @@ fn retry_for_bounds_the_wait_before_the_first_set_and_no_outage_after_it() {
     world.pass(3_600_000);
     assert_eq!(world.ended, None);
 }
+
+#[test]
+fn a_program_without_templates_starts_at_once_and_is_kept_as_others_are() {
+    let mut world = World::new(CHILD, &[]);
+    world.on(Event::Tick);
+    assert!(world.child && world.files.is_empty());
+
+    world.pass(1000);
+
+    assert_eq!(world.count("start"), 1);
+}

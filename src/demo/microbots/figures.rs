@@ -1,0 +1,162 @@
+//! What the story found, for a person and for a program.
+
+use std::time::Duration;
+
+use kvapi::Problem;
+use kvapi::problem::exit;
+use serde::Serialize;
+
+use crate::fleet::Fleet;
+use crate::fleet::census::{Census, Part};
+use crate::fleet::crowd::Tally;
+use crate::fleet::lookout::Seen;
+use crate::usage;
+
+/// See the module.
+#[derive(Debug, Serialize)]
+pub(super) struct Figures {
+    instances: u32,
+    deploy_seconds: f64,
+    roll_seconds: f64,
+    /// From a put until every agent has told that its files have it.
+    setting_seconds: f64,
+    requests: u64,
+    failed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    p50_ms: f64,
+    p99_ms: f64,
+    looks: usize,
+    floor: u32,
+    fewest_healthy: u32,
+    cap: u32,
+    most_there: usize,
+    used: Used,
+}
+
+/// What everything of ours used until all were deployed; memory is Pss.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Used {
+    store_and_scheduler_mib: f64,
+    store_and_scheduler_cpu_seconds: f64,
+    agents: usize,
+    agent_mib: f64,
+    agents_cpu_seconds: f64,
+    servers: usize,
+    server_mib: f64,
+}
+
+impl Used {
+    /// Reads what the kernel has counted.
+    pub(super) async fn by(fleet: &Fleet) -> Result<Self, Problem> {
+        let (folder, pid) = (fleet.folder().to_owned(), fleet.pid());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut census = Census::default();
+            census.look(&folder);
+            let main: Vec<u32> = pid.into_iter().collect();
+            let (agents, servers) = (census.of(Part::Agent), census.of(Part::Server));
+            Self {
+                store_and_scheduler_mib: mib(&main),
+                store_and_scheduler_cpu_seconds: cpu(&main),
+                agent_mib: mib(&agents) / agents.len().max(1) as f64,
+                agents_cpu_seconds: cpu(&agents),
+                agents: agents.len(),
+                server_mib: mib(&servers) / servers.len().max(1) as f64,
+                servers: servers.len(),
+            }
+        });
+        read.await
+            .map_err(|e| Problem::new(exit::BUG, format!("read the table of processes: {e}")))
+    }
+}
+
+fn mib(pids: &[u32]) -> f64 {
+    let kib: u64 = pids.iter().filter_map(|pid| usage::kib(*pid, "Pss:")).sum();
+    kib as f64 / 1024.0
+}
+
+fn cpu(pids: &[u32]) -> f64 {
+    pids.iter().map(|pid| usage::cpu(*pid)).sum::<Duration>().as_secs_f64()
+}
+
+impl Figures {
+    /// `times`: to deploy, to roll, until a setting was everywhere.
+    pub(super) fn new(instances: u32, times: [Duration; 3], tally: &Tally, seen: Seen, used: Used) -> Self {
+        let ms = |quantile: f64| tally.latency.value_at_quantile(quantile) as f64 / 1000.0;
+        let [deploy_seconds, roll_seconds, setting_seconds] = times.map(|time| time.as_secs_f64());
+        // A twentieth, as Marathon rounds it: up what must be healthy, down what may be there beside them.
+        let part = instances / 20;
+        Self {
+            instances,
+            deploy_seconds,
+            roll_seconds,
+            setting_seconds,
+            requests: tally.requests,
+            failed: tally.failed,
+            failure: tally.reason.clone(),
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
+            looks: seen.looks,
+            floor: instances - part,
+            fewest_healthy: seen.fewest_healthy,
+            // Where nothing could be stopped or started, one more may be there.
+            cap: instances + part.max(1),
+            most_there: seen.most_there,
+            used,
+        }
+    }
+
+    /// What is worth to be told beside the story, and what it means.
+    pub(super) fn lines(&self) -> Vec<(String, String)> {
+        let used = &self.used;
+        vec![
+            (format!("{:.1} s", self.deploy_seconds), "to deploy".into()),
+            (format!("{:.1} s", self.roll_seconds), "to roll".into()),
+            (
+                format!("{:.1} and {:.1} ms", self.p50_ms, self.p99_ms),
+                "p50 and p99 of a request through HAProxy meanwhile".into(),
+            ),
+            (
+                format!(
+                    "{:.1} MiB, {:.1} s of CPU",
+                    used.store_and_scheduler_mib, used.store_and_scheduler_cpu_seconds
+                ),
+                "store and scheduler, until all were deployed".into(),
+            ),
+            (
+                format!(
+                    "{:.2} MiB, {:.3} s of CPU",
+                    used.agent_mib,
+                    used.agents_cpu_seconds / used.agents.max(1) as f64
+                ),
+                format!("each of {} agents", used.agents),
+            ),
+            (
+                format!("{:.2} MiB", used.server_mib),
+                format!("each of {} servers", used.servers),
+            ),
+        ]
+    }
+
+    /// Whether what is promised has held.
+    pub(super) fn verdict(&self) -> Result<(), Problem> {
+        let broken = |what: String| Err(Problem::new(exit::LEFT, format!("the demo does not hold: {what}")));
+        if self.failed > 0 {
+            let reason = self.failure.as_deref().unwrap_or_default();
+            return broken(format!(
+                "{} of {} requests failed; the first: {reason}",
+                self.failed, self.requests
+            ));
+        }
+        if self.fewest_healthy < self.floor {
+            return broken(format!(
+                "{} were healthy, and {} is the floor",
+                self.fewest_healthy, self.floor
+            ));
+        }
+        if self.most_there > self.cap as usize {
+            return broken(format!("{} were there, and {} is the cap", self.most_there, self.cap));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! The processes of instances, by the kernel's table: what a scheduler says of them is not asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill as send};
+use nix::unistd::Pid;
+
+/// What a process of an instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// On its way to become one of the others.
+    Coming,
+    Agent,
+    Server,
+}
+
+/// A process of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// The work folder of its task.
+    task: String,
+    pub(crate) part: Part,
+}
+
+/// Who there is, kept from one look to the next: of a process that was known only its being there is looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    /// `None` is a stranger.
+    known: BTreeMap<u32, Option<Member>>,
+}
+
+impl Census {
+    /// Looks at the processes whose tasks work below a folder.
+    pub(crate) fn look(&mut self, folder: &Path) {
+        let there: BTreeSet<u32> = pids().collect();
+        self.known.retain(|pid, _| there.contains(pid));
+        for pid in there {
+            let known = self.known.entry(pid).or_default();
+            if known.as_ref().is_none_or(|member| member.part == Part::Coming) {
+                *known = member(pid, folder);
+            }
+        }
+    }
+
+    pub(crate) fn of(&self, part: Part) -> Vec<u32> {
+        let all = self
+            .known
+            .iter()
+            .filter_map(|(pid, known)| Some((pid, known.as_ref()?)));
+        all.filter(|(_, member)| member.part == part)
+            .map(|(pid, _)| *pid)
+            .collect()
+    }
+
+    /// How many instances have a process.
+    pub(crate) fn instances(&self) -> usize {
+        let tasks = self.known.values().flatten().map(|member| &member.task);
+        tasks.collect::<BTreeSet<_>>().len()
+    }
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn member(pid: u32, folder: &Path) -> Option<Member> {
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let task = environ
+        .split(|byte| *byte == 0)
+        .find_map(|part| part.strip_prefix(b"KEYWAY_TASK_DIR="))?;
+    let task = std::str::from_utf8(task).ok()?;
+    if !Path::new(task).starts_with(folder) {
+        return None;
+    }
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let part = match words.split(|byte| *byte == 0).nth(1) {
+        Some(b"agent") => Part::Agent,
+        Some(b"demo-app") => Part::Server,
+        _ => Part::Coming,
+    };
+    let task = task.into();
+    Some(Member { task, part })
+}
+
+/// KILL to all processes of instances whose tasks work below a folder.
+pub(crate) fn kill(folder: &Path) {
+    for pid in pids().filter(|pid| member(*pid, folder).is_some()) {
+        if let Ok(pid) = i32::try_from(pid) {
+            // It may have ended by itself just now.
+            let _ = send(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
