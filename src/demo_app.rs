@@ -24,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::signals::Stop;
+use crate::told::{self, TOLD};
 
 /// Connections that may wait to be taken.
 const BACKLOG: u32 = 128;
@@ -39,6 +40,9 @@ pub(crate) struct DemoApp {
     /// Check the file and end: 0 if it is good, 3 if not
     #[arg(long)]
     check: bool,
+    /// Whom to tell that it has read another file
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    tell: Option<PathBuf>,
 }
 
 /// What the file says.
@@ -70,7 +74,12 @@ impl DemoApp {
                 biased;
                 () = stop.next() => return Ok(exit::OK),
                 _ = hangups.recv() => match Config::read(&self.config) {
-                    Ok(config) => *shared.lock().unwrap_or_else(PoisonError::into_inner) = config,
+                    Ok(config) => {
+                        *shared.lock().unwrap_or_else(PoisonError::into_inner) = config;
+                        if let Some(place) = &self.tell {
+                            told::tell(place, TOLD)?;
+                        }
+                    }
                     Err(problem) => context.out.say(format_args!("demo-app: {}; the old settings stay", problem.what)),
                 },
                 Ok((stream, _)) = listener.accept() => {

@@ -44,6 +44,7 @@ mod signals;
 mod size;
 mod spawned;
 mod store;
+mod told;
 mod usage;
 mod value;
 mod version;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kvapi::problem::exit;
 use kvapi::{Address, Problem};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -161,4 +162,12 @@ pub(crate) fn keyway() -> Result<Command, Problem> {
         .kill_on_drop(true)
         .stdin(Stdio::null());
     Ok(command)
+}
+
+/// Thousands of connections need thousands of files; a server that we start inherits the limit.
+pub(crate) fn allow_many_files() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // If it fails, the connections that do not fit will say so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }

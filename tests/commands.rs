@@ -386,6 +386,42 @@ fn bench_kills_leaders_and_says_how_long_no_write_was_taken() {
 }
 
 #[test]
+fn bench_deploys_rolls_and_says_what_it_took() {
+    alone(Duration::from_secs(120), async |home| {
+        let folder = home.path("").display().to_string();
+        let arguments = [
+            "bench",
+            "deploy",
+            "--instances",
+            "4",
+            "--by",
+            "2",
+            "--dir",
+            &folder,
+            "-o",
+            "json",
+        ];
+        let said = Keyway::new(home).run(&arguments).await?.expect(0)?.json()?;
+        let lines = said["lines"].as_array().cloned().unwrap_or_default();
+        let figure = |what: &str, name: &str| {
+            let line = lines.iter().find(|line| line["what"] == what);
+            line.and_then(|line| line[name].as_f64()).unwrap_or_default()
+        };
+        for (what, name) in [
+            ("deployed", "seconds"),
+            ("at rest", "agent_mib"),
+            ("GET /v2/apps?embed=apps.tasks", "p99_ms"),
+            ("put, until the last is signalled", "seconds"),
+            ("rolled", "seconds"),
+            ("all stopped", "seconds"),
+        ] {
+            assert!(figure(what, name) > 0.0, "{what}: {said}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn what_could_not_be_written_is_no_success_not_even_help() {
     for arguments in [&["--help"][..], &["kv", "--help"], &["--version"]] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();

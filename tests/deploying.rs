@@ -47,7 +47,7 @@ async fn tasks(api: &Api) -> anyhow::Result<Vec<Value>> {
 }
 
 /// All processes of tasks that a scheduler with this folder below the test's has started.
-fn processes(home: &Home) -> Vec<i32> {
+pub(crate) fn processes(home: &Home) -> Vec<i32> {
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let here = format!("KEYWAY_TASK_DIR={}", home.path("").display());
     let ours = all.filter(|entry| {

@@ -49,6 +49,7 @@ mod lists;
 mod lost_log;
 mod members;
 mod members_under_load;
+mod microbots;
 mod million;
 mod mixture;
 mod openapi;

@@ -4,6 +4,7 @@
 //! told from ours. Beside every figure stand the yardsticks of the same run: how often this disk
 //! can sync, and how fast an empty handler answers on the same accept loop.
 
+mod deploy;
 mod empty;
 mod failover;
 mod get;
@@ -34,6 +35,8 @@ pub(crate) enum Bench {
     Watch(watch::Watch),
     /// How long no write is taken when the leader is killed, and what became of the writes meanwhile
     Failover(failover::Failover),
+    /// How soon many instances are up, rolled and told of a setting, and what that takes
+    Deploy(deploy::Deploy),
     /// From a put to the signal that tells a program of it, by templates, keys and agents
     Render(render::Render),
     /// The program that is told there
@@ -82,6 +85,7 @@ impl Bench {
                 Self::Get(get) => get.run(context).await,
                 Self::Watch(watch) => watch.run(context).await,
                 Self::Failover(failover) => failover.run(context).await,
+                Self::Deploy(deploy) => deploy.run(context).await,
                 Self::Render(render) => render.run(context).await,
                 Self::Empty(empty) => empty.run(context).await,
                 Self::Child(child) => child.run().await,

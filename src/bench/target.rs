@@ -7,13 +7,12 @@ use std::time::Duration;
 use http::Method;
 use kvapi::problem::exit;
 use kvapi::{Address, Client, Problem};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 use super::{Ask, Common};
 use crate::connection::Connection;
 use crate::context::Context;
-use crate::spawned::{PATIENCE, Spawned};
+use crate::spawned::{PATIENCE, Spawned, allow_many_files};
 
 /// Every key of a measurement lies below it and is deleted afterwards.
 pub(super) const FOLDER: &str = "keyway-bench/";
@@ -189,12 +188,4 @@ async fn all_vote(address: &Address, count: usize) -> Result<(), Problem> {
 fn named(addresses: &[Address]) -> String {
     let names: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     names.join(",")
-}
-
-/// Thousands of connections need thousands of files; the server that we start inherits the limit.
-fn allow_many_files() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // If it fails, the connections that do not fit will say so.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
 }

@@ -10,14 +10,15 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 use tokio::time::sleep;
 
-use self::figures::{Figures, Used};
+use self::figures::Figures;
 use super::teller::Teller;
 use crate::context::Context;
-use crate::deploy::{Deployment, State, View, news};
+use crate::deploy::View;
 use crate::failure::{Failure, Outcome};
 use crate::fleet::balancer::Balancer;
 use crate::fleet::crowd::Crowd;
 use crate::fleet::lookout::Lookout;
+use crate::fleet::used::Used;
 use crate::fleet::{APP, Fleet, Runs, SETTING, Wanted};
 use crate::output::Out;
 use crate::settings::Settings;
@@ -116,7 +117,10 @@ impl Microbots {
         teller.keyway(format_args!("deploy apply -f {}", file.display()));
         let began = Instant::now();
         let begun = fleet.deploy(&app).await?;
-        follow(fleet, &begun.deployment, settings, teller.out()).await?;
+        let mut view = View::new(settings, teller.out());
+        fleet
+            .until_done(&begun, |deployment| view.show(deployment, teller.out()))
+            .await?;
         let deployed = began.elapsed();
         let used = Used::by(fleet).await?;
         balancer.leads().await?;
@@ -133,7 +137,10 @@ impl Microbots {
         let (crowd, lookout) = (Crowd::begin(&balancer.address)?, Lookout::begin(fleet));
         let began = Instant::now();
         let begun = fleet.deploy(&app).await?;
-        follow(fleet, &begun.deployment, settings, teller.out()).await?;
+        let mut view = View::new(settings, teller.out());
+        fleet
+            .until_done(&begun, |deployment| view.show(deployment, teller.out()))
+            .await?;
         let rolled = began.elapsed();
         let (tally, seen) = (crowd.end().await?, lookout.end().await?);
         teller.seen(
@@ -193,23 +200,6 @@ impl Stage {
             balancer.stop().await;
         }
         self.fleet.stop().await;
-    }
-}
-
-/// Shows a deployment until it is done.
-async fn follow(fleet: &Fleet, id: &str, settings: &Settings, out: &mut Out) -> Result<(), Failure> {
-    let mut view = View::new(settings, out);
-    let mut coming = news(&fleet.scheduler, id);
-    let mut last: Option<Deployment> = None;
-    while let Some(told) = coming.recv().await {
-        let deployment = told?;
-        view.show(&deployment, out)?;
-        last = Some(deployment);
-    }
-    match last {
-        Some(deployment) if deployment.state == State::Done => Ok(()),
-        Some(deployment) => Err(broken(&format!("the deployment {}", deployment.word())).into()),
-        None => Err(broken("nothing is known of the deployment").into()),
     }
 }
 

@@ -7,11 +7,13 @@
 //! | [`crowd`] | clients that ask all the time |
 //! | [`census`] | the processes of instances, by the kernel's table |
 //! | [`lookout`] | how many there are and how many are healthy, again and again |
+//! | [`used`] | CPU and memory of it all |
 
 pub(crate) mod balancer;
 pub(crate) mod census;
 pub(crate) mod crowd;
 pub(crate) mod lookout;
+pub(crate) mod used;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,9 +25,10 @@ use kvapi::{Address, Client, Problem};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::deploy::{Begun, Instance, Scheduler, app_id};
+use crate::deploy::{Begun, Deployment, Instance, Scheduler, State, app_id, news};
+use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::spawned::Spawned;
+use crate::spawned::{Spawned, allow_many_files};
 
 /// The app.
 pub(crate) const APP: &str = "/microbots";
@@ -53,6 +56,8 @@ pub(crate) struct Fleet {
 pub(crate) enum Runs<'a> {
     /// This program, as processes.
     Processes,
+    /// The same, with no balancer in front; whoever listens at the socket is told of every setting that was read.
+    Telling(&'a Path),
     /// An image that has this program as `/keyway`.
     Image(&'a str),
 }
@@ -70,6 +75,7 @@ pub(crate) struct Wanted<'a> {
 impl Fleet {
     /// An empty store and its scheduler, on free ports, with all files below `dir`.
     pub(crate) async fn start(dir: &Path, settings: &Settings) -> Result<Self, Problem> {
+        allow_many_files();
         let failed = |e| Problem::new(exit::USAGE, format!("make a folder in {}: {e}", dir.display()));
         let folder = tempfile::Builder::new()
             .prefix("keyway-fleet-")
@@ -139,7 +145,6 @@ impl Fleet {
             "mem": 32,
             "env": { "VERSION": wanted.version.to_string() },
             "labels": {
-                "HAPROXY_0_PATH": "/",
                 "KEYWAY_TEMPLATE": format!("{}:app.conf", template.display()),
                 "KEYWAY_ON_CHANGE": "signal=HUP",
             },
@@ -149,15 +154,21 @@ impl Fleet {
                 "maximumOverCapacity": wanted.strategy.1,
             },
         });
+        if !matches!(wanted.runs, Runs::Telling(_)) {
+            app["labels"]["HAPROXY_0_PATH"] = "/".into();
+        }
         match wanted.runs {
-            Runs::Processes => {
+            Runs::Processes | Runs::Telling(_) => {
                 let program = std::env::current_exe()
                     .map_err(|e| Problem::new(exit::BUG, format!("find the path of keyway itself: {e}")))?;
                 let line = format!(
                     "exec '{}' demo-app --config app.conf --listen 127.0.0.1:$PORT0",
                     program.display()
                 );
-                app["cmd"] = line.into();
+                app["cmd"] = match wanted.runs {
+                    Runs::Telling(place) => format!("{line} --tell '{}'", place.display()).into(),
+                    _ => line.into(),
+                };
             }
             Runs::Image(image) => {
                 app["labels"]["KEYWAY_TEMPLATE"] = format!("{}:/app.conf", template.display()).into();
@@ -184,6 +195,25 @@ impl Fleet {
     pub(crate) async fn deploy(&self, app: &Value) -> Result<Begun, Problem> {
         let path = format!("/v2/apps{APP}");
         self.scheduler.change(Method::PUT, &path, Some(app), None).await
+    }
+
+    /// Waits until a deployment is done, and shows how it goes.
+    pub(crate) async fn until_done(
+        &self,
+        begun: &Begun,
+        mut show: impl FnMut(&Deployment) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut coming = news(&self.scheduler, &begun.deployment);
+        let mut how = "is not known any more".to_owned();
+        while let Some(told) = coming.recv().await {
+            let deployment = told?;
+            show(&deployment)?;
+            if deployment.state == State::Done {
+                return Ok(());
+            }
+            how = deployment.word();
+        }
+        Err(Problem::new(exit::LEFT, format!("the deployment {how}")).into())
     }
 
     pub(crate) async fn instances(&self) -> Result<Vec<Instance>, Problem> {

@@ -1,6 +1,5 @@
 //! Agents that are measured, each with its folder and its program.
 
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -14,9 +13,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::child::{READY, TOLD};
 use super::shape::Shape;
 use crate::spawned::{keyway, terminate};
+use crate::told::{READY, TOLD, listen};
 use crate::usage;
 
 /// How long all programs together may take to say that they were told.
@@ -223,16 +222,4 @@ fn program_that_tells(place: &Path) -> Result<Vec<String>, Problem> {
         place.as_os_str(),
     ];
     Ok(words.map(|word| word.to_string_lossy().into_owned()).to_vec())
-}
-
-/// Hears what programs say, on a thread of its own: nothing of ours stands between a word and its time.
-fn listen(place: &Path) -> Result<mpsc::UnboundedReceiver<(u8, Instant)>, Problem> {
-    let socket = UnixDatagram::bind(place)
-        .map_err(|e| Problem::new(exit::UNAVAILABLE, format!("listen on {}: {e}", place.display())))?;
-    let (sender, words) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        let mut word = [0];
-        while socket.recv(&mut word).is_ok() && sender.send((word[0], Instant::now())).is_ok() {}
-    });
-    Ok(words)
 }

@@ -1,6 +1,5 @@
 //! The program that an agent signals: it says at once that it was told.
 
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,10 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Outcome;
 use crate::signals::Stop;
-
-/// What it says when it can be signalled, and when it was.
-pub(super) const READY: u8 = b'r';
-pub(super) const TOLD: u8 = b't';
+use crate::told::{self, READY, TOLD};
 
 #[derive(Debug, Args)]
 pub(crate) struct Child {
@@ -27,17 +23,12 @@ impl Child {
         let failed = |what: &str, e: std::io::Error| Problem::new(exit::UNAVAILABLE, format!("{what}: {e}"));
         let mut hangups = signal(SignalKind::hangup()).map_err(|e| failed("listen for HUP", e))?;
         let mut stop = Stop::listen()?;
-        let socket = UnixDatagram::unbound().map_err(|e| failed("make a socket", e))?;
-        let tell = |word: u8| {
-            let sent = socket.send_to(&[word], &self.to);
-            sent.map_err(|e| failed(&format!("tell {}", self.to.display()), e))
-        };
-        tell(READY)?;
+        told::tell(&self.to, READY)?;
         loop {
             tokio::select! {
                 biased;
                 () = stop.next() => return Ok(exit::OK),
-                _ = hangups.recv() => tell(TOLD)?,
+                _ = hangups.recv() => told::tell(&self.to, TOLD)?,
             };
         }
     }

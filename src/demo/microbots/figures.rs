@@ -6,11 +6,9 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 use serde::Serialize;
 
-use crate::fleet::Fleet;
-use crate::fleet::census::{Census, Part};
 use crate::fleet::crowd::Tally;
 use crate::fleet::lookout::Seen;
-use crate::usage;
+use crate::fleet::used::Used;
 
 /// See the module.
 #[derive(Debug, Serialize)]
@@ -32,51 +30,6 @@ pub(super) struct Figures {
     cap: u32,
     most_there: usize,
     used: Used,
-}
-
-/// What everything of ours used until all were deployed; memory is Pss.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Used {
-    store_and_scheduler_mib: f64,
-    store_and_scheduler_cpu_seconds: f64,
-    agents: usize,
-    agent_mib: f64,
-    agents_cpu_seconds: f64,
-    servers: usize,
-    server_mib: f64,
-}
-
-impl Used {
-    /// Reads what the kernel has counted.
-    pub(super) async fn by(fleet: &Fleet) -> Result<Self, Problem> {
-        let (folder, pid) = (fleet.folder().to_owned(), fleet.pid());
-        let read = tokio::task::spawn_blocking(move || {
-            let mut census = Census::default();
-            census.look(&folder);
-            let main: Vec<u32> = pid.into_iter().collect();
-            let (agents, servers) = (census.of(Part::Agent), census.of(Part::Server));
-            Self {
-                store_and_scheduler_mib: mib(&main),
-                store_and_scheduler_cpu_seconds: cpu(&main),
-                agent_mib: mib(&agents) / agents.len().max(1) as f64,
-                agents_cpu_seconds: cpu(&agents),
-                agents: agents.len(),
-                server_mib: mib(&servers) / servers.len().max(1) as f64,
-                servers: servers.len(),
-            }
-        });
-        read.await
-            .map_err(|e| Problem::new(exit::BUG, format!("read the table of processes: {e}")))
-    }
-}
-
-fn mib(pids: &[u32]) -> f64 {
-    let kib: u64 = pids.iter().filter_map(|pid| usage::kib(*pid, "Pss:")).sum();
-    kib as f64 / 1024.0
-}
-
-fn cpu(pids: &[u32]) -> f64 {
-    pids.iter().map(|pid| usage::cpu(*pid)).sum::<Duration>().as_secs_f64()
 }
 
 impl Figures {
@@ -117,10 +70,7 @@ impl Figures {
                 "p50 and p99 of a request through HAProxy meanwhile".into(),
             ),
             (
-                format!(
-                    "{:.1} MiB, {:.1} s of CPU",
-                    used.store_and_scheduler_mib, used.store_and_scheduler_cpu_seconds
-                ),
+                format!("{:.1} MiB, {:.1} s of CPU", used.main_mib, used.main_cpu_seconds),
                 "store and scheduler, until all were deployed".into(),
             ),
             (
