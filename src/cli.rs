@@ -1,10 +1,10 @@
 //! The command line: every command and flag. What a command does is in the file of its name.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use agent::cli::AgentCommand;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, Command as ClapCommand, CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args as _, Command as ClapCommand, CommandFactory as _, Parser, Subcommand};
 
 use crate::globals::Globals;
 
@@ -82,6 +82,21 @@ pub(crate) fn command() -> ClapCommand {
     let mut command = with_environment(Cli::command(), "KEYWAY");
     command.build();
     command
+}
+
+/// The tree with one command alone, of those of which a thousand may be started on a machine: all of it is a third of the
+/// memory of such a program. What it does not take, [`command`] is to explain.
+pub(crate) fn branch(name: &OsStr) -> Option<ClapCommand> {
+    let new = |name: &'static str| ClapCommand::new(name);
+    let branch = match name.to_str()? {
+        "agent" => AgentCommand::augment_subcommands(new("agent")),
+        "demo-app" => crate::demo_app::DemoApp::augment_args(new("demo-app")),
+        _ => return None,
+    };
+    let tree = Globals::augment_args(new("keyway")).subcommand(branch);
+    let mut tree = with_environment(tree, "KEYWAY");
+    tree.build();
+    Some(tree)
 }
 
 /// Gives `--some-flag` of `keyway a b` the variable `KEYWAY_A_B_SOME_FLAG`, unless it has one.
@@ -190,6 +205,34 @@ fn variable(prefix: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_branch_takes_what_the_whole_tree_takes_and_nothing_else() {
+        use clap::FromArgMatches as _;
+
+        let read = |tree: ClapCommand, line: &str| {
+            let matches = tree.try_get_matches_from(line.split(' ')).ok()?;
+            Cli::from_arg_matches(&matches).ok().map(|cli| format!("{cli:?}"))
+        };
+        for (line, is_taken) in [
+            (
+                "keyway agent run -t a:b --on-change signal=HUP --report --name x -- prog --flag",
+                true,
+            ),
+            ("keyway agent render -t a -v", true),
+            ("keyway demo-app --config c --addr http://x:1 -o json", true),
+            ("keyway agent", false),
+            ("keyway agent run --help", false),
+            ("keyway agent walk", false),
+            ("keyway demo-app --confg c", false),
+        ] {
+            let name = line.split(' ').nth(1).unwrap();
+            let quick = read(branch(OsStr::new(name)).unwrap(), line);
+            assert_eq!(quick, read(command(), line), "{line}");
+            assert_eq!(quick.is_some(), is_taken, "{line}");
+        }
+        assert!(branch(OsStr::new("kv")).is_none() && branch(OsStr::new("--addr")).is_none());
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -96,12 +96,18 @@ fn main() -> ExitCode {
 
 /// The command and the settings of this run, or the exit code if that is all there is to do.
 fn parse() -> Result<(Settings, Command), ExitCode> {
-    let tree = cli::command();
-    let args = argv::normalise(&tree, std::env::args_os());
-    let parsed = tree
-        .try_get_matches_from(&args)
-        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let (cli, matches) = parsed.map_err(|mut e| {
+    let read = |tree: clap::Command| {
+        let args = argv::normalise(&tree, std::env::args_os());
+        let matches = tree.try_get_matches_from(&args);
+        let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+        parsed.map_err(|e| (e, args))
+    };
+    let branch = std::env::args_os().nth(1).and_then(|name| cli::branch(&name));
+    let parsed = match branch.map(read) {
+        Some(Ok(parsed)) => Ok(parsed),
+        Some(Err(_)) | None => read(cli::command()),
+    };
+    let (cli, matches) = parsed.map_err(|(mut e, args)| {
         argv::explain(&mut e, &args);
         cli::name_variable(&mut e, &args);
         match e.print().map_err(Failure::from) {

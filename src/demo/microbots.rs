@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use self::figures::Figures;
 use super::teller::Teller;
 use crate::context::Context;
-use crate::deploy::View;
+use crate::deploy::{Deployment, View};
 use crate::failure::{Failure, Outcome};
 use crate::fleet::balancer::Balancer;
 use crate::fleet::crowd::Crowd;
@@ -119,7 +119,7 @@ impl Microbots {
         let begun = fleet.deploy(&app).await?;
         let mut view = View::new(settings, teller.out());
         fleet
-            .until_done(&begun, |deployment| view.show(deployment, teller.out()))
+            .until_done(&begun, |now| show(&mut view, now, teller.out()))
             .await?;
         let deployed = began.elapsed();
         let used = Used::by(fleet).await?;
@@ -139,7 +139,7 @@ impl Microbots {
         let begun = fleet.deploy(&app).await?;
         let mut view = View::new(settings, teller.out());
         fleet
-            .until_done(&begun, |deployment| view.show(deployment, teller.out()))
+            .until_done(&begun, |now| show(&mut view, now, teller.out()))
             .await?;
         let rolled = began.elapsed();
         let (tally, seen) = (crowd.end().await?, lookout.end().await?);
@@ -200,6 +200,14 @@ impl Stage {
             balancer.stop().await;
         }
         self.fleet.stop().await;
+    }
+}
+
+/// For a person; a program is given the figures alone.
+fn show(view: &mut View, deployment: &Deployment, out: &mut Out) -> Result<(), Failure> {
+    match out.is_json() {
+        true => Ok(()),
+        false => view.show(deployment, out),
     }
 }
 

@@ -21,6 +21,9 @@ const EVERY: Duration = Duration::from_millis(40);
 /// The longest that an answer may take, for a client that waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The longest latency that is told apart, in microseconds.
+const LONGEST_US: u64 = 60_000_000;
+
 /// See the module. Dropped, it stops at once.
 pub(crate) struct Crowd {
     stop: Arc<AtomicBool>,
@@ -63,7 +66,8 @@ impl Crowd {
 
 impl Tally {
     fn new() -> Result<Self, Problem> {
-        let latency = Histogram::new(3).map_err(|e| Problem::new(exit::BUG, format!("count latencies: {e}")))?;
+        let latency = Histogram::new_with_max(LONGEST_US, 3)
+            .map_err(|e| Problem::new(exit::BUG, format!("count latencies: {e}")))?;
         Ok(Self {
             requests: 0,
             failed: 0,
@@ -75,7 +79,6 @@ impl Tally {
     fn note(&mut self, asked: Result<(), String>, took: Duration) {
         self.requests += 1;
         match asked {
-            // Three digits of any number fit.
             Ok(()) => self
                 .latency
                 .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
