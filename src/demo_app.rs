@@ -9,6 +9,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
@@ -20,6 +21,9 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::context::Context;
 use crate::failure::Outcome;
@@ -28,6 +32,9 @@ use crate::told::{self, TOLD};
 
 /// Connections that may wait to be taken.
 const BACKLOG: u32 = 128;
+
+/// How long whoever has asked may take to be answered, at the end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoApp {
@@ -69,10 +76,12 @@ impl DemoApp {
             std::process::id()
         ));
         let shared = Arc::new(Mutex::new(config));
+        let (ending, ends) = watch::channel(());
+        let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
-                () = stop.next() => return Ok(exit::OK),
+                () = stop.next() => break,
                 _ = hangups.recv() => match Config::read(&self.config) {
                     Ok(config) => {
                         *shared.lock().unwrap_or_else(PoisonError::into_inner) = config;
@@ -83,10 +92,21 @@ impl DemoApp {
                     Err(problem) => context.out.say(format_args!("demo-app: {}; the old settings stay", problem.what)),
                 },
                 Ok((stream, _)) = listener.accept() => {
-                    tokio::spawn(answer(stream, Arc::clone(&shared)));
+                    connections.spawn(answer(stream, Arc::clone(&shared), ends.clone()));
                 }
+                Some(_) = connections.join_next() => {}
             }
         }
+        // Who has asked is still answered.
+        drop((listener, ending));
+        let all = async { while connections.join_next().await.is_some() {} };
+        tokio::select! {
+            biased;
+            () = all => {}
+            () = stop.next() => {}
+            () = sleep(PATIENCE) => {}
+        }
+        Ok(exit::OK)
     }
 }
 
@@ -103,17 +123,24 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Answers every request on a connection with the settings in use.
-async fn answer(stream: tokio::net::TcpStream, config: Arc<Mutex<Config>>) {
+/// Answers every request on a connection with the settings in use, until the server ends.
+async fn answer(stream: tokio::net::TcpStream, config: Arc<Mutex<Config>>, mut ends: watch::Receiver<()>) {
     let service = service_fn(move |_| {
         let Config { greeting, limit } = config.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let text = format!("{greeting} (limit {limit}, process {})\n", std::process::id());
         async move { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(text)))) }
     });
+    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
     // A client that goes away in mid-answer is its own affair.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => {}
+        _ = ends.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
 }
 
 impl Config {
