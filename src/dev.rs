@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::Out;
-use crate::scheduler::{Plan, Running};
+use crate::scheduler::{Plan, Running, secret};
 use crate::server::{Ready, announce};
 use crate::signals::{INTERRUPTED, Stop};
 use crate::store;
@@ -37,6 +37,9 @@ pub(crate) struct Dev {
     /// Where the scheduler's API listens [default: 127.0.0.1:8080, or a free port beside another than 8500]
     #[arg(long, value_name = "HOST:PORT")]
     scheduler_addr: Option<String>,
+    /// File with the secret by which a registry may tell of pushes; without it none may
+    #[arg(long, value_name = "FILE", conflicts_with = "no_scheduler")]
+    registry_secret_file: Option<PathBuf>,
     /// Start no scheduler
     #[arg(long, conflicts_with = "scheduler_addr")]
     no_scheduler: bool,
@@ -45,6 +48,7 @@ pub(crate) struct Dev {
 impl Dev {
     pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
         let mut stop = Stop::listen()?;
+        let registry_secret = self.registry_secret_file.as_deref().map(secret).transpose()?;
         let (dir, kept) = folder(self.data_dir)?;
         let listen = self.scheduler_addr.unwrap_or_else(|| beside(&self.http_addr));
         let socket = dir.join("agent.sock");
@@ -65,7 +69,10 @@ impl Dev {
             Some(address) if !self.no_scheduler => {
                 let client = Client::new(vec![address.clone()], None, context.settings.timeout);
                 let store = format!("unix://{}", std::path::absolute(&socket).unwrap_or(socket).display());
-                let plan = Plan::local(&dir.join("scheduler"), store, listen);
+                let plan = Plan {
+                    registry_secret,
+                    ..Plan::local(&dir.join("scheduler"), store, listen)
+                };
                 match Running::start(client, plan).await {
                     Ok(running) => Some(running),
                     Err(problem) => {

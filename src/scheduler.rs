@@ -11,6 +11,7 @@ use kvapi::problem::exit;
 use kvapi::{Address, Client, Problem, codes};
 use scheduler::api::{Door, Server};
 use scheduler::run::{self, Config};
+use scheduler::secret::Secret;
 use scheduler::{driver, engine};
 
 use crate::context::Context;
@@ -43,6 +44,9 @@ pub(crate) struct Scheduler {
     /// Listen beyond this machine although nobody is asked for a token yet
     #[arg(long)]
     insecure_listen: bool,
+    /// File with the secret by which a registry may tell of pushes; without it none may
+    #[arg(long, value_name = "FILE")]
+    registry_secret_file: Option<PathBuf>,
     /// Host name, beside localhost, under which clients on this machine may ask; may be repeated
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
@@ -123,6 +127,7 @@ impl Scheduler {
             advertise: self.advertise,
             insecure_listen: self.insecure_listen,
             allowed_hosts: self.allowed_host,
+            registry_secret: self.registry_secret_file.as_deref().map(secret).transpose()?,
         };
         let running = Running::start(context.client, plan).await?;
         let address = running.address;
@@ -158,6 +163,7 @@ pub(crate) struct Plan {
     pub(crate) advertise: Option<String>,
     pub(crate) insecure_listen: bool,
     pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) registry_secret: Option<Secret>,
 }
 
 impl Plan {
@@ -175,6 +181,7 @@ impl Plan {
             advertise: None,
             insecure_listen: false,
             allowed_hosts: Vec::new(),
+            registry_secret: None,
         }
     }
 }
@@ -190,6 +197,18 @@ fn docker(socket: Option<PathBuf>, none: bool) -> Option<driver::DockerSettings>
         publish_on: IpAddr::from([127, 0, 0, 1]),
         privileged: false,
     })
+}
+
+/// What a file holds, without the end of its line.
+pub(crate) fn secret(file: &Path) -> Result<Secret, Problem> {
+    let bad = |what: String| {
+        Problem::of(
+            &codes::BAD_SERVER_SETTINGS,
+            format!("--registry-secret-file {}: {what}", file.display()),
+        )
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| bad(e.to_string()))?;
+    Secret::new(text.trim()).ok_or_else(|| bad("holds nothing".into()).help("write a long random text into it"))
 }
 
 /// A scheduler in this process.
@@ -230,7 +249,15 @@ impl Running {
         let mut role = scheduler.role();
         let known = role.wait_for(|role| !matches!(role, run::Role::Unknown));
         let _ = tokio::time::timeout(READY, known).await;
-        let server = Server::start(door, &scheduler, client, plan.settings, advertised, plan.allowed_hosts);
+        let server = Server::start(
+            door,
+            &scheduler,
+            client,
+            plan.settings,
+            advertised,
+            plan.allowed_hosts,
+            plan.registry_secret,
+        );
         Ok(Self {
             address,
             scheduler,

@@ -235,7 +235,7 @@ fn the_agent_is_put_into_any_image_and_the_next_scheduler_follows_it() {
 }
 
 /// An image called `small` of this machine's own Debian: a shell, two programs, and what they need. And our agent beside it.
-async fn import_small(home: &Home, docker: &Docker) -> anyhow::Result<()> {
+pub(crate) async fn import_small(home: &Home, docker: &Docker) -> anyhow::Result<()> {
     copy_static(home, "keyway-agent", "image")?;
     let script = "for name in /bin/sh /usr/bin/sh sleep cat; do\n\
         file=$(command -v $name)\n\

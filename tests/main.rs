@@ -90,6 +90,7 @@ mod deploy;
 mod deploying;
 mod marathon_clients;
 mod reasons;
+mod registry_hook;
 mod rolling;
 mod schedulers;
 // What ships beside the programs, and the rules of the house.

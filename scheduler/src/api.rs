@@ -9,7 +9,7 @@
 //! | `apps`, `groups`, `tasks`, `deployments`, `queue`, `about` | the questions |
 //! | `view` | apps and tasks as JSON |
 //! | `stream` | events |
-//! | `ours` | `/v1` |
+//! | `ours`, `hooks` | `/v1` |
 
 mod about;
 mod answer;
@@ -17,6 +17,7 @@ mod apps;
 mod deployments;
 mod forward;
 mod groups;
+mod hooks;
 mod ours;
 mod query;
 mod queue;

@@ -15,6 +15,7 @@
 //! | [`instance`], [`deployment`], [`world`], [`mod@keys`] | all that is known, and where it is kept |
 //! | [`engine`] | what goes in becomes what is to be written and done |
 //! | [`event`] | what the event stream tells |
+//! | [`pushed`], [`secret`] | what a registry tells of images, and how it shows that it may |
 //! | [`share`], [`time`] | a part of a number of instances, exactly; points in time as the API writes them |
 //!
 //! What acts:
@@ -39,7 +40,9 @@ pub mod hub;
 pub mod instance;
 pub mod keys;
 pub mod plan;
+pub mod pushed;
 pub mod run;
+pub mod secret;
 pub mod share;
 pub mod time;
 pub mod world;

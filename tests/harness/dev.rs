@@ -90,12 +90,22 @@ impl Api {
 
     /// The status and the JSON of an answer; nothing is null.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        self.ask_with(HeaderMap::new(), method, path, body).await
+    }
+
+    pub(crate) async fn ask_with(
+        &self,
+        headers: HeaderMap,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<(u16, Value)> {
         let bytes = match body {
             Value::Null => Bytes::new(),
             body => body.to_string().into(),
         };
         let method: Method = method.parse()?;
-        let reply = self.client.send(method, path, bytes, HeaderMap::new()).await?;
+        let reply = self.client.send(method, path, bytes, headers).await?;
         let json = match reply.body.is_empty() {
             true => Value::Null,
             false => serde_json::from_slice(&reply.body).with_context(|| format!("{path} answers {:?}", reply.body))?,

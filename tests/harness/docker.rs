@@ -130,12 +130,7 @@ impl Docker {
     /// `docker ARGUMENTS`, to its end, whatever that is.
     pub(crate) async fn ask(&self, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
         let mut command = with_path(command(home, "docker"));
-        command
-            .args(arguments)
-            .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
-            .env("DOCKER_CONFIG", &self.config)
-            .env("DOCKER_BUILDKIT", "0")
-            .env_remove("DOCKER_CONTEXT");
+        self.environment(command.args(arguments));
         let output = tokio::task::spawn_blocking(move || command.output()).await?;
         let output = output.context("docker cannot be started; tests/run installs it")?;
         Ok(Said {
@@ -143,6 +138,15 @@ impl Docker {
             out: output.stdout,
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
+    }
+
+    /// Has a command that starts `docker` reach this engine.
+    pub(crate) fn environment(&self, command: &mut Command) {
+        command
+            .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
+            .env("DOCKER_CONFIG", &self.config)
+            .env("DOCKER_BUILDKIT", "0")
+            .env_remove("DOCKER_CONTEXT");
     }
 
     /// `docker ARGUMENTS`, which must succeed; what it printed.

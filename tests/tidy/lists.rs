@@ -66,6 +66,8 @@ pub(super) const PURE: &[&str] = &[
     "scheduler/src/keys.rs",
     "scheduler/src/plan",
     "scheduler/src/run/batch.rs",
+    "scheduler/src/pushed.rs",
+    "scheduler/src/secret.rs",
     "scheduler/src/world.rs",
     "scheduler/src/constraints.rs",
     "scheduler/src/share.rs",

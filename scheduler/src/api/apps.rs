@@ -198,7 +198,7 @@ pub(super) fn carried_out(app: App) -> Result<App, Refused> {
     Ok(app)
 }
 
-fn only(wish: Wish, id: &AppId) -> Proposal {
+pub(super) fn only(wish: Wish, id: &AppId) -> Proposal {
     Proposal {
         apps: [(id.clone(), wish)].into(),
         ..Proposal::default()
@@ -212,7 +212,7 @@ pub(super) async fn change(leading: &Leading, edit: Edit<Refused>, force: bool) 
 }
 
 /// Tells of a definition that was taken, and gives it.
-fn told(asked: &Asked, leading: &Leading, id: &AppId, done: &Accepted) -> Value {
+pub(super) fn told(asked: &Asked, leading: &Leading, id: &AppId, done: &Accepted) -> Value {
     let world = leading.world();
     let Some(app) = world.apps.get(id) else {
         return Value::Null;

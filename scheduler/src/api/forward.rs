@@ -36,7 +36,7 @@ pub(super) async fn forward(
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method.clone();
     *request.uri_mut() = path_and_query.parse().map_err(|e| failed(&e))?;
-    for name in [header::ACCEPT, header::CONTENT_TYPE] {
+    for name in [header::ACCEPT, header::CONTENT_TYPE, header::AUTHORIZATION] {
         if let Some(value) = headers.get(&name) {
             request.headers_mut().insert(name, value.clone());
         }

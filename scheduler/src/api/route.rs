@@ -48,6 +48,8 @@ pub(super) enum Route {
     OurDeploymentEvents(String),
     OurInstances(AppId),
     OurLogs(String),
+    /// POST: what a registry tells.
+    OurRegistryHook,
     Nowhere,
 }
 
@@ -77,6 +79,7 @@ impl Route {
             ["v1", "deployments", deployment, "events"] => Self::OurDeploymentEvents((*deployment).into()),
             ["v1", "apps", rest @ .., "instances"] if !rest.is_empty() => Self::OurInstances(id(rest)?),
             ["v1", "tasks", task, "logs"] => Self::OurLogs((*task).into()),
+            ["v1", "hooks", "registry"] => Self::OurRegistryHook,
             _ => Self::Nowhere,
         })
     }

@@ -21,10 +21,11 @@ use super::forward::{FORWARDED, forward};
 use super::groups::Manner;
 use super::query::Query;
 use super::route::Route;
-use super::{about, apps, deployments, groups, ours, queue, stream, tasks};
+use super::{about, apps, deployments, groups, hooks, ours, queue, stream, tasks};
 use crate::engine::Settings;
 use crate::hub::Hub;
 use crate::run::{Leading, Role, Scheduler};
+use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// The longest body that is read: definitions of a few thousand apps.
@@ -63,6 +64,8 @@ pub(super) struct Api {
     store: Client,
     local: IpAddr,
     allowed_hosts: Vec<String>,
+    /// What a registry that tells of pushes knows.
+    registry_secret: Option<Secret>,
 }
 
 /// One question.
@@ -84,7 +87,7 @@ pub struct Server {
 
 impl Server {
     /// Serves a scheduler at a door. `address` is what others call it by, and `allowed_hosts` are names that a browser may
-    /// call it by beside addresses and `localhost`.
+    /// call it by beside addresses and `localhost`. Without `registry_secret` nobody tells it of pushed images.
     #[must_use]
     pub fn start(
         door: Door,
@@ -93,6 +96,7 @@ impl Server {
         settings: Settings,
         address: String,
         allowed_hosts: Vec<String>,
+        registry_secret: Option<Secret>,
     ) -> Self {
         let api = Arc::new(Api {
             role: scheduler.role(),
@@ -104,6 +108,7 @@ impl Server {
             store,
             local: door.address.ip(),
             allowed_hosts,
+            registry_secret,
         });
         let (stop, mut stopped) = watch::channel(false);
         let router = Router::new().fallback(handle).with_state(api);
@@ -254,6 +259,9 @@ impl Api {
             ("GET", Route::OurDeploymentEvents(id)) => ours::deployment_events(asked, leading, &id),
             ("GET" | "HEAD", Route::OurInstances(id)) => ours::instances(asked, &self.store, leading, &id).await,
             ("GET" | "HEAD", Route::OurLogs(task)) => ours::logs(asked, leading, &task).await,
+            ("POST", Route::OurRegistryHook) => {
+                hooks::registry(asked, headers, leading, self.registry_secret.as_ref()).await
+            }
             (_, Route::Nowhere) => Err(Refused::not_found(format!(
                 "{} is nothing that is served here",
                 asked.path
