@@ -19,7 +19,23 @@ pub struct Gate {
 
 /// One start under way.
 #[derive(Debug)]
-pub(super) struct Entered(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<bool>);
+pub(super) struct Entered {
+    _held: OwnedRwLockReadGuard<bool>,
+    until: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Entered {
+    /// Whether the time was over while it was under way: this process may have stood still in between. The next one may
+    /// have looked before it came up, so what came up has to go.
+    pub(super) fn is_late(&self) -> bool {
+        is_over(&self.until)
+    }
+}
+
+fn is_over(until: &Mutex<Option<Instant>>) -> bool {
+    let until = *until.lock().unwrap_or_else(PoisonError::into_inner);
+    until.is_some_and(|until| Instant::now() >= until)
+}
 
 impl Default for Gate {
     /// Open until it is closed.
@@ -46,10 +62,12 @@ impl Gate {
 
     /// To be held while something is started; `None` if nothing may be.
     pub(super) async fn enter(&self) -> Option<Entered> {
-        let is_open = Arc::clone(&self.is_open).read_owned().await;
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_late = until.is_some_and(|until| Instant::now() >= until);
-        (*is_open && !is_late).then_some(Entered(is_open))
+        let held = Arc::clone(&self.is_open).read_owned().await;
+        let is_open = *held && !is_over(&self.until);
+        is_open.then(|| Entered {
+            _held: held,
+            until: Arc::clone(&self.until),
+        })
     }
 }
 
@@ -64,6 +82,7 @@ mod tests {
         let gate = Gate::default();
         gate.open_until(Instant::now() + LONG);
         let inside = gate.enter().await.expect("it is open");
+        assert!(!inside.is_late());
 
         assert!(!gate.close(Duration::ZERO).await, "somebody is inside");
         assert!(gate.enter().await.is_none());
@@ -75,8 +94,9 @@ mod tests {
 
         let other = Gate::default();
         other.open_until(Instant::now() + LONG);
-        assert!(other.enter().await.is_some());
+        let inside = other.enter().await.expect("it is open");
         other.open_until(Instant::now());
+        assert!(inside.is_late());
         assert!(other.enter().await.is_none(), "its time is over");
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::super::kept::OUTPUTS;
+use super::super::kept::{Kept, OUTPUTS};
 use super::super::tail::tail;
 use super::super::{Answer, TaskId};
 use super::{Containers, Inner};
@@ -42,18 +42,35 @@ impl Containers {
         lines: usize,
         follow: bool,
     ) -> anyhow::Result<mpsc::Receiver<Bytes>> {
-        if let Some(folder) = self.inner.kept.of(task) {
-            let none: Option<std::future::Ready<()>> = None;
-            return Ok(tail(OUTPUTS.map(|name| folder.join(name)).into(), lines, none).await?);
+        if let Some(kept) = of_kept(&self.inner.kept, task, lines).await? {
+            return Ok(kept);
         }
         let engine = self.inner.engine()?;
-        engine.inspect_container(id, None).await?;
+        if let Err(error) = engine.inspect_container(id, None).await {
+            // It may have gone just now.
+            return of_kept(&self.inner.kept, task, lines).await?.ok_or(error.into());
+        }
         let (sender, receiver) = mpsc::channel(AHEAD);
         let (options, id) = (options(lines, follow), id.to_owned());
+        let (kept, task) = (self.inner.kept.clone(), task.clone());
         tokio::spawn(async move {
             let mut output = std::pin::pin!(engine.logs(&id, Some(options)));
+            let mut is_silent = true;
             while let Some(Ok(piece)) = output.next().await {
+                is_silent = false;
                 if sender.send(piece.into_bytes()).await.is_err() {
+                    return;
+                }
+            }
+            // The container may have gone while it was asked, and what it wrote is kept since then.
+            if !is_silent {
+                return;
+            }
+            let Ok(Some(mut end)) = of_kept(&kept, &task, lines).await else {
+                return;
+            };
+            while let Some(piece) = end.recv().await {
+                if sender.send(piece).await.is_err() {
                     return;
                 }
             }
@@ -111,6 +128,17 @@ impl Inner {
         .await??;
         Ok(())
     }
+}
+
+/// The end of what a task wrote that has ended, if it is kept.
+async fn of_kept(kept: &Kept, task: &TaskId, lines: usize) -> anyhow::Result<Option<mpsc::Receiver<Bytes>>> {
+    let Some(folder) = kept.of(task) else {
+        return Ok(None);
+    };
+    let none: Option<std::future::Ready<()>> = None;
+    Ok(Some(
+        tail(OUTPUTS.map(|name| folder.join(name)).into(), lines, none).await?,
+    ))
 }
 
 fn options(lines: usize, follow: bool) -> LogsOptions {

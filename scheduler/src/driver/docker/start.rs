@@ -92,6 +92,12 @@ impl Containers {
     }
 }
 
+/// Removes a container that must not be there, if the Engine can.
+async fn take_away(engine: &Docker, id: &str) {
+    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    let _ = engine.remove_container(id, Some(options)).await;
+}
+
 impl Inner {
     async fn started(&self, launch: &Launch, image: &Image, attempt: Try) -> Result<(String, Vec<String>), Trouble> {
         let asked = |trouble: Trouble| trouble.at(attempt);
@@ -103,8 +109,9 @@ impl Inner {
         let Ok(_slot) = self.requests.acquire().await else {
             return Err(Refusal::Other("the scheduler ends".to_owned()).into());
         };
-        let Some(_entered) = self.gate.enter().await else {
-            return Err(Refusal::Other("this scheduler does not lead any more".to_owned()).into());
+        let leads_no_more = || Refusal::Other("this scheduler does not lead any more".to_owned());
+        let Some(entered) = self.gate.enter().await else {
+            return Err(leads_no_more().into());
         };
         let body = body(launch, image, &config, &self.settings, &self.docker)?;
         let options = CreateContainerOptionsBuilder::new().name(&launch.task.0).build();
@@ -125,10 +132,14 @@ impl Inner {
             self.followed().remove(&id);
             let trouble = Trouble::of(error, |message| refusal(launch, &message));
             if matches!(trouble, Trouble::Refused(_)) {
-                let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-                let _ = engine.remove_container(&id, Some(options)).await;
+                take_away(&engine, &id).await;
             }
             return Err(trouble);
+        }
+        if entered.is_late() {
+            self.followed().remove(&id);
+            take_away(&engine, &id).await;
+            return Err(leads_no_more().into());
         }
         match engine.inspect_container(&id, None).await {
             Ok(container) => Ok((id, addresses(container))),

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::{Child, Stdio};
 
-use super::super::{Handle, Launch, PortUse, Refusal, TaskId, Told};
+use super::super::{Handle, Launch, PortUse, Refusal, Stop, TaskId, Told};
 use super::command::{self, Before};
 use super::sandbox::is_name;
 use super::table::Entry;
@@ -32,8 +32,13 @@ impl Processes {
             let Ok(started) = tokio::task::spawn_blocking(move || inner.spawn(&launch)).await else {
                 return;
             };
+            let is_late = entered.is_late();
             drop(entered);
             match started {
+                Ok(leader) if is_late => {
+                    processes.stop(&task, leader.pid, leader.started, Stop::Force);
+                    processes.follow(leader);
+                }
                 Ok(leader) => {
                     processes.0.tell(Told::Running {
                         task,
