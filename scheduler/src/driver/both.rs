@@ -18,6 +18,7 @@ const NONE: &str = "there is no Docker Engine here";
 pub struct Driver {
     processes: Processes,
     containers: Option<Containers>,
+    kept: Kept,
     told: mpsc::UnboundedSender<Told>,
 }
 
@@ -32,9 +33,11 @@ impl Driver {
         let kept = Kept::new(settings.folder.join("ended"))?;
         let docker = settings.docker.clone();
         let containers = |docker| Containers::new(gate.clone(), settings.clone(), docker, kept.clone(), told.clone());
+        let containers = docker.map(containers);
         Ok(Self {
-            containers: docker.map(containers),
-            processes: Processes::new(gate.clone(), settings, kept, told.clone())?,
+            containers,
+            processes: Processes::new(gate.clone(), settings, kept.clone(), told.clone())?,
+            kept,
             told,
         })
     }
@@ -112,6 +115,7 @@ impl Driver {
         tail: usize,
         follow: bool,
     ) -> anyhow::Result<mpsc::Receiver<Bytes>> {
+        self.kept.arrived(task).await;
         let running = match (handle, &self.containers) {
             (Some(Handle::Container { id }), Some(containers)) => return containers.logs(task, id, tail, follow).await,
             (Some(Handle::Container { .. }), None) => anyhow::bail!(NONE),

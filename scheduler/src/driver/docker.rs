@@ -127,7 +127,9 @@ impl Containers {
 
     pub(super) fn forget(&self, task: &TaskId, id: &str) {
         let (inner, task, id) = (Arc::clone(&self.inner), task.clone(), id.to_owned());
+        let coming = inner.kept.coming(&task);
         tokio::spawn(async move {
+            let _coming = coming;
             while let Err(error) = inner.remove(&task, &id).await {
                 if !inner.waits_out(&error).await {
                     return tracing::warn!(task = %task.0, "its container cannot be removed: {error:#}");

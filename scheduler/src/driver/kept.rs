@@ -1,9 +1,14 @@
 //! What ended tasks wrote, kept for a while: of each app the last few, so that somebody can still see why they ended.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::TaskId;
 
@@ -13,16 +18,57 @@ const TASKS: usize = 5;
 /// The outputs of a task, by the names of their files.
 pub(super) const OUTPUTS: [&str; 2] = ["stdout", "stderr"];
 
-/// See the module.
+/// How long somebody who asks waits for what is on its way here.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// See the module. Clones are the same.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
     folder: PathBuf,
+    coming: Arc<watch::Sender<BTreeSet<TaskId>>>,
+}
+
+/// The outputs of a task are on their way here, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Coming {
+    task: TaskId,
+    all: Arc<watch::Sender<BTreeSet<TaskId>>>,
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.all.send_modify(|all| {
+            all.remove(&self.task);
+        });
+    }
 }
 
 impl Kept {
     pub(super) fn new(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        Ok(Self {
+            folder,
+            coming: Arc::new(watch::Sender::new(BTreeSet::new())),
+        })
+    }
+
+    /// To be held from the moment on in which nobody can be asked for a task's outputs any more, until they are here.
+    pub(super) fn coming(&self, task: &TaskId) -> Coming {
+        self.coming.send_modify(|all| {
+            all.insert(task.clone());
+        });
+        Coming {
+            task: task.clone(),
+            all: Arc::clone(&self.coming),
+        }
+    }
+
+    /// Waits until a task's outputs are not on their way any more, unless that takes long.
+    pub(super) async fn arrived(&self, task: &TaskId) {
+        let mut coming = self.coming.subscribe();
+        let here = coming.wait_for(|all| !all.contains(task));
+        // What is not here by then is told as missing.
+        let _ = timeout(PATIENCE, here).await;
     }
 
     /// Where the outputs of a task are, if they are kept.
@@ -71,6 +117,21 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_asks_waits_for_what_is_on_its_way() {
+        let home = tempfile::tempdir().unwrap();
+        let kept = Kept::new(home.path().join("ended")).unwrap();
+        let task = TaskId("web.instance-1._app.1".into());
+        let coming = kept.coming(&task);
+        let mut asks = Box::pin(kept.arrived(&task));
+        assert!(futures_util::poll!(&mut asks).is_pending());
+
+        drop(coming);
+
+        assert!(futures_util::poll!(&mut asks).is_ready());
+        assert!(futures_util::poll!(Box::pin(kept.arrived(&task))).is_ready());
+    }
 
     #[test]
     fn of_each_app_the_last_few_are_kept() {

@@ -142,7 +142,9 @@ impl Processes {
 
     pub(super) fn forget(&self, task: &TaskId) {
         let (processes, task) = (self.clone(), task.clone());
+        let coming = processes.0.kept.coming(&task);
         tokio::task::spawn_blocking(move || {
+            let _coming = coming;
             let Inner { sandboxes, kept, .. } = &*processes.0;
             let kept = kept.keep(&task, &sandboxes.of(&task));
             if let Err(error) = kept.and_then(|()| sandboxes.remove(&task)) {
