@@ -65,14 +65,17 @@ use crate::output::{Out, Style};
 use crate::settings::{Given, Settings};
 
 fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(arguments) = agent::launch::asked(&arguments) {
-        return tell(&Style::default(), &agent::launch::run(arguments));
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(launch) = agent::launch::asked(&arguments) {
+        match agent::launch::run(launch) {
+            Ok(go_on) => arguments = go_on,
+            Err(problem) => return tell(&Style::default(), &problem),
+        }
     }
     if let Some(arguments) = consul::asked(&arguments, std::env::var("KEYWAY_COMPAT").ok().as_deref()) {
         return consul::run(arguments);
     }
-    let (settings, command) = match parse() {
+    let (settings, command) = match parse(&arguments) {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
@@ -95,14 +98,14 @@ fn main() -> ExitCode {
 }
 
 /// The command and the settings of this run, or the exit code if that is all there is to do.
-fn parse() -> Result<(Settings, Command), ExitCode> {
+fn parse(arguments: &[OsString]) -> Result<(Settings, Command), ExitCode> {
     let read = |tree: clap::Command| {
-        let args = argv::normalise(&tree, std::env::args_os());
+        let args = argv::normalise(&tree, arguments.iter().cloned());
         let matches = tree.try_get_matches_from(&args);
         let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
         parsed.map_err(|e| (e, args))
     };
-    let branch = std::env::args_os().nth(1).and_then(|name| cli::branch(&name));
+    let branch = arguments.get(1).and_then(|name| cli::branch(name));
     let parsed = match branch.map(read) {
         Some(Ok(parsed)) => Ok(parsed),
         Some(Err(_)) | None => read(cli::command()),
@@ -171,7 +174,12 @@ fn run(settings: &Settings, command: Command, out: &mut Out) -> Outcome {
     if matches!(command, Command::Agent(_)) {
         agent::signals::hold_terminal();
     }
-    let runtime = tokio::runtime::Runtime::new().map_err(|e| Problem::new(exit::BUG, format!("start threads: {e}")))?;
+    // What there is a thousand times has one thread that waits; what takes long has threads of its own.
+    let mut builder = match command {
+        Command::Agent(_) | Command::DemoApp(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder.enable_all().build().map_err(|e| Problem::new(exit::BUG, format!("start threads: {e}")))?;
     let context = Context {
         settings,
         client: settings.client(),

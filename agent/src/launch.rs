@@ -1,7 +1,8 @@
 //! `keyway-launch`: what a process does of itself before it becomes the program that was asked for.
 //!
 //! Under this name our programs make themselves the leader of a session, join control groups, become a user, and then
-//! become another program. The pid stays the same, so whoever started it knows it from the first moment on.
+//! become another program. The pid stays the same, so whoever started it knows it from the first moment on. To be the
+//! program that it is, with other arguments, it has not to be started a second time: it stays and goes on with them.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -25,6 +26,8 @@ pub struct Launch {
     user: Option<User>,
     /// A variable of the program's environment that holds its own pid.
     pid_variable: Option<String>,
+    /// The words are of the very program that this is.
+    stays: bool,
     /// Never empty.
     words: Vec<OsString>,
 }
@@ -44,12 +47,18 @@ pub fn asked(arguments: &[OsString]) -> Option<&[OsString]> {
     (name == NAME).then_some(rest)
 }
 
-/// Becomes the program; returns only if that cannot be.
-#[must_use]
-pub fn run(arguments: &[OsString]) -> Problem {
+/// Becomes the program. Returns the arguments to go on with, the program's name first, if it is to stay the one it is.
+///
+/// # Errors
+///
+/// If it cannot become what it is to be.
+pub fn run(arguments: &[OsString]) -> Result<Vec<OsString>, Problem> {
     match Launch::parse(arguments) {
         Some(launch) => launch.perform(),
-        None => Problem::new(exit::USAGE, format!("{NAME} is started by the scheduler")),
+        None => Err(Problem::new(
+            exit::USAGE,
+            format!("{NAME} is started by the scheduler"),
+        )),
     }
 }
 
@@ -61,6 +70,7 @@ impl Launch {
             match rest.next()?.to_str()? {
                 "--group" => launch.groups.push(rest.next()?.into()),
                 "--user" => launch.user = Some(User::parse(rest.next()?.to_str()?)?),
+                "--stay" => launch.stays = true,
                 "--pid" => launch.pid_variable = Some(rest.next()?.to_str()?.to_owned()),
                 "--" => break,
                 _ => return None,
@@ -70,13 +80,20 @@ impl Launch {
         (!launch.words.is_empty()).then_some(launch)
     }
 
-    fn perform(self) -> Problem {
+    fn perform(self) -> Result<Vec<OsString>, Problem> {
+        self.prepare()
+            .map_err(|error| Problem::new(exit::NOT_EXECUTABLE, format!("cannot start: {error}")))?;
+        if self.stays {
+            return Ok(self.words);
+        }
+        Err(self.become_another())
+    }
+
+    /// Returns only if that cannot be.
+    fn become_another(&self) -> Problem {
         let Some((program, arguments)) = self.words.split_first() else {
             return Problem::new(exit::USAGE, "there is no program to become");
         };
-        if let Err(error) = self.prepare() {
-            return Problem::new(exit::NOT_EXECUTABLE, format!("cannot start: {error}"));
-        }
         let mut command = Command::new(program);
         command.args(arguments);
         if let Some(name) = &self.pid_variable {
@@ -147,6 +164,14 @@ mod tests {
         assert_eq!(user.groups, [Gid::from_raw(9)]);
         assert_eq!(launch.pid_variable.unwrap(), "ME");
         assert_eq!(launch.words, words("sh -c -- --user"));
+        assert!(!launch.stays);
+    }
+
+    #[test]
+    fn what_is_to_stay_goes_on_with_the_words() {
+        let launch = Launch::parse(&words("--stay --group /g -- keyway agent run")).unwrap();
+        assert!(launch.stays);
+        assert_eq!(launch.words, words("keyway agent run"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Each instance is a tiny HTTP server under an agent, with a file rendered from a setting and a health check.
 
+mod led;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -61,6 +63,9 @@ impl Deploy {
                     .with("instances", instances)
                     .with("seconds", began.elapsed().as_secs_f64()),
             );
+        }
+        if let Some(latency) = led::led(&self.dir, context.settings).await? {
+            report.add(Line::new("healthy, until haproxy leads to it").latency("", &latency));
         }
         report.print(context.out, &json!({"by": self.by}))
     }

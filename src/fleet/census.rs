@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill as send};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getsid};
 
 /// What a process of an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,12 +76,18 @@ fn member(pid: u32, folder: &Path) -> Option<Member> {
     }
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let part = match words.split(|byte| *byte == 0).nth(1) {
-        Some(b"agent") => Part::Agent,
+        // What it is just about to start looks like itself, and founded no session.
+        Some(b"--stay") if founded_a_session(pid) => Part::Agent,
         Some(b"demo-app") => Part::Server,
         _ => Part::Coming,
     };
     let task = task.into();
     Some(Member { task, part })
+}
+
+fn founded_a_session(pid: u32) -> bool {
+    let pid = i32::try_from(pid).map(Pid::from_raw);
+    pid.is_ok_and(|pid| getsid(Some(pid)) == Ok(pid))
 }
 
 /// KILL to all processes of instances whose tasks work below a folder.

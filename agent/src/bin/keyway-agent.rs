@@ -64,18 +64,21 @@ enum OutputFormat {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(arguments) = agent::launch::asked(&arguments) {
-        let problem = agent::launch::run(arguments);
-        eprintln!("{problem}");
-        return problem.code.into();
-    }
-    match run(Cli::parse()) {
+    match arguments().and_then(|arguments| run(Cli::parse_from(arguments))) {
         Ok(code) => code.into(),
         Err(problem) => {
             eprintln!("{problem}");
             problem.code.into()
         }
+    }
+}
+
+/// What it was started with, or what it was launched to go on with.
+fn arguments() -> Result<Vec<OsString>, Problem> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match agent::launch::asked(&arguments) {
+        Some(launch) => agent::launch::run(launch),
+        None => Ok(arguments),
     }
 }
 

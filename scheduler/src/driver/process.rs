@@ -58,6 +58,9 @@ const PID: &str = "KEYWAY_TASK_PID";
 /// Under this name a program of ours makes itself a leader and becomes another program.
 const LAUNCHER: &str = "keyway-launch";
 
+/// The first argument of one that leads and stays the program that it is.
+const STAY: &str = "--stay";
+
 /// How many are being started at once. It is work for a core each.
 const STARTS: usize = 4;
 

@@ -6,17 +6,27 @@ use std::path::Path;
 use std::process::Command;
 
 use super::super::{Launch, Settings};
-use super::{FOLDER, LAUNCHER, PID, TASK};
+use super::{FOLDER, LAUNCHER, PID, STAY, TASK};
 use crate::app;
 
 /// Where programs are looked for, if nobody says otherwise, not even to the scheduler.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What a process is to its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Role {
+    /// Its first process, as another program than ours; it says so in its environment.
+    Leads,
+    /// Its first process, and our own program: it is not started twice.
+    LeadsAsOurs,
+    #[default]
+    Helps,
+}
+
 /// What is to be done before a program starts.
 #[derive(Debug, Default)]
 pub(super) struct Before<'a> {
-    /// It is a task's first process, and says so in its environment.
-    pub(super) leads: bool,
+    pub(super) role: Role,
     /// In numbers.
     pub(super) user: Option<&'a str>,
     /// Files by which it joins control groups.
@@ -77,9 +87,11 @@ pub(super) fn environment(
 pub(super) fn launcher(program: &Path, before: &Before<'_>, words: &[String]) -> Command {
     let mut command = Command::new(program);
     command.arg0(LAUNCHER);
-    if before.leads {
-        command.args(["--pid", PID]);
-    }
+    match before.role {
+        Role::Leads => command.args(["--pid", PID]),
+        Role::LeadsAsOurs => command.arg(STAY),
+        Role::Helps => &mut command,
+    };
     for group in before.groups {
         command.arg("--group").arg(group);
     }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::super::{End, Found, Handle, TaskId};
 use super::sweep::Reach;
 use super::table::{self, Entry};
-use super::{FOLDER, Inner, LAUNCHER, Leader, PID, Processes, TASK};
+use super::{FOLDER, Inner, LAUNCHER, Leader, PID, Processes, STAY, TASK};
 
 /// Who is there of one task.
 #[derive(Debug, Default)]
@@ -73,7 +73,9 @@ impl Inner {
                 continue;
             }
             let present = all.entry(task).or_default();
-            if leads(&entry, &environment) {
+            // What a leader is just about to start looks like itself, and founded no session.
+            let known = present.leader.is_some_and(|leader| leader.session == leader.pid);
+            if !known && leads(&entry, &environment) {
                 present.leader = Some(entry);
             } else {
                 present.others.insert(entry.session);
@@ -87,6 +89,10 @@ impl Inner {
 fn leads(entry: &Entry, environment: &[String]) -> bool {
     match table::variable(environment, PID) {
         Some(pid) => pid.parse() == Ok(entry.pid),
-        None => table::words(entry.pid).first().is_some_and(|name| name == LAUNCHER),
+        None => {
+            let words = table::words(entry.pid);
+            let mut words = words.iter().map(String::as_str);
+            words.next() == Some(LAUNCHER) && matches!(words.next(), Some(STAY | "--pid"))
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::{Child, Stdio};
 
 use super::super::{Handle, Launch, PortUse, Refusal, Stop, TaskId, Told};
-use super::command::{self, Before};
+use super::command::{self, Before, Role};
 use super::sandbox::is_name;
 use super::table::Entry;
 use super::user::User;
@@ -104,8 +104,10 @@ impl Inner {
         let home = user.and_then(|user| user.home.as_deref());
         let numbers = user.map(User::in_numbers);
         let groups = self.groups.create(&launch.task, &launch.resources);
+        // Who becomes a user may no longer look at itself, so that one starts anew.
+        let stays = launch.agent.is_some() && numbers.is_none();
         let before = Before {
-            leads: true,
+            role: if stays { Role::LeadsAsOurs } else { Role::Leads },
             user: numbers.as_deref(),
             groups: &groups,
         };
