@@ -179,7 +179,10 @@ fn run(settings: &Settings, command: Command, out: &mut Out) -> Outcome {
         Command::Agent(_) | Command::DemoApp(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    let runtime = builder.enable_all().build().map_err(|e| Problem::new(exit::BUG, format!("start threads: {e}")))?;
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|e| Problem::new(exit::BUG, format!("start threads: {e}")))?;
     let context = Context {
         settings,
         client: settings.client(),

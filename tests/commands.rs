@@ -414,6 +414,7 @@ fn bench_deploys_rolls_and_says_what_it_took() {
             ("put, until the last is signalled", "seconds"),
             ("rolled", "seconds"),
             ("all stopped", "seconds"),
+            ("healthy, until haproxy leads to it", "p50_ms"),
         ] {
             assert!(figure(what, name) > 0.0, "{what}: {said}");
         }

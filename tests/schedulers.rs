@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The tasks of schedulers below a folder, by the table of processes.
 #[derive(Debug, Default)]
 struct Tasks {
-    /// The port of each, and the pids of those that say that they are its first process.
+    /// The port of each, and the pids of those that are its first process: its agent.
     all: BTreeMap<String, (u16, BTreeSet<i32>)>,
 }
 
@@ -42,7 +42,7 @@ impl Tasks {
             if of.starts_with(folder) {
                 let port = environ.get("PORT0").and_then(|port| port.parse().ok()).unwrap_or(0);
                 let (_, firsts) = tasks.all.entry((*task).to_owned()).or_insert((port, BTreeSet::new()));
-                if environ.get("KEYWAY_TASK_PID").and_then(|first| first.parse().ok()) == Some(pid) {
+                if is_its_first(pid) {
                     firsts.insert(pid);
                 }
             }
@@ -59,6 +59,13 @@ impl Tasks {
         };
         self.all.values().filter(|(port, _)| answers(*port).is_some()).count()
     }
+}
+
+/// Whether it was launched as an agent, and has founded a session: what it is just about to start looks like itself.
+fn is_its_first(pid: i32) -> bool {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let session = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid)));
+    words.starts_with(b"keyway-launch\0--stay\0") && session.is_ok_and(|session| session.as_raw() == pid)
 }
 
 /// Looks again and again, until it is told to stop: the fewest that answered, and the most that were there.
@@ -260,5 +267,43 @@ fn a_scheduler_that_stood_still_beyond_its_time_starts_nothing_when_it_goes_on()
         done(&one.api, &deployment).await?;
         are_the_same(&two.api, &folder, MANY).await?;
         clear(&two.api, &folder).await
+    });
+}
+
+/// Processes are found again in their folder: with another one they would be started a second time.
+#[test]
+fn a_scheduler_with_another_folder_does_not_start_again_what_runs() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let store = server.address.to_string();
+        let folder = tasks_folder(home).display().to_string();
+        let mut one = Dev::alone(home, "one", &store, "tasks").await?;
+        let app = json!({ "id": "/web", "cmd": "exec sleep 1000", "instances": 2, "cpus": 0.1, "mem": 16 });
+        let deployment = one.api.change("PUT", "/v2/apps/web", &app).await?;
+        one.api.done(&deployment).await?;
+        one.program.kill().await?;
+
+        let mut other = Dev::alone(home, "other", &store, "elsewhere").await?;
+        holds("it says why it does not lead", async || {
+            other.program.log().contains(&format!("--state-dir {folder}"))
+        })
+        .await?;
+        anyhow::ensure!(
+            Tasks::below(&home.path("elsewhere").display().to_string())
+                .all
+                .is_empty()
+        );
+        other.program.kill().await?;
+
+        let again = Dev::alone(home, "again", &store, "tasks").await?;
+        holds("it leads", async || again.api.get("/v2/apps").await.is_ok()).await?;
+        are_the_same(&again.api, &folder, 2).await?;
+        clear(&again.api, &folder).await?;
+        drop(again);
+        let free = Dev::alone(home, "free", &store, "elsewhere").await?;
+        holds("nothing runs, so it leads", async || {
+            free.api.get("/v2/apps").await.is_ok()
+        })
+        .await
     });
 }

@@ -55,10 +55,7 @@ pub fn asked(arguments: &[OsString]) -> Option<&[OsString]> {
 pub fn run(arguments: &[OsString]) -> Result<Vec<OsString>, Problem> {
     match Launch::parse(arguments) {
         Some(launch) => launch.perform(),
-        None => Err(Problem::new(
-            exit::USAGE,
-            format!("{NAME} is started by the scheduler"),
-        )),
+        None => Err(Problem::new(exit::USAGE, format!("{NAME} is started by the scheduler"))),
     }
 }
 

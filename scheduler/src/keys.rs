@@ -3,6 +3,7 @@
 //! | key | what |
 //! | --- | --- |
 //! | `_keyway/scheduler/leader` | who leads: its lock, and the address at which it answers |
+//! | `_keyway/scheduler/place` | where plain processes have their folders |
 //! | `_keyway/apps/<app>` | the definition of an app as it is to be |
 //! | `_keyway/app-versions/<app>/<version>` | each definition it had |
 //! | `_keyway/groups/<group>` | what a group depends on; the root is `_keyway/groups/` |
@@ -19,6 +20,7 @@ use crate::instance::InstanceId;
 use crate::time::Timestamp;
 
 pub const LEADER: &str = "_keyway/scheduler/leader";
+pub const PLACE: &str = "_keyway/scheduler/place";
 pub const APPS: &str = "_keyway/apps/";
 pub const VERSIONS: &str = "_keyway/app-versions/";
 pub const GROUPS: &str = "_keyway/groups/";

@@ -75,8 +75,18 @@ impl World {
     /// Whether any task is a container, or is about to be one.
     #[must_use]
     pub fn has_containers(&self) -> bool {
+        self.has_tasks(|app| app.image().is_some())
+    }
+
+    /// Whether any task is a plain process, or is about to be one.
+    #[must_use]
+    pub fn has_processes(&self) -> bool {
+        self.has_tasks(|app| app.image().is_none())
+    }
+
+    fn has_tasks(&self, of: impl Fn(&App) -> bool) -> bool {
         let mut tasks = self.instances.values().filter(|instance| instance.has_task());
-        tasks.any(|instance| self.spec(instance).is_some_and(|app| app.image().is_some()))
+        tasks.any(|instance| self.spec(instance).is_some_and(|app| of(app)))
     }
 
     /// Whether an instance has the newest configuration of its app.

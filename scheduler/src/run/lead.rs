@@ -4,6 +4,7 @@
 //! stood still and does not know that it is over can write nothing more.
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -19,6 +20,7 @@ use super::{Config, Role};
 use crate::driver::Gate;
 use crate::hub::Hub;
 use crate::keys;
+use crate::world::World;
 
 /// How long a session lives without being renewed, at least.
 const TTL: Duration = Duration::from_secs(10);
@@ -39,6 +41,25 @@ struct Leader {
     /// Which machine it is on, and which process: whoever is on the same one can see that it is dead.
     #[serde(default)]
     process: Option<Process>,
+}
+
+/// Where whoever leads has the folders of plain processes, by which they are found again. It outlives the lock.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    machine: String,
+    folder: PathBuf,
+}
+
+/// Why nobody can be said to lead, or this one cannot.
+#[derive(Debug, thiserror::Error)]
+enum Obstacle {
+    #[error("the store does not say who leads: {0}")]
+    Store(#[from] Error),
+    #[error(
+        "this scheduler cannot lead: plain processes run that one with --state-dir {} has started, and here they would not \
+         be found and be started a second time; start it with that folder, or stop them first", .0.display()
+    )]
+    Elsewhere(PathBuf),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +164,7 @@ impl Candidate {
                 Err(error) => {
                     let text = error.to_string();
                     if said.as_ref() != Some(&text) {
-                        tracing::warn!("the store does not say who leads: {text}");
+                        tracing::warn!("{text}");
                         said = Some(text);
                     }
                     sleep(PAUSE).await;
@@ -153,7 +174,7 @@ impl Candidate {
     }
 
     /// The session with which it leads, and when it was asked for; `None` if somebody else led, and that has changed.
-    async fn try_to_lead(&mut self) -> Result<Option<(String, Instant)>, Error> {
+    async fn try_to_lead(&mut self) -> Result<Option<(String, Instant)>, Obstacle> {
         let options = WriteOptions::default();
         let found = self.client.get(keys::LEADER, Consistency::Default).await?;
         if let Some(entry) = found.value
@@ -173,6 +194,10 @@ impl Candidate {
             self.client.get_blocking(keys::LEADER, entry.modify_index, wait).await?;
             return Ok(None);
         }
+        let place = self.place();
+        if let Some(place) = &place {
+            self.refuse_elsewhere(place).await?;
+        }
         let terms = SessionTerms {
             name: "keyway scheduler".into(),
             ttl: TTL,
@@ -190,10 +215,46 @@ impl Candidate {
         if let Ok(stored) = &stored
             && stored.done
         {
+            if let Some(place) = place {
+                let value = serde_json::to_vec(&place).expect("texts have a JSON form");
+                self.client.put(keys::PLACE, value, &options).await?;
+            }
             return Ok(Some((session, asked)));
         }
         self.client.destroy_session(&session, &options).await?;
-        stored.map(|_| None)
+        Ok(stored.map(|_| None)?)
+    }
+
+    fn place(&self) -> Option<Place> {
+        let folder = &self.config.driver.folder;
+        let whole = folder.canonicalize().or_else(|_| std::path::absolute(folder));
+        Some(Place {
+            machine: machine()?,
+            folder: whole.ok()?,
+        })
+    }
+
+    /// Refuses to lead if processes may run that it would not find. With a start of the machine they have ended, and what
+    /// runs on another one is not known here.
+    async fn refuse_elsewhere(&self, here: &Place) -> Result<(), Obstacle> {
+        let found = self.client.get(keys::PLACE, Consistency::Default).await?;
+        let last = found
+            .value
+            .and_then(|entry| serde_json::from_slice::<Place>(&entry.value).ok());
+        let Some(last) = last.filter(|last| last.machine == here.machine && last != here) else {
+            return Ok(());
+        };
+        let mut world = World::default();
+        for prefix in [keys::APPS, keys::VERSIONS, keys::INSTANCES] {
+            for entry in self.client.list(prefix, Consistency::Default).await?.value {
+                // What cannot be read is told of by whoever leads.
+                let _ = world.load(&entry.key, &entry.value);
+            }
+        }
+        match world.has_processes() {
+            true => Err(Obstacle::Elsewhere(last.folder)),
+            false => Ok(()),
+        }
     }
 
     /// Leads until that is over.

@@ -142,14 +142,20 @@ fn end_of(scene: &Scene, task: &str) {
     std::fs::File::create(scene.folder(task).join("end")).unwrap();
 }
 
-/// The process that says of itself that it leads.
+/// The process that says of itself that it leads, or that was launched as an agent and has founded a session.
 fn leader(folder: &str) -> i32 {
     let pids = std::fs::read_dir("/proc").unwrap().flatten();
     let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let read = |pid: i32, what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
     let is = |pid: &i32| {
-        let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let environment = read(*pid, "environ");
         let has = |line: String| environment.split('\0').any(|have| have == line);
-        has(format!("KEYWAY_TASK_DIR={folder}")) && has(format!("KEYWAY_TASK_PID={pid}"))
+        let launched = read(*pid, "cmdline").starts_with("keyway-launch\0--stay\0");
+        let founded = || {
+            let pid = rustix::process::Pid::from_raw(*pid).unwrap();
+            rustix::process::getsid(Some(pid)) == Ok(pid)
+        };
+        has(format!("KEYWAY_TASK_DIR={folder}")) && (has(format!("KEYWAY_TASK_PID={pid}")) || launched && founded())
     };
     pids.find(is).unwrap()
 }
