@@ -150,6 +150,6 @@ fn no_request_to_haproxy_fails_while_settings_change() {
     alone(Duration::from_secs(180), async |home| {
         let words = ["--check", "haproxy -c -q -f {}", "--on-change", "signal=USR2", "--"];
         let program = ["haproxy", "-W", "-db", "-f", "FILE"];
-        no_request_fails(home, "haproxy.cfg.hbs", &[&words[..], &program].concat()).await
+        no_request_fails(home, "haproxy-keys.cfg.hbs", &[&words[..], &program].concat()).await
     });
 }

@@ -86,6 +86,7 @@ mod torn;
 mod validate;
 mod variables;
 // The scheduler: apps deployed, rolled and kept well; the command that does so.
+mod balancer;
 mod deploy;
 mod deploying;
 mod marathon_clients;

@@ -123,7 +123,7 @@ async fn roll(home: &Home, instances: u32) -> anyhow::Result<()> {
 
 /// HAProxy under an agent, with the template that ships.
 fn haproxy(home: &Home, dev: &Dev) -> anyhow::Result<Program> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/haproxy-apps.cfg.hbs");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/haproxy.cfg.hbs");
     let file = home.path("haproxy.cfg").display().to_string();
     let mut command = command(home, binary("keyway-agent")?);
     let path = std::env::var("PATH").unwrap_or_default();

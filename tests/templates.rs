@@ -85,9 +85,9 @@ fn haproxy_accepts_haproxy_cfg() {
 }
 
 #[test]
-fn haproxy_accepts_haproxy_apps_cfg() {
+fn haproxy_accepts_haproxy_keys_cfg() {
     test(async |home| {
-        let conf = rendered(home, "haproxy-apps.cfg").await?.display().to_string();
+        let conf = rendered(home, "haproxy-keys.cfg").await?.display().to_string();
 
         accepts(home, "haproxy", &["-c", "-f", &conf])?;
 

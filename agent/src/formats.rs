@@ -210,6 +210,7 @@ mod tests {
         for (name, text) in [
             ("nginx.conf", include_str!("../../templates/nginx.conf.hbs")),
             ("haproxy.cfg", include_str!("../../templates/haproxy.cfg.hbs")),
+            ("haproxy-keys.cfg", include_str!("../../templates/haproxy-keys.cfg.hbs")),
             ("redis.conf", include_str!("../../templates/redis.conf.hbs")),
             ("app.env", include_str!("../../templates/app.env.hbs")),
             (

@@ -16,7 +16,7 @@ use super::Fleet;
 use crate::connection::Connection;
 use crate::spawned::{keyway, terminate};
 
-const TEMPLATE: &str = include_str!("../../templates/haproxy-apps.cfg.hbs");
+const TEMPLATE: &str = include_str!("../../templates/haproxy.cfg.hbs");
 
 /// Where HAProxy is looked for beside PATH: Debian's place for it is not on everybody's.
 const BESIDE: &str = "/usr/local/sbin:/usr/sbin:/sbin";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Engine;
-use crate::app::{CheckPort, CheckProtocol, HealthCheck};
+use crate::app::{App, CheckPort, CheckProtocol};
 use crate::instance::{Instance, InstanceId, Stage};
 use crate::keys;
 use crate::world::World;
@@ -19,7 +19,7 @@ struct Service<'a> {
     /// Its first port.
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
-    ports: &'a [u16],
+    ports: Vec<u16>,
     service_ports: Vec<u16>,
     state: State,
     version: String,
@@ -28,14 +28,22 @@ struct Service<'a> {
     labels: BTreeMap<&'a str, &'a str>,
     /// How its first port is asked whether it is well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    check: Option<Check<'a>>,
+    check: Option<&'a Check<'a>>,
+    /// How each of its ports is asked; nothing if none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<&'a [Option<Check<'a>>]>,
 }
 
 /// For the load balancer's own checks.
 #[derive(Debug, Serialize)]
 struct Check<'a> {
-    path: &'a str,
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
     interval_ms: u128,
+    timeout_ms: u128,
+    /// With so many failures it is left out.
+    fall: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -80,28 +88,49 @@ fn service(world: &World, instance: &Instance) -> Option<Vec<u8>> {
     };
     let app = world.spec(instance)?;
     let labels = app.labels.iter().filter(|(name, _)| name.starts_with("HAPROXY_"));
-    let own = instance.addresses.first().filter(|_| !app.is_on_host());
+    // At an address of its own it is reached where none of its ports is published on this machine.
+    let own = instance.addresses.first();
+    let own = own.filter(|_| !app.is_on_host() && instance.ports.iter().all(|port| *port == 0));
+    let ports = instance.ports.iter().zip(app.ports());
+    let ports: Vec<u16> = ports
+        .map(|(port, declared)| if *port == 0 { declared.declared } else { *port })
+        .collect();
+    let checks: Vec<_> = (0..ports.len()).map(|port| check(app, port)).collect();
+    let first = checks.first().and_then(Option::as_ref);
     let service = Service {
         app: app.id.as_str(),
         host: own.unwrap_or(&instance.host),
-        port: instance.ports.first().copied(),
-        ports: &instance.ports,
+        port: ports.first().copied(),
         service_ports: app.service_ports(),
         state,
         version: instance.version.to_string(),
         task: instance.task().0,
-        check: app.health_checks.iter().find_map(check),
+        check: first.filter(|check| check.path.is_some()),
+        checks: checks.iter().any(Option::is_some).then_some(&checks),
         labels: labels.map(|(name, text)| (name.as_str(), text.as_str())).collect(),
+        ports,
     };
     serde_json::to_vec(&service).ok()
 }
 
-fn check(check: &HealthCheck) -> Option<Check<'_>> {
-    match (&check.protocol, check.port) {
-        (CheckProtocol::Http { path }, Some(CheckPort::Index(0))) => Some(Check {
+/// The first check of a port that a load balancer can make, too.
+fn check(app: &App, port: usize) -> Option<Check<'_>> {
+    let mut of_port = app.health_checks.iter().filter(|check| match check.port {
+        Some(CheckPort::Index(index)) => usize::try_from(index) == Ok(port),
+        Some(CheckPort::Number(_)) | None => false,
+    });
+    of_port.find_map(|check| {
+        let (protocol, path) = match &check.protocol {
+            CheckProtocol::Http { path } => ("http", Some(path.as_str())),
+            CheckProtocol::Tcp => ("tcp", None),
+            CheckProtocol::Https { .. } | CheckProtocol::Command(_) => return None,
+        };
+        Some(Check {
+            protocol,
             path,
             interval_ms: check.interval.as_millis(),
-        }),
-        _ => None,
-    }
+            timeout_ms: check.timeout.as_millis(),
+            fall: check.max_failures.saturating_add(1),
+        })
+    })
 }

@@ -219,6 +219,59 @@ fn labels_and_checks_restart_nothing_but_what_they_tell_the_agent_does() {
 }
 
 #[test]
+fn what_is_registered_tells_a_balancer_where_each_port_is_and_how_it_is_asked() {
+    let mut town = Town::new();
+    let mut two = app("good", 1);
+    two["portDefinitions"] = json!([{ "port": 0 }, { "port": 0 }, { "port": 0 }]);
+    two["healthChecks"] = json!([
+        { "protocol": "TCP", "portIndex": 2, "intervalSeconds": 7, "timeoutSeconds": 3, "maxConsecutiveFailures": 0 },
+        { "protocol": "COMMAND", "command": { "value": "true" } },
+        { "protocol": "HTTP", "portIndex": 0, "path": "/up", "intervalSeconds": 5 },
+    ]);
+    town.put(&two);
+    town.calm();
+
+    let instance = &town.instances("/web")[0];
+    let [service] = &town.services("/web")[..] else {
+        panic!("one is registered");
+    };
+    assert_eq!(
+        (&service["host"], &service["ports"]),
+        (&json!(instance.host), &json!(instance.ports))
+    );
+    let http = json!({ "protocol": "http", "path": "/up", "interval_ms": 5000, "timeout_ms": 20_000, "fall": 4 });
+    let tcp = json!({ "protocol": "tcp", "interval_ms": 7000, "timeout_ms": 3000, "fall": 1 });
+    assert_eq!(service["checks"], json!([http, null, tcp]));
+    assert_eq!(service["check"], http);
+}
+
+#[test]
+fn who_is_published_is_registered_at_its_machine_and_who_is_not_at_its_own_address() {
+    let mut town = Town::new();
+    for (id, mode, port, name) in [
+        ("/published", "container/bridge", json!(0), None),
+        ("/own", "container", json!(null), Some("net")),
+    ] {
+        let mut web = app("good", 1);
+        web["id"] = json!(id);
+        web["container"] =
+            json!({ "docker": { "image": "web" }, "portMappings": [{ "containerPort": 80, "hostPort": port }] });
+        web["networks"] = json!([{ "mode": mode, "name": name }]);
+        web.as_object_mut().unwrap().remove("portDefinitions");
+        town.put(&web);
+        town.calm();
+    }
+
+    let (published, own) = (&town.services("/published")[0], &town.services("/own")[0]);
+    let port = town.instances("/published")[0].ports[0];
+    assert_eq!(
+        (&published["host"], &published["port"]),
+        (&json!("localhost"), &json!(port))
+    );
+    assert_eq!((&own["host"], &own["ports"]), (&json!("10.9.8.7"), &json!([80])));
+}
+
+#[test]
 fn an_instance_whose_checks_fail_is_taken_out_and_then_ended() {
     let mut town = Town::new();
     let mut ill = app("ill", 1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::app::{AppId, Command, read};
+use crate::app::{AppId, Command, Network, read};
 use crate::deployment::{Outcome, Past};
 use crate::driver::{End, Found, Handle, Refusal, Stop, TaskId, Told};
 use crate::engine::{Accepted, Act, Denied, Engine, Probing, Proposal, Settings, Turn, Wish};
@@ -24,6 +24,7 @@ use crate::world::World;
 struct Task {
     does: String,
     handle: Handle,
+    addresses: Vec<String>,
 }
 
 /// What is about to happen.
@@ -163,7 +164,13 @@ impl Town {
                 }
                 let pid = i32::try_from(self.started.len()).unwrap();
                 let handle = Handle::Process { pid, started: 7 };
-                self.there.insert(launch.task.clone(), Task { does, handle });
+                let has_own = launch.network != Network::Host;
+                let task = Task {
+                    does,
+                    handle,
+                    addresses: has_own.then(|| "10.9.8.7".to_owned()).into_iter().collect(),
+                };
+                self.there.insert(launch.task.clone(), task);
                 self.soon.push_back(Soon::Runs(launch.task));
             }
             Act::Stop { task, stop, handle } => {
@@ -208,7 +215,7 @@ impl Town {
                 let running = Told::Running {
                     task: task.clone(),
                     handle,
-                    addresses: Vec::new(),
+                    addresses: there.addresses.clone(),
                 };
                 self.engine.told(running, self.now);
                 if there.does == "bad" {
@@ -345,6 +352,15 @@ impl Town {
         self.rows
             .keys()
             .filter(|key| key.starts_with("_keyway/services/"))
+            .collect()
+    }
+
+    /// What is registered of an app's instances.
+    pub(super) fn services(&self, app: &str) -> Vec<Value> {
+        let prefix = format!("_keyway/services{app}/");
+        let of_app = self.rows.iter().filter(|(key, _)| key.starts_with(&prefix));
+        of_app
+            .map(|(_, row)| serde_json::from_slice(row).expect("JSON"))
             .collect()
     }
 
