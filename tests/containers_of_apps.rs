@@ -192,6 +192,71 @@ async fn roll(home: &Home, containers: Containers) -> anyhow::Result<()> {
     scene.end(home).await
 }
 
+/// Nothing is to be rendered in them, and their image knows nothing of an agent.
+#[test]
+fn every_container_has_an_agent_that_reports_unless_its_app_wants_none() {
+    alone(BOUND, async |home| {
+        let Some(scene) = Scene::start(home, Containers::End).await? else {
+            return Ok(());
+        };
+        let mut plain = json!({
+            "id": "/plain", "instances": 2, "cpus": 0.1, "mem": 128,
+            "args": ["demo-app", "--config", "/app.conf"],
+            // One who may write nowhere.
+            "container": {
+                "type": "DOCKER", "docker": { "image": "app:1", "parameters": [{ "key": "user", "value": "1000" }] },
+            },
+            "networks": [{ "mode": "container/bridge" }],
+        });
+        let deployment = scene.dev.api.change("PUT", "/v2/apps/plain", &plain).await?;
+        scene.dev.api.done(&deployment).await?;
+        let first_words = async |app: &str| {
+            let json = scene.dev.api.get(&format!("/v1/apps{app}/instances")).await?;
+            let mut words = Vec::new();
+            for instance in json["instances"].as_array().into_iter().flatten() {
+                let name = instance["task"].as_str().context("a name")?;
+                let first = scene.docker.first(home, name).await?;
+                let line = std::fs::read_to_string(format!("/proc/{}/cmdline", first.pid))?;
+                words.push(line.split('\0').next().unwrap_or_default().to_owned());
+            }
+            anyhow::Ok(words)
+        };
+        assert_eq!(first_words("/plain").await?, ["/.keyway/agent"; 2]);
+        let reports = async |app: &str, say: &dyn Fn(&Value) -> bool| {
+            let json = scene.dev.api.get(&format!("/v1/apps{app}/instances")).await;
+            json.is_ok_and(|json| json["instances"].as_array().is_some_and(|all| all.iter().all(say)))
+        };
+        holds("their agents report", async || {
+            reports("/plain", &|one| one["agent_state"].is_string()).await
+        })
+        .await?;
+
+        plain["labels"] = json!({ "KEYWAY_AGENT": "off" });
+        let deployment = scene.dev.api.change("PUT", "/v2/apps/plain", &plain).await?;
+        scene.dev.api.done(&deployment).await?;
+        holds("they have no agent any more", async || {
+            first_words("/plain").await.is_ok_and(|words| words == ["/keyway"; 2])
+        })
+        .await?;
+
+        let deployment = scene.dev.api.change("PUT", "/v2/apps/web", &app(home)?).await?;
+        scene.dev.api.done(&deployment).await?;
+        let revision = scene.server.revision("app/greeting").await?;
+        holds(
+            "the view has what each has rendered, and from which revision",
+            async || {
+                reports("/web", &|one| {
+                    let hash = &one["files"][0]["sha256"];
+                    one["settings_revision"].as_u64() >= Some(revision) && hash.is_string()
+                })
+                .await
+            },
+        )
+        .await?;
+        scene.end(home).await
+    });
+}
+
 /// How a program ended in a container is told with its code and its last words.
 async fn ends(scene: &Scene) -> anyhow::Result<()> {
     let bad = json!({

@@ -213,6 +213,7 @@ fn the_agent_is_put_into_any_image_and_the_next_scheduler_follows_it() {
         web.agent = Some(AgentUse {
             flags: vec!["--template".into(), format!("{template}:/app.conf")],
             files: vec![template],
+            needed: true,
         });
         let mut first = Scene::new(home)?;
         let handle = first.start(web).await?;

@@ -90,7 +90,8 @@ pub struct Launch {
     pub user: Option<String>,
     /// For containers: labels beside those by which we know our own.
     pub labels: BTreeMap<String, String>,
-    /// What the agent inside does. `None` starts the program without one.
+    /// What the agent inside does. `None` starts the program without one; so is a container in which nothing is to be
+    /// rendered, if no agent of ours starts in any image.
     pub agent: Option<AgentUse>,
     pub tty: bool,
     /// Files that a plain process finds in its folder.
@@ -114,6 +115,8 @@ pub struct AgentUse {
     pub flags: Vec<String>,
     /// Files of the host that the flags name; in a container they are mounted read-only at the same path.
     pub files: Vec<String>,
+    /// Without it the task would not be what its app says: something is to be rendered.
+    pub needed: bool,
 }
 
 /// Where a task is, in the words of its driver: enough to find it again.

@@ -7,6 +7,7 @@
 //! | `KEYWAY_ON_CHANGE` | `none`, `restart`, `signal=HUP`, `command=...` |
 //! | `KEYWAY_CHECK` | a command that checks the files before they replace the old ones |
 //! | `KEYWAY_ENV_PREFIX` | keys under it are variables of the program |
+//! | `KEYWAY_AGENT` | `on`, or `off` for a program that has to be the first process of its container |
 //! | `KEYWAY_DRAIN` | how long load balancers have before an instance is asked to stop |
 //! | `KEYWAY_PROGRESS_DEADLINE` | how long a deployment may go on with nothing becoming better; `0s` for ever |
 //! | `KEYWAY_ON_FAILURE` | what comes then: `rollback`, or `wait` |
@@ -27,7 +28,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// What the labels say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
-    pub agent: AgentUse,
+    /// `None` if there is to be none.
+    pub agent: Option<AgentUse>,
     pub drain: Duration,
     /// `None` is never.
     pub progress_deadline: Option<Duration>,
@@ -85,8 +87,22 @@ fn bad(label: &str, what: String) -> BadLabel {
     }
 }
 
-/// What the agent is told.
-fn agent(labels: &BTreeMap<String, String>) -> Result<AgentUse, BadLabel> {
+/// What the agent is told, if there is to be one.
+fn agent(labels: &BTreeMap<String, String>) -> Result<Option<AgentUse>, BadLabel> {
+    const LABEL: &str = "KEYWAY_AGENT";
+    let told = told(labels)?;
+    match labels.get(LABEL).map(String::as_str) {
+        None | Some("on") => Ok(Some(told)),
+        Some("off") if told.needed => Err(bad(
+            LABEL,
+            "it is off, and other labels tell an agent what to do".into(),
+        )),
+        Some("off") => Ok(None),
+        Some(other) => Err(bad(LABEL, format!("{other:?} is neither on nor off"))),
+    }
+}
+
+fn told(labels: &BTreeMap<String, String>) -> Result<AgentUse, BadLabel> {
     let mut told = AgentUse::default();
     let mut flag = |name: &str, value: &str| told.flags.extend([name.to_owned(), value.to_owned()]);
     let is_template = |label: &str| label == "KEYWAY_TEMPLATE" || label.starts_with("KEYWAY_TEMPLATE_");
@@ -116,6 +132,7 @@ fn agent(labels: &BTreeMap<String, String>) -> Result<AgentUse, BadLabel> {
         }
     }
     told.files = files;
+    told.needed = !told.flags.is_empty();
     Ok(told)
 }
 
@@ -141,8 +158,12 @@ mod tests {
         .unwrap();
 
         let flags = "--template /t/a.hbs:a.conf --template /t/b.hbs:b.conf --on-change signal=HUP";
-        assert_eq!(extension.agent.flags.join(" "), flags);
-        assert_eq!(extension.agent.files, ["/t/a.hbs", "/t/b.hbs"]);
+        let agent = extension.agent.unwrap();
+        assert_eq!(agent.flags.join(" "), flags);
+        assert_eq!(
+            (&agent.files[..], agent.needed),
+            (&["/t/a.hbs".into(), "/t/b.hbs".into()][..], true)
+        );
         assert_eq!(extension.drain, Duration::from_secs(2));
         assert_eq!(extension.progress_deadline, Some(Duration::from_secs(30)));
         assert_eq!(extension.on_failure, OnFailure::Wait);
@@ -161,12 +182,24 @@ mod tests {
     }
 
     #[test]
+    fn every_instance_has_an_agent_unless_its_app_wants_none() {
+        let agent = |of: &[(&str, &str)]| Extension::of(&labels(of)).unwrap().agent;
+
+        assert_eq!(agent(&[]), Some(AgentUse::default()));
+        assert_eq!(agent(&[("KEYWAY_AGENT", "on")]), Some(AgentUse::default()));
+        assert_eq!(agent(&[("KEYWAY_AGENT", "off")]), None);
+        let both = [("KEYWAY_AGENT", "off"), ("KEYWAY_ON_CHANGE", "restart")];
+        assert_eq!(Extension::of(&labels(&both)).unwrap_err().label, "KEYWAY_AGENT");
+    }
+
+    #[test]
     fn a_label_that_is_not_understood_is_named() {
         for (label, text) in [
             ("KEYWAY_TEMPLATE", "a.hbs:a.conf"),
             ("KEYWAY_TEMPLATE_1", "/a.hbs"),
             ("KEYWAY_CONFIG", "agent.toml"),
             ("KEYWAY_DRAIN", "2"),
+            ("KEYWAY_AGENT", "no"),
             ("KEYWAY_ON_FAILURE", "retry"),
         ] {
             assert_eq!(Extension::of(&labels(&[(label, text)])).unwrap_err().label, label);

@@ -3,6 +3,7 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`body`], [`parameters`] | what the Engine is asked to create; the options of `docker run` that are taken |
+//! | [`inside`] | which program is put into containers as their agent |
 //! | [`start`] | an image, a container, its start; what goes wrong |
 //! | [`watch`] | how containers end: the Engine's events, and a look at all of ours whenever they were cut off |
 //! | [`find`] | the containers that are there when a scheduler starts |
@@ -11,6 +12,7 @@
 mod body;
 mod exec;
 mod find;
+mod inside;
 mod parameters;
 mod start;
 mod watch;
@@ -24,6 +26,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use self::inside::Inside;
 use super::kept::Kept;
 use super::{DockerSettings, Gate, Settings, Stop, TaskId, Told};
 
@@ -58,6 +61,7 @@ struct Inner {
     gate: Gate,
     settings: Settings,
     docker: DockerSettings,
+    inside: Inside,
     kept: Kept,
     requests: Semaphore,
     /// One image is pulled by one at a time.
@@ -88,6 +92,7 @@ impl Containers {
     ) -> Self {
         let inner = Arc::new(Inner {
             gate,
+            inside: Inside::find(&settings),
             settings,
             docker,
             kept,

@@ -205,15 +205,10 @@ fn launch(app: &App, task: TaskId, instance: &Instance) -> Launch {
     }
 }
 
-/// What the agent in it is told: what the app says, and how it reports. Every process has one; a container, whose image may
-/// not be one that an agent runs in, if there is something to render.
+/// What the agent in it is told: what the app says, and how it reports. `None` if the app wants none.
 fn agent(app: &App, task: &TaskId) -> Option<AgentUse> {
-    let mut told = Extension::of(&app.labels)
-        .map(|extension| extension.agent)
-        .unwrap_or_default();
-    if told.flags.is_empty() && app.image().is_some() {
-        return None;
-    }
+    let of_app = Extension::of(&app.labels).map(|extension| extension.agent);
+    let mut told = of_app.unwrap_or_else(|_| Some(AgentUse::default()))?;
     if let Some(grace) = app.kill_grace {
         told.flags
             .extend(["--kill-timeout".into(), kvapi::duration::format(grace)]);

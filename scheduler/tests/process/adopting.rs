@@ -59,6 +59,7 @@ async fn the_scheduler_that_is_killed() {
         launch.agent = Some(scheduler::driver::AgentUse {
             flags: vec!["--template".to_owned(), format!("{}:app.conf", template.display())],
             files: Vec::new(),
+            needed: true,
         });
         driver.start(launch);
     }

@@ -34,6 +34,7 @@ async fn an_agent_that_is_killed_takes_its_program_with_it() {
     launch.agent = Some(AgentUse {
         flags: vec!["--template".to_owned(), template],
         files: Vec::new(),
+        needed: true,
     });
     scene.driver.start(launch);
     let handle = scene.running("web").await;

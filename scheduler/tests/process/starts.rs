@@ -87,6 +87,7 @@ async fn an_agent_is_the_leader_and_passes_on_what_it_is_asked() {
     launch.agent = Some(AgentUse {
         flags: vec!["--template".to_owned(), template],
         files: Vec::new(),
+        needed: true,
     });
     scene.driver.start(launch);
     let handle = scene.running("web").await;

@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, ImageConfig, Mount, MountBindOptions, MountType, PortBinding, PortMap,
+    ContainerCreateBody, HostConfig, ImageConfig, Mount, MountBindOptions, MountTmpfsOptions, MountType, PortBinding,
+    PortMap,
 };
 
 use super::super::{DockerSettings, Launch, Refusal, Settings};
+use super::inside::Inside;
 use super::{CLUSTER, TASK, parameters};
 use crate::app::{Command, Image, Network, Protocol, Volume, VolumeFrom};
 
 /// Where a container finds what is ours.
 const AGENT: &str = "/.keyway/agent";
 const STORE: &str = "/.keyway/store";
+const STATE: &str = "/.keyway/state";
 
 /// A task as a container of this image, whose configuration says what it starts by itself.
 pub(super) fn body(
@@ -22,6 +25,7 @@ pub(super) fn body(
     config: &ImageConfig,
     settings: &Settings,
     docker: &DockerSettings,
+    inside: &Inside,
 ) -> Result<ContainerCreateBody, Refusal> {
     if image.privileged && !docker.privileged {
         return Err(Refusal::Other("privileged containers are not allowed here".to_owned()));
@@ -60,14 +64,24 @@ pub(super) fn body(
     env.extend(launch.env.clone());
     env.insert("KEYWAY_TASK".to_owned(), launch.task.0.clone());
     body.env = Some(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect());
-    if let Some(agent) = &launch.agent {
-        mounts.push(ours(&settings.program.to_string_lossy(), AGENT));
+    // With nothing to start there is nothing to be done by an agent either; the Engine says so.
+    let agent = launch
+        .agent
+        .as_ref()
+        .filter(|agent| !words.is_empty() && inside.suits(agent));
+    if let Some(agent) = agent {
+        mounts.push(ours(&inside.program.to_string_lossy(), AGENT));
         mounts.extend(agent.files.iter().map(|file| ours(file, file)));
-        let mut all = settings.agent.clone();
+        let mut all = inside.words.clone();
         all.push("run".to_owned());
         if let Some(signal) = config.stop_signal.as_deref().filter(|signal| !signal.is_empty()) {
             // It is the agent that is asked now, and it asks the program as the image wants it.
             all.extend(["--kill-signal".to_owned(), signal.to_owned()]);
+        }
+        if !agent.needed {
+            // It writes nothing else, and whoever it runs as may be allowed to write nowhere.
+            mounts.push(scratch(STATE));
+            all.extend(["--state-dir".to_owned(), STATE.to_owned()]);
         }
         all.extend_from_slice(&agent.flags);
         all.push("--".to_owned());
@@ -129,6 +143,20 @@ fn ours(from: &str, to: &str) -> Mount {
         target: Some(to.to_owned()),
         typ: Some(MountType::BIND),
         read_only: Some(true),
+        ..Mount::default()
+    }
+}
+
+/// A folder in memory that everybody may write to.
+fn scratch(at: &str) -> Mount {
+    Mount {
+        target: Some(at.to_owned()),
+        typ: Some(MountType::TMPFS),
+        tmpfs_options: Some(MountTmpfsOptions {
+            size_bytes: Some(1 << 20),
+            mode: Some(0o1777),
+            ..MountTmpfsOptions::default()
+        }),
         ..Mount::default()
     }
 }

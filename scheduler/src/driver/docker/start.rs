@@ -113,7 +113,7 @@ impl Inner {
         let Some(entered) = self.gate.enter().await else {
             return Err(leads_no_more().into());
         };
-        let body = body(launch, image, &config, &self.settings, &self.docker)?;
+        let body = body(launch, image, &config, &self.settings, &self.docker, &self.inside)?;
         let options = CreateContainerOptionsBuilder::new().name(&launch.task.0).build();
         let (id, has_run) = match engine.create_container(Some(options), body).await {
             Ok(created) => (created.id, false),

@@ -50,6 +50,11 @@ fn config() -> ImageConfig {
 }
 
 fn asked(launch: &Launch, image: &Image) -> Result<(ContainerCreateBody, HostConfig), Refusal> {
+    asked_of(launch, image, true)
+}
+
+/// The same, of a scheduler whose program is static or not.
+fn asked_of(launch: &Launch, image: &Image, is_static: bool) -> Result<(ContainerCreateBody, HostConfig), Refusal> {
     let settings = Settings {
         folder: "/var/lib/keyway".into(),
         program: "/usr/bin/keyway".into(),
@@ -63,7 +68,8 @@ fn asked(launch: &Launch, image: &Image) -> Result<(ContainerCreateBody, HostCon
         publish_on: IpAddr::V4(Ipv4Addr::LOCALHOST),
         privileged: false,
     };
-    let mut body = body(launch, image, &config(), &settings, &docker)?;
+    let inside = Inside::of(&settings, is_static);
+    let mut body = body(launch, image, &config(), &settings, &docker, &inside)?;
     let host = body.host_config.take().unwrap();
     Ok((body, host))
 }
@@ -91,11 +97,32 @@ fn without_an_agent_the_image_starts_what_it_starts_unless_the_app_says_otherwis
 }
 
 #[test]
+fn a_program_that_does_not_start_everywhere_is_put_in_only_where_something_is_to_be_rendered() {
+    let mut launch = launch();
+    let entry = |launch: &Launch, is_static| asked_of(launch, &image(), is_static).unwrap().0.entrypoint.unwrap();
+
+    launch.agent = Some(AgentUse::default());
+    let words = asked(&launch, &image()).unwrap().0.cmd.unwrap().join(" ");
+    let wanted = "agent run --kill-signal SIGQUIT --state-dir /.keyway/state -- /entry -x serve";
+    assert_eq!(words, wanted);
+    assert_eq!(
+        (entry(&launch, true), entry(&launch, false)),
+        (vec![AGENT.to_owned()], Vec::new())
+    );
+    launch.agent = Some(AgentUse {
+        needed: true,
+        ..AgentUse::default()
+    });
+    assert_eq!(entry(&launch, false), [AGENT]);
+}
+
+#[test]
 fn the_agent_is_the_entry_point_and_has_what_it_needs() {
     let mut launch = launch();
     launch.agent = Some(AgentUse {
         flags: vec!["--template".into(), "/t/a.hbs:/a".into()],
         files: vec!["/t/a.hbs".into()],
+        needed: true,
     });
     let (body, host) = asked(&launch, &image()).unwrap();
     assert_eq!(body.entrypoint.unwrap(), [AGENT]);
