@@ -40,6 +40,9 @@ pub(crate) struct Dev {
     /// File with the secret by which a registry may tell of pushes; without it none may
     #[arg(long, value_name = "FILE", conflicts_with = "no_scheduler")]
     registry_secret_file: Option<PathBuf>,
+    /// The Docker Engine's socket [default: /var/run/docker.sock if it is there]
+    #[arg(long, value_name = "PATH", conflicts_with = "no_scheduler")]
+    docker_socket: Option<PathBuf>,
     /// Start no scheduler
     #[arg(long, conflicts_with = "scheduler_addr")]
     no_scheduler: bool,
@@ -71,7 +74,7 @@ impl Dev {
                 let store = format!("unix://{}", std::path::absolute(&socket).unwrap_or(socket).display());
                 let plan = Plan {
                     registry_secret,
-                    ..Plan::local(&dir.join("scheduler"), store, listen)
+                    ..Plan::local(&dir.join("scheduler"), store, listen, self.docker_socket)
                 };
                 match Running::start(client, plan).await {
                     Ok(running) => Some(running),

@@ -168,14 +168,14 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// One for this machine only.
-    pub(crate) fn local(folder: &Path, store: String, listen: String) -> Self {
+    pub(crate) fn local(folder: &Path, store: String, listen: String, docker_socket: Option<PathBuf>) -> Self {
         Self {
             settings: engine::Settings {
                 host: "127.0.0.1".into(),
                 ..engine::Settings::default()
             },
             folder: folder.into(),
-            docker: docker(None, false),
+            docker: docker(docker_socket, false),
             store,
             listen,
             advertise: None,
@@ -188,15 +188,19 @@ impl Plan {
 
 /// The Docker Engine of this machine, if there is one. Whose containers are ours is known once the store answers.
 fn docker(socket: Option<PathBuf>, none: bool) -> Option<driver::DockerSettings> {
-    const USUAL: &str = "/var/run/docker.sock";
-    let usual = || Path::new(USUAL).exists().then(|| USUAL.into());
-    let socket = socket.or_else(usual).filter(|_| !none)?;
+    let socket = socket.or_else(usual_engine).filter(|_| !none)?;
     Some(driver::DockerSettings {
         socket: socket.display().to_string(),
         cluster: String::new(),
         publish_on: IpAddr::from([127, 0, 0, 1]),
         privileged: false,
     })
+}
+
+/// The socket at which a Docker Engine usually is, if there is one.
+pub(crate) fn usual_engine() -> Option<PathBuf> {
+    const USUAL: &str = "/var/run/docker.sock";
+    Path::new(USUAL).exists().then(|| USUAL.into())
 }
 
 /// What a file holds, without the end of its line.
@@ -218,6 +222,7 @@ pub(crate) struct Running {
     scheduler: run::Scheduler,
     server: Server,
     driver: driver::Settings,
+    client: Client,
 }
 
 impl Running {
@@ -252,7 +257,7 @@ impl Running {
         let server = Server::start(
             door,
             &scheduler,
-            client,
+            client.clone(),
             plan.settings,
             advertised,
             plan.allowed_hosts,
@@ -263,6 +268,7 @@ impl Running {
             scheduler,
             server,
             driver,
+            client,
         })
     }
 
@@ -274,9 +280,9 @@ impl Running {
 
     /// Stops, and ends all that it has started.
     pub(crate) async fn stop_all(self) {
-        let driver = self.driver.clone();
+        let (client, driver) = (self.client.clone(), self.driver.clone());
         self.stop().await;
-        if let Err(error) = run::end_all(driver).await {
+        if let Err(error) = run::end_all(&client, driver).await {
             tracing::warn!("what was started may still run: {error:#}");
         }
     }

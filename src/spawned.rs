@@ -76,12 +76,12 @@ impl Spawned {
 
     /// TERM, and after the patience KILL.
     pub(crate) async fn stop(mut self) {
-        self.terminate().await;
+        self.terminate(PATIENCE).await;
     }
 
-    /// The same, of one that is still to be spoken of.
-    pub(crate) async fn terminate(&mut self) {
-        terminate(&mut self.child).await;
+    /// The same with a patience of its own, of one that is still to be spoken of.
+    pub(crate) async fn terminate(&mut self, patience: Duration) {
+        terminate_within(&mut self.child, patience).await;
     }
 }
 
@@ -90,13 +90,17 @@ fn named<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split_whitespace().find_map(|word| word.strip_prefix(name))
 }
 
-/// TERM, and after the patience KILL; returns when it is gone.
+/// TERM, and after the usual patience KILL; returns when it is gone.
 pub(crate) async fn terminate(child: &mut Child) {
+    terminate_within(child, PATIENCE).await;
+}
+
+async fn terminate_within(child: &mut Child, patience: Duration) {
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
         // It may have ended by itself just now.
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
-    if timeout(PATIENCE, child.wait()).await.is_err() {
+    if timeout(patience, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
 }

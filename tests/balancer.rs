@@ -108,7 +108,7 @@ struct Doors {
     stats: SocketAddr,
 }
 
-fn app(home: &Home, id: &str, instances: u32, labels: Value) -> anyhow::Result<Value> {
+fn app(home: &Home, id: &str, instances: u32, labels: &Value) -> anyhow::Result<Value> {
     let server = home.write("server.py", SERVER)?;
     let folder = home.dir().display();
     Ok(json!({
@@ -166,9 +166,9 @@ fn names_paths_ports_weights_and_drain_are_as_the_labels_say() {
         let tool = json!({ "HAPROXY_0_VHOST": SHOP, "HAPROXY_0_PATH": "/tool" });
         let other = json!({ "HAPROXY_0_VHOST": "-f /etc/passwd", "HAPROXY_0_PATH": "/other" });
         for app in [
-            app(home, "/shop/web", 3, shop)?,
-            app(home, "/tool", 1, tool)?,
-            app(home, "/other", 1, other)?,
+            app(home, "/shop/web", 3, &shop)?,
+            app(home, "/tool", 1, &tool)?,
+            app(home, "/other", 1, &other)?,
         ] {
             let path = format!("/v2/apps{}", app["id"].as_str().unwrap_or_default());
             let deployment = dev.api.change("PUT", &path, &app).await?;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::containers::copy_static;
 use crate::deploying::processes;
-use crate::harness::{Exit, Home, Keyway, alone, holds, long};
+use crate::harness::{Containers, Docker, Exit, Home, Keyway, alone, holds, long};
 
 /// The demo, with all its files in the test's folder.
 fn microbots(home: &Home, instances: u32) -> Vec<String> {
@@ -42,17 +43,68 @@ fn they_are_deployed_and_rolled_behind_haproxy_and_no_request_fails() {
         words.extend(["--once", "-o", "json"].map(str::to_owned));
         let words: Vec<_> = words.iter().map(String::as_str).collect();
 
-        let figures: Value = Keyway::new(home).run(&words).await?.expect(0)?.json()?;
-
-        println!("{figures:#}");
-        let number = |name: &str| figures[name].as_u64().unwrap_or_default();
-        assert_eq!((number("instances"), number("failed")), (instances.into(), 0));
-        assert!(number("requests") > 0 && number("looks") > 0, "{figures}");
-        assert!(number("fewest_healthy") >= number("floor"), "{figures}");
-        let there = number("instances")..=number("cap");
-        assert!(there.contains(&number("most_there")), "{figures}");
-        assert_eq!(figures["used"]["agents"].as_u64(), Some(instances.into()), "{figures}");
+        all_went_well(home, &words, instances).await?;
         nothing_is_left(home).await
+    });
+}
+
+/// The figures say that no request failed, that floor and cap held, and that each has its agent.
+async fn all_went_well(home: &Home, words: &[&str], instances: u32) -> anyhow::Result<()> {
+    let figures: Value = Keyway::new(home).run(words).await?.expect(0)?.json()?;
+    println!("{figures:#}");
+    let number = |name: &str| figures[name].as_u64().unwrap_or_default();
+    assert_eq!((number("instances"), number("failed")), (instances.into(), 0));
+    assert!(number("requests") > 0 && number("looks") > 0, "{figures}");
+    assert!(number("fewest_healthy") >= number("floor"), "{figures}");
+    let there = number("instances")..=number("cap");
+    assert!(there.contains(&number("most_there")), "{figures}");
+    assert_eq!(figures["used"]["agents"].as_u64(), Some(instances.into()), "{figures}");
+    Ok(())
+}
+
+#[test]
+fn they_are_containers_if_they_are_to_be_and_none_is_left() {
+    alone(Duration::from_secs(1200), async |home| {
+        let Some(docker) = Docker::with_network(home, Containers::End).await? else {
+            return Ok(());
+        };
+        copy_static(home, "keyway", "image")?;
+        home.write("image/Dockerfile", "FROM scratch\nCOPY keyway /\n")?;
+        let image = home.path("image").display().to_string();
+        docker.run(home, &["build", "-q", "-t", "microbots:1", &image]).await?;
+        let stranger = [
+            "run",
+            "-d",
+            "--name",
+            "stranger",
+            "--network",
+            "none",
+            "microbots:1",
+            "/keyway",
+            "dev",
+        ];
+        docker.run(home, &stranger).await?;
+        let instances = long(5, 100);
+        let mut words = microbots(home, instances);
+        let socket = home.path("docker.sock").display().to_string();
+        let more = [
+            "--image",
+            "microbots:1",
+            "--docker-socket",
+            &socket,
+            "--once",
+            "-o",
+            "json",
+        ];
+        words.extend(more.map(str::to_owned));
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+
+        all_went_well(home, &words, instances).await?;
+
+        let left = docker.run(home, &["ps", "-a", "--format", "{{.Names}}"]).await?;
+        assert_eq!(left, "stranger");
+        nothing_is_left(home).await?;
+        docker.end(home).await
     });
 }
 

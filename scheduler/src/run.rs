@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `lead` | one of several schedulers leads, by a lock in the store |
 //! | `term` | the time of one leader: its engine, and what it decides carried out |
+//! | `end` | the end of everything that was started |
 //! | `writer`, `batch` | what is decided, into the store, before it is done; in which transactions |
 //! | `prober` | health and readiness checks |
 
 pub(crate) mod batch;
+mod end;
 mod lead;
 mod prober;
 mod term;
@@ -19,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use kvapi::Client;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::end::end_all;
 use crate::driver;
 use crate::engine::{self, Engine};
 use crate::hub::Hub;
@@ -152,43 +155,6 @@ impl Scheduler {
         let _ = self.task.await;
     }
 }
-
-/// Ends all that a scheduler with these settings has started. To be called when none runs.
-pub async fn end_all(settings: driver::Settings) -> anyhow::Result<()> {
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let driver = driver::Driver::new(settings, tell)?;
-    let mut there = Vec::new();
-    for found in driver
-        .find_reachable()
-        .await?
-        .into_iter()
-        .filter(|found| found.ended.is_none())
-    {
-        driver.adopt(found.task.clone(), &found.handle);
-        there.push((found.task, found.handle));
-    }
-    for (stop, grace) in [(driver::Stop::Ask, driver::GRACE), (driver::Stop::Force, FORCED)] {
-        for (task, handle) in &there {
-            driver.stop(task, handle, stop);
-        }
-        let all_ended = async {
-            while !there.is_empty()
-                && let Some(news) = told.recv().await
-            {
-                if let driver::Told::Ended { task, .. } = news {
-                    there.retain(|(other, _)| *other != task);
-                }
-            }
-        };
-        // Those that take longer are forced next, or are told of below.
-        let _ = tokio::time::timeout(grace, all_ended).await;
-    }
-    anyhow::ensure!(there.is_empty(), "{} tasks do not end", there.len());
-    Ok(())
-}
-
-/// How long a task that is forced to end may take.
-const FORCED: Duration = Duration::from_secs(5);
 
 /// The present time, for the engine.
 pub(crate) fn now() -> Timestamp {

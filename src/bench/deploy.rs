@@ -54,7 +54,7 @@ impl Deploy {
     pub(super) async fn run(self, context: Context<'_>) -> Outcome {
         let mut report = Report::default();
         for &instances in &self.instances {
-            let mut fleet = Fleet::start(&self.dir, context.settings).await?;
+            let mut fleet = Fleet::start(&self.dir, None, context.settings).await?;
             self.measure(&fleet, instances, &mut report).await?;
             let began = Instant::now();
             fleet.stop().await;

@@ -21,6 +21,7 @@ use crate::fleet::lookout::Lookout;
 use crate::fleet::used::Used;
 use crate::fleet::{APP, Fleet, Runs, SETTING, Wanted};
 use crate::output::Out;
+use crate::scheduler::usual_engine;
 use crate::settings::Settings;
 use crate::signals::{INTERRUPTED, Stop};
 
@@ -36,6 +37,7 @@ Examples:
   keyway demo microbots                          a hundred, then they stay up to be played with
   keyway demo microbots --instances 1000 --once  a thousand, and the end
   keyway demo microbots --once -o json           the figures, for a program
+  keyway demo microbots --image IMAGE            containers, of an image that has this program as /keyway
 
 HAProxy must be installed. It takes free ports, and leaves nothing behind. Ctrl-C ends it.
 Exits with 8 if a request failed, or if floor or cap did not hold.")]
@@ -46,6 +48,9 @@ pub(crate) struct Microbots {
     /// Run this image, which has this program as /keyway, instead of processes
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
+    /// The Docker Engine's socket [default: /var/run/docker.sock]
+    #[arg(long, value_name = "PATH", requires = "image")]
+    docker_socket: Option<PathBuf>,
     /// End after the story
     #[arg(long)]
     once: bool,
@@ -99,7 +104,7 @@ impl Microbots {
             self.instances
         ));
         teller.step("A store, a scheduler, and HAProxy with a file that the agent renders");
-        let fleet = Fleet::start(&self.dir, settings).await?;
+        let fleet = Fleet::start(&self.dir, self.engine()?.as_deref(), settings).await?;
         let stage = stage.insert(Stage { fleet, balancer: None });
         let fleet = &stage.fleet;
         fleet.put(SETTING, "hello".into()).await?;
@@ -147,12 +152,16 @@ impl Microbots {
             &format!("{} requests, {} failed", tally.requests, tally.failed),
             format_args!("in {:.1} s", rolled.as_secs_f64()),
         );
+        let where_else = match self.image {
+            None => "the table of processes",
+            Some(_) => "the Engine's list",
+        };
         teller.seen(
             &format!(
                 "{} healthy or more, {} there at most",
                 seen.fewest_healthy, seen.most_there
             ),
-            format_args!("of {} looks at the API and at the table of processes", seen.looks),
+            format_args!("of {} looks at the API and at {where_else}", seen.looks),
         );
 
         teller.step("A setting changes, and reaches all");
@@ -175,6 +184,19 @@ impl Microbots {
             teller.seen(&line.0, line.1);
         }
         Ok(figures)
+    }
+
+    /// The Engine's socket, if it is to be containers.
+    fn engine(&self) -> Result<Option<PathBuf>, Problem> {
+        if self.image.is_none() {
+            return Ok(None);
+        }
+        let socket = self.docker_socket.clone().or_else(usual_engine);
+        match socket.filter(|socket| socket.exists()) {
+            Some(socket) => Ok(Some(socket)),
+            None => Err(Problem::new(exit::NOT_FOUND, "there is no Docker Engine")
+                .help("start one, or name its socket with --docker-socket")),
+        }
     }
 
     fn wanted(&self, version: u32) -> Wanted<'_> {

@@ -1,7 +1,7 @@
 //! The processes of instances, by the kernel's table: what a scheduler says of them is not asked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::{Pid, getsid};
@@ -15,10 +15,19 @@ pub(crate) enum Part {
     Server,
 }
 
+/// Whose processes are looked for.
+#[derive(Debug, Clone)]
+pub(crate) enum Whose {
+    /// Of tasks that work below a folder.
+    Below(PathBuf),
+    /// Of these tasks.
+    Tasks(BTreeSet<String>),
+}
+
 /// A process of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
-    /// The work folder of its task.
+    /// The work folder of its task, or its name.
     task: String,
     pub(crate) part: Part,
 }
@@ -31,14 +40,13 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// Looks at the processes whose tasks work below a folder.
-    pub(crate) fn look(&mut self, folder: &Path) {
+    pub(crate) fn look(&mut self, whose: &Whose) {
         let there: BTreeSet<u32> = pids().collect();
         self.known.retain(|pid, _| there.contains(pid));
         for pid in there {
             let known = self.known.entry(pid).or_default();
             if known.as_ref().is_none_or(|member| member.part == Part::Coming) {
-                *known = member(pid, folder);
+                *known = member(pid, whose);
             }
         }
     }
@@ -65,19 +73,20 @@ fn pids() -> impl Iterator<Item = u32> {
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn member(pid: u32, folder: &Path) -> Option<Member> {
+fn member(pid: u32, whose: &Whose) -> Option<Member> {
     let environ = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let task = environ
-        .split(|byte| *byte == 0)
-        .find_map(|part| part.strip_prefix(b"KEYWAY_TASK_DIR="))?;
-    let task = std::str::from_utf8(task).ok()?;
-    if !Path::new(task).starts_with(folder) {
-        return None;
-    }
+    let variable = |name: &[u8]| {
+        let mut all = environ.split(|byte| *byte == 0);
+        std::str::from_utf8(all.find_map(|part| part.strip_prefix(name))?).ok()
+    };
+    let task = match whose {
+        Whose::Below(folder) => variable(b"KEYWAY_TASK_DIR=").filter(|task| Path::new(task).starts_with(folder)),
+        Whose::Tasks(tasks) => variable(b"KEYWAY_TASK=").filter(|task| tasks.contains(*task)),
+    }?;
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let part = match words.split(|byte| *byte == 0).nth(1) {
         // What it is just about to start looks like itself, and founded no session.
-        Some(b"--stay") if founded_a_session(pid) => Part::Agent,
+        Some(b"--stay" | b"agent" | b"run") if founded_a_session(pid) => Part::Agent,
         Some(b"demo-app") => Part::Server,
         _ => Part::Coming,
     };
@@ -92,7 +101,8 @@ fn founded_a_session(pid: u32) -> bool {
 
 /// KILL to all processes of instances whose tasks work below a folder.
 pub(crate) fn kill(folder: &Path) {
-    for pid in pids().filter(|pid| member(*pid, folder).is_some()) {
+    let whose = Whose::Below(folder.into());
+    for pid in pids().filter(|pid| member(*pid, &whose).is_some()) {
         if let Ok(pid) = i32::try_from(pid) {
             // It may have ended by itself just now.
             let _ = send(Pid::from_raw(pid), Signal::SIGKILL);

@@ -1,6 +1,5 @@
 //! How many instances there are and how many are healthy, looked at again and again while something happens to them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,12 +9,14 @@ use kvapi::problem::exit;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::census::Census;
+use super::census::{Census, Whose};
+use super::containers::Containers;
 use super::{APP, Fleet};
 use crate::deploy::{Scheduler, app_id};
 
-/// Between two looks.
+/// Between two looks at the table of processes, and at an Engine's list.
 const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_OF_LISTS: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(crate) struct Lookout {
@@ -29,7 +30,7 @@ pub(crate) struct Seen {
     pub(crate) looks: usize,
     /// The fewest that the scheduler's API said to be healthy.
     pub(crate) fewest_healthy: u32,
-    /// The most that had a process.
+    /// The most that had a process, or a container that ran.
     pub(crate) most_there: usize,
 }
 
@@ -37,7 +38,11 @@ impl Lookout {
     /// Begins to look.
     pub(crate) fn begin(fleet: &Fleet) -> Self {
         let stop = Arc::<AtomicBool>::default();
-        let look = look(fleet.scheduler.clone(), fleet.folder().into(), Arc::clone(&stop));
+        let there = match fleet.containers() {
+            Some(containers) => There::Containers(containers.clone()),
+            None => There::Processes(Whose::Below(fleet.folder().into()), Census::default()),
+        };
+        let look = look(fleet.scheduler.clone(), there, Arc::clone(&stop));
         Self {
             stop,
             task: tokio::spawn(look),
@@ -53,9 +58,34 @@ impl Lookout {
     }
 }
 
-async fn look(scheduler: Scheduler, folder: PathBuf, stop: Arc<AtomicBool>) -> Result<Seen, Problem> {
+/// Where is looked how many there are.
+enum There {
+    Processes(Whose, Census),
+    Containers(Containers),
+}
+
+impl There {
+    /// How many there are, and the pause behind this look.
+    async fn count(&mut self) -> Result<(usize, Duration), Problem> {
+        match self {
+            Self::Containers(containers) => Ok((containers.running().await?.len(), PAUSE_OF_LISTS)),
+            Self::Processes(whose, census) => {
+                let (below, mut looks) = (whose.clone(), std::mem::take(census));
+                let looked = tokio::task::spawn_blocking(move || {
+                    looks.look(&below);
+                    looks
+                });
+                *census = looked
+                    .await
+                    .map_err(|e| Problem::new(exit::BUG, format!("read the table of processes: {e}")))?;
+                Ok((census.instances(), PAUSE))
+            }
+        }
+    }
+}
+
+async fn look(scheduler: Scheduler, mut there: There, stop: Arc<AtomicBool>) -> Result<Seen, Problem> {
     let app = app_id(APP)?;
-    let mut census = Census::default();
     let mut seen = Seen {
         looks: 0,
         fewest_healthy: u32::MAX,
@@ -65,17 +95,10 @@ async fn look(scheduler: Scheduler, folder: PathBuf, stop: Arc<AtomicBool>) -> R
         if let Some(counted) = scheduler.app(&app).await? {
             seen.fewest_healthy = seen.fewest_healthy.min(counted.tasks_healthy);
         }
-        let below = folder.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            census.look(&below);
-            census
-        });
-        census = looked
-            .await
-            .map_err(|e| Problem::new(exit::BUG, format!("read the table of processes: {e}")))?;
-        seen.most_there = seen.most_there.max(census.instances());
+        let (count, pause) = there.count().await?;
+        seen.most_there = seen.most_there.max(count);
         seen.looks += 1;
-        sleep(PAUSE).await;
+        sleep(pause).await;
     }
     Ok(seen)
 }

@@ -6,11 +6,13 @@
 //! | [`balancer`] | HAProxy in front of them, under an agent |
 //! | [`crowd`] | clients that ask all the time |
 //! | [`census`] | the processes of instances, by the kernel's table |
+//! | [`containers`] | the containers of instances, by the Engine's list |
 //! | [`lookout`] | how many there are and how many are healthy, again and again |
 //! | [`used`] | CPU and memory of it all |
 
 pub(crate) mod balancer;
 pub(crate) mod census;
+pub(crate) mod containers;
 pub(crate) mod crowd;
 pub(crate) mod lookout;
 pub(crate) mod used;
@@ -18,17 +20,21 @@ pub(crate) mod used;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::Method;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use kvapi::client::{Consistency, WriteOptions};
 use kvapi::problem::exit;
+use kvapi::types::header;
 use kvapi::{Address, Client, Problem};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use self::census::Whose;
+use self::containers::Containers;
 use crate::deploy::{Begun, Deployment, Instance, Scheduler, State, app_id, news};
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::spawned::{Spawned, allow_many_files};
+use crate::spawned::{self, Spawned, allow_many_files};
 
 /// The app.
 pub(crate) const APP: &str = "/microbots";
@@ -49,6 +55,8 @@ pub(crate) struct Fleet {
     /// Where its API is.
     pub(crate) scheduler_address: Address,
     store: Client,
+    /// If there is a Docker Engine for it.
+    containers: Option<Containers>,
 }
 
 /// What the instances run.
@@ -73,8 +81,9 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Fleet {
-    /// An empty store and its scheduler, on free ports, with all files below `dir`.
-    pub(crate) async fn start(dir: &Path, settings: &Settings) -> Result<Self, Problem> {
+    /// An empty store and its scheduler, on free ports, with all files below `dir`; with the Docker Engine at a socket if it is
+    /// for images.
+    pub(crate) async fn start(dir: &Path, engine: Option<&Path>, settings: &Settings) -> Result<Self, Problem> {
         allow_many_files();
         let failed = |e| Problem::new(exit::USAGE, format!("make a folder in {}: {e}", dir.display()));
         let folder = tempfile::Builder::new()
@@ -83,17 +92,25 @@ impl Fleet {
             .map_err(failed)?;
         let data = folder.path().join("data");
         let dev = ["--quiet", "dev", "--http-addr", "127.0.0.1:0", "--data-dir"].map(Into::into);
-        let dev = Spawned::start(dev.into_iter().chain([data.into()]).collect()).await?;
+        let socket = engine.map(|socket| ["--docker-socket".into(), socket.into()]);
+        let words = dev.into_iter().chain([data.into()]).chain(socket.into_iter().flatten());
+        let dev = Spawned::start(words.collect()).await?;
         let address = dev
             .said("scheduler=")
             .ok_or_else(|| Problem::new(exit::BUG, "keyway dev does not say where its scheduler is"))?;
         crate::scratch::write(&folder.path().join("app.conf.hbs"), TEMPLATE)?;
+        let store = Client::new(vec![dev.address.clone()], None, PATIENCE);
+        let containers = match engine {
+            Some(socket) => Some(Containers::new(socket, &cluster(&store).await?)),
+            None => None,
+        };
         Ok(Self {
             scheduler: Scheduler::new(address, settings)?,
             scheduler_address: address
                 .parse()
                 .map_err(|e| Problem::new(exit::BUG, format!("{address}: {e}")))?,
-            store: Client::new(vec![dev.address.clone()], None, PATIENCE),
+            store,
+            containers,
             folder,
             dev,
         })
@@ -111,6 +128,19 @@ impl Fleet {
     /// The process of store and scheduler.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.dev.pid()
+    }
+
+    /// Its containers, if it is for images.
+    pub(crate) fn containers(&self) -> Option<&Containers> {
+        self.containers.as_ref()
+    }
+
+    /// How processes of its instances are told from others.
+    pub(crate) async fn whose(&self) -> Result<Whose, Problem> {
+        Ok(match &self.containers {
+            None => Whose::Below(self.folder().into()),
+            Some(containers) => Whose::Tasks(containers.running().await?.into_iter().collect()),
+        })
     }
 
     /// Stores a setting.
@@ -222,12 +252,33 @@ impl Fleet {
 
     /// Stops all that runs. May be cut off and followed by [`Fleet::kill`].
     pub(crate) async fn stop(&mut self) {
-        self.dev.terminate().await;
+        // An Engine takes its time for each container; what is stuck is seen to by the next signal.
+        let patience = match &self.containers {
+            None => spawned::PATIENCE,
+            Some(_) => Duration::from_secs(600),
+        };
+        self.dev.terminate(patience).await;
     }
 
     /// The hard end: nobody is asked.
     pub(crate) async fn kill(&mut self) {
         self.dev.kill().await;
         census::kill(self.folder());
+        if let Some(containers) = &self.containers
+            && let Err(problem) = containers.remove().await
+        {
+            tracing::warn!("containers may be left: {}", problem.what);
+        }
     }
+}
+
+/// The id of a store's cluster, by which its scheduler knows its containers.
+async fn cluster(store: &Client) -> Result<String, Problem> {
+    let reply = store
+        .send(Method::GET, "/v1/status/leader", Bytes::new(), HeaderMap::new())
+        .await?;
+    let cluster = reply.headers.get(header::CLUSTER).and_then(|value| value.to_str().ok());
+    cluster
+        .map(str::to_owned)
+        .ok_or_else(|| Problem::new(exit::BUG, "the store names no cluster"))
 }

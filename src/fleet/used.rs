@@ -26,10 +26,10 @@ pub(crate) struct Used {
 impl Used {
     /// Reads what the kernel has counted.
     pub(crate) async fn by(fleet: &Fleet) -> Result<Self, Problem> {
-        let (folder, pid) = (fleet.folder().to_owned(), fleet.pid());
+        let (whose, pid) = (fleet.whose().await?, fleet.pid());
         let read = tokio::task::spawn_blocking(move || {
             let mut census = Census::default();
-            census.look(&folder);
+            census.look(&whose);
             let main: Vec<u32> = pid.into_iter().collect();
             let (agents, servers) = (census.of(Part::Agent), census.of(Part::Server));
             Self {

@@ -106,6 +106,11 @@ impl Driver {
         }
     }
 
+    /// Waits until what a forgotten task has left is gone, unless that takes long.
+    pub async fn forgotten(&self, task: &TaskId) {
+        self.kept.arrived(task).await;
+    }
+
     /// The last `tail` lines that a task wrote, on either of its outputs; with `follow` also what it writes from now on,
     /// until it has ended or nobody receives any more. Without a handle, of one that has ended.
     pub async fn logs(

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bytes::Bytes;
-use http::{HeaderMap, Method};
 use kvapi::Client;
 use kvapi::client::Consistency;
-use kvapi::types::header;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use super::end::with_cluster;
 use super::prober::{Heard, Prober};
 use super::writer::{Decided, Perform, Writer};
 use super::{CallBox, Config, Leading, Role, now};
@@ -49,10 +47,7 @@ impl Term {
         let (calls, mut called) = mpsc::channel(CALLS);
         let (decided, to_write) = mpsc::channel(DECIDED);
         let (publish, published) = watch::channel(Arc::new(world.clone()));
-        let mut settings = self.config.driver.clone();
-        if let Some(docker) = settings.docker.as_mut().filter(|docker| docker.cluster.is_empty()) {
-            docker.cluster = self.cluster().await?;
-        }
+        let settings = with_cluster(&self.client, self.config.driver.clone()).await?;
         let driver = Arc::new(Driver::behind(&self.gate, settings, tell)?);
         // As long as containers are known, nothing can be decided without their Engine.
         let found = match world.has_containers() {
@@ -112,16 +107,6 @@ impl Term {
                 hear(&mut engine, heard);
             }
         }
-    }
-
-    /// The id of the store's cluster, by which containers are known to be ours.
-    async fn cluster(&self) -> anyhow::Result<String> {
-        let asked = self
-            .client
-            .send(Method::GET, "/v1/status/leader", Bytes::new(), HeaderMap::new());
-        let reply = asked.await.context("ask the store for its cluster")?;
-        let cluster = reply.headers.get(header::CLUSTER).and_then(|value| value.to_str().ok());
-        Ok(cluster.context("the store names no cluster")?.to_owned())
     }
 
     /// All that the store holds of ours.

@@ -102,7 +102,15 @@ fn is_static(program: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+
+    fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = folder.join(name);
+        File::create(&path).unwrap().write_all(bytes).unwrap();
+        path
+    }
 
     /// A program of so many parts, of these kinds.
     fn program(kinds: &[u8]) -> Vec<u8> {
@@ -131,7 +139,7 @@ mod tests {
     fn our_own_program_is_taken_if_it_is_static_else_the_agent_alone_if_that_is() {
         let folder = tempfile::tempdir().unwrap();
         let (static_one, dynamic) = (program(&[6, 1, 1]), program(&[6, 3, 1]));
-        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        let write = |name: &str, bytes: &[u8]| write(folder.path(), name, bytes);
         let settings = settings(folder.path());
         let (mut need, want) = (AgentUse::default(), AgentUse::default());
         need.needed = true;
@@ -148,17 +156,14 @@ mod tests {
 
         write("keyway", &static_one);
         let own = Inside::find(&settings);
-        assert_eq!(
-            (own.program, own.words),
-            (settings.program.clone(), settings.agent.clone())
-        );
+        assert_eq!((own.program, own.words), (settings.program, settings.agent));
     }
 
     #[test]
     fn what_is_no_program_is_not_static() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("script");
-        std::fs::write(&file, format!("#!/bin/sh\n{}", "true\n".repeat(20))).unwrap();
+        let script = format!("#!/bin/sh\n{}", "true\n".repeat(20));
+        let file = write(folder.path(), "script", script.as_bytes());
 
         assert!(is_static(&file).is_err());
         assert!(is_static(Path::new("/bin/sh")).is_ok_and(|is| !is));
