@@ -97,3 +97,4 @@ mod schedulers;
 // What ships beside the programs, and the rules of the house.
 mod templates;
 mod tidy;
+mod tls;

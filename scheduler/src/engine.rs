@@ -83,6 +83,8 @@ pub struct Turn {
     /// Values by their keys; `None` deletes.
     pub rows: BTreeMap<String, Option<Vec<u8>>>,
     pub acts: Vec<Act>,
+    /// Something is known that is not written, and that readers are to see.
+    pub is_news: bool,
 }
 
 /// What is to be done.

@@ -25,6 +25,7 @@
 //! | [`run`] | who leads, the loop round the engine, the writer, the probes |
 //! | [`driver`] | the seam behind which instances start and stop: processes, containers |
 //! | [`api`], [`hub`] | Marathon's `/v2` and our `/v1`; events to whoever listens |
+//! | `tls` | TLS towards instances that are checked, and servers that files are fetched from |
 
 pub mod api;
 pub mod app;
@@ -45,4 +46,5 @@ pub mod run;
 pub mod secret;
 pub mod share;
 pub mod time;
+mod tls;
 pub mod world;

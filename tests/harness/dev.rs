@@ -27,10 +27,24 @@ pub(crate) struct Api {
 impl Dev {
     /// Store and scheduler in one process, on free ports.
     pub(crate) async fn start(home: &Home, name: &str, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(home, name, flags, &[]).await
+    }
+
+    /// The same, with more variables in its environment.
+    pub(crate) async fn start_with(
+        home: &Home,
+        name: &str,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let arguments = [&["dev", "--http-addr", "127.0.0.1:0"], flags].concat();
         // One that is killed leaves its folder where it was.
         let place = home.path("").display().to_string();
-        let mut program = Keyway::new(home).env("TMPDIR", &place).start(home, name, &arguments)?;
+        let keyway = Keyway::new(home).env("TMPDIR", &place);
+        let keyway = variables
+            .iter()
+            .fold(keyway, |keyway, (variable, value)| keyway.env(variable, value));
+        let mut program = keyway.start(home, name, &arguments)?;
         let line = |word: &'static str| move |line: &str| word_of(line, word);
         let store = program.line("where its store is", 0, line("http=")).await?;
         let api = program.line("where its scheduler is", 0, line("scheduler=")).await?;

@@ -9,7 +9,7 @@
 //! | [`command`] | the words that start a task, and its environment |
 //! | [`sandbox`], [`rotate`] | its folder; its outputs, when they become long |
 //! | [`user`] | the user that it runs as |
-//! | [`fetch`] | the files that it is given |
+//! | [`fetch`], [`download`] | the files that it is given; one of them from a server |
 //! | [`start`], [`follow`] | its start; its end |
 //! | [`table`], [`grip`], [`sweep`] | the kernel's table of processes; one that is held; signals to all of a task |
 //! | [`groups`], [`hierarchies`] | what a task may use; where the kernel is told so |
@@ -18,6 +18,7 @@
 
 mod check;
 mod command;
+mod download;
 mod fetch;
 mod find;
 mod follow;

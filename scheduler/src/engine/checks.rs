@@ -71,6 +71,7 @@ impl Engine {
         };
         let is_ready = readiness.ready;
         instance.readiness = Some(readiness);
+        self.turn.is_news = true;
         if is_ready {
             self.made_progress(&id.app, now);
         }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use ask::{Bound, Question};
 
 use super::now;
 use crate::app::{CheckProtocol, HealthCheck, ReadinessCheck};
@@ -128,25 +130,27 @@ impl One {
         let Ok(_one_of_many) = self.at_once.acquire().await else {
             return Probe::Ignored;
         };
-        let until = Instant::now() + check.timeout;
-        let asked = async {
-            match &check.protocol {
-                CheckProtocol::Http { path } => {
-                    let address = self.address(check)?;
-                    ask::http(&address, path, check.ignore_1xx).await
-                }
-                CheckProtocol::Https { .. } => {
-                    Err("https is not asked by this version: check with http or tcp".to_owned())
-                }
-                CheckProtocol::Tcp => ask::tcp(&self.address(check)?).await,
-                CheckProtocol::Command(line) => self.command(line, check).await,
-            }
+        let bound = Bound::from_now(check.timeout);
+        let asked = match &check.protocol {
+            CheckProtocol::Http { path } => self.http(check, path, false, bound).await,
+            CheckProtocol::Https { path } => self.http(check, path, true, bound).await,
+            CheckProtocol::Tcp => match self.address(check) {
+                Ok(address) => ask::tcp(&address, bound).await,
+                Err(cause) => Err(cause),
+            },
+            CheckProtocol::Command(line) => bound.step(|| "its command".to_owned(), self.command(line, check)).await,
         };
-        match timeout_at(until, asked).await {
-            Ok(Ok(probe)) => probe,
-            Ok(Err(cause)) => Probe::Bad(cause),
-            Err(_) => Probe::Bad(format!("no answer within {}", kvapi::duration::format(check.timeout))),
-        }
+        asked.unwrap_or_else(Probe::Bad)
+    }
+
+    async fn http(&self, check: &HealthCheck, path: &str, secure: bool, bound: Bound) -> Result<Probe, String> {
+        let address = self.address(check)?;
+        let question = Question {
+            address: &address,
+            path,
+            secure,
+        };
+        ask::http(question, check.ignore_1xx, bound).await
     }
 
     async fn command(&self, line: &str, check: &HealthCheck) -> Result<Probe, String> {
@@ -168,12 +172,8 @@ impl One {
     /// Asks until it is ready.
     async fn readiness(self, check: ReadinessCheck) {
         loop {
-            let until = Instant::now() + check.timeout;
             let next = Instant::now() + check.interval;
-            let readiness = match timeout_at(until, ask::readiness(&self.probing, &check)).await {
-                Ok(readiness) => readiness,
-                Err(_) => ask::unanswered(&check, "no answer in time"),
-            };
+            let readiness = ask::readiness(&self.probing, &check).await;
             let is_ready = readiness.ready;
             let heard = Heard::Readiness {
                 instance: self.probing.instance.id.clone(),

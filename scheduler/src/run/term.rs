@@ -73,7 +73,8 @@ impl Term {
         let mut is_told = false;
         loop {
             let turn = engine.turn(now());
-            if !turn.rows.is_empty() || !turn.acts.is_empty() || !answers.is_empty() || !is_told {
+            let is_news = turn.is_news || !turn.rows.is_empty() || !turn.acts.is_empty();
+            if is_news || !answers.is_empty() || !is_told {
                 let next = Decided {
                     turn,
                     answers: std::mem::take(&mut answers),

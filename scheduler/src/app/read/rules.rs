@@ -205,12 +205,12 @@ fn docker(app: &App, findings: &Findings) {
     }
 }
 
-/// Plain processes are given files of this machine and of servers that speak plain HTTP. The credentials of a registry are the
+/// Plain processes are given files of this machine and of servers that speak HTTP. The credentials of a registry are the
 /// only files that old definitions with an image fetch: the container engine has its own, so they are given back and not used.
 fn fetch(app: &App, findings: &Findings) {
     let of_registry = |uri: &str| uri.ends_with(".dockercfg") || uri.ends_with("docker.tar.gz");
     for (index, fetch) in app.fetch.iter().enumerate() {
-        let is_known = ["http://", "file:///", "/"]
+        let is_known = ["http://", "https://", "file:///", "/"]
             .iter()
             .any(|start| fetch.uri.starts_with(start));
         let (field, error) = match app.image() {
@@ -218,7 +218,7 @@ fn fetch(app: &App, findings: &Findings) {
             Some(_) => ("uri", "cannot be done here: have the file in the image or in a volume"),
             None if !is_known => (
                 "uri",
-                "has to begin with http://, file:/// or /: have other files in place",
+                "has to begin with http://, https://, file:/// or /: have other files in place",
             ),
             None if fetch.name().is_some() => continue,
             None if fetch.dest_path.is_some() => ("destPath", "has to be a path within the task's folder"),

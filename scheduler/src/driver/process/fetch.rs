@@ -8,33 +8,18 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use bytes::Bytes;
-use http::header::{HOST, LOCATION};
-use http::{Request, Response, Uri};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use anyhow::{Context as _, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use super::super::{Refusal, TaskId};
+use super::download::download;
 use super::user::User;
 use crate::app::Fetch;
 
 /// How many tasks fetch at once.
 const AT_ONCE: usize = 4;
-
-/// How long a server may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
-
-/// How often a server may name another place.
-const REDIRECTS: usize = 5;
 
 /// Names of files longer than this cannot be.
 const NAME: usize = 255;
@@ -147,7 +132,7 @@ impl Fetcher {
 
 /// A file, from wherever it is.
 async fn get(uri: &str, file: &Path) -> anyhow::Result<()> {
-    if uri.starts_with("http://") {
+    if uri.starts_with("http://") || uri.starts_with("https://") {
         return download(uri, file).await;
     }
     copy(Path::new(uri.strip_prefix("file://").unwrap_or(uri)), file).await
@@ -157,58 +142,6 @@ async fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let (from, to) = (from.to_owned(), to.to_owned());
     // Its mode goes with it, and its owner does not.
     tokio::task::spawn_blocking(move || fs::copy(from, to)).await??;
-    Ok(())
-}
-
-async fn download(uri: &str, file: &Path) -> anyhow::Result<()> {
-    let mut at: Uri = uri.parse()?;
-    for _ in 0..=REDIRECTS {
-        let answer = timeout(SILENCE, ask(&at)).await.context("no answer in time")??;
-        let status = answer.status();
-        if let Some(place) = answer.headers().get(LOCATION).filter(|_| status.is_redirection()) {
-            at = next(&at, place.to_str()?)?;
-            continue;
-        }
-        ensure!(status.is_success(), "it answered {}", status.as_u16());
-        return write(answer.into_body(), file).await;
-    }
-    bail!("it leads from place to place")
-}
-
-/// Where a redirection leads.
-fn next(from: &Uri, to: &str) -> anyhow::Result<Uri> {
-    if to.starts_with('/') {
-        let mut parts = from.clone().into_parts();
-        parts.path_and_query = Some(to.parse()?);
-        return Ok(Uri::from_parts(parts)?);
-    }
-    ensure!(to.starts_with("http://"), "it leads to {to}, which is no http address");
-    Ok(to.parse()?)
-}
-
-async fn ask(uri: &Uri) -> anyhow::Result<Response<Incoming>> {
-    let host = uri.host().context("it names no host")?;
-    let authority = uri.authority().map_or(host, |authority| authority.as_str());
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80))).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path)
-        .header(HOST, authority)
-        .header("user-agent", "keyway")
-        .body(Empty::<Bytes>::new())?;
-    // The connection lives as long as its answer is read.
-    tokio::spawn(connection);
-    Ok(sender.send_request(request).await?)
-}
-
-async fn write(mut body: Incoming, file: &Path) -> anyhow::Result<()> {
-    let mut file = tokio::fs::File::create(file).await?;
-    while let Some(frame) = timeout(SILENCE, body.frame()).await.context("it fell silent")? {
-        if let Ok(piece) = frame?.into_data() {
-            file.write_all(&piece).await?;
-        }
-    }
-    file.flush().await?;
     Ok(())
 }
 

@@ -115,7 +115,7 @@ impl Town {
 
     /// Writes and does what is decided.
     fn carry_out(&mut self) {
-        let Turn { rows, acts } = self.engine.turn(self.now);
+        let Turn { rows, acts, .. } = self.engine.turn(self.now);
         let dies = self.dies_writing.take().filter(|_| !rows.is_empty());
         let written = batches(rows, 1, 0).into_iter().flatten();
         for (key, value) in written.take(dies.unwrap_or(usize::MAX)) {

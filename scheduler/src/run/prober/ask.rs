@@ -1,19 +1,65 @@
 //! One question to an instance.
 
+use std::fmt::Display;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::{App, CheckPort, ReadinessCheck};
 use crate::engine::Probing;
 use crate::health::Probe;
 use crate::instance::{Instance, Readiness};
+use crate::tls;
 
 /// How much of a readiness check's answer is kept.
 const KEPT: usize = 4096;
+
+/// How long all steps of one question may take together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    limit: Duration,
+    until: Instant,
+}
+
+impl Bound {
+    pub(super) fn from_now(limit: Duration) -> Self {
+        Self {
+            limit,
+            until: Instant::now() + limit,
+        }
+    }
+
+    /// One step; `what` it is stands before what goes wrong.
+    pub(super) async fn step<T, E: Display>(
+        &self,
+        what: impl FnOnce() -> String,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, String> {
+        match timeout_at(self.until, step).await {
+            Ok(done) => done.map_err(|error| format!("{}: {error}", what())),
+            Err(_) => {
+                let limit = kvapi::duration::format(self.limit);
+                Err(format!("{}: no answer within {limit}", what()))
+            }
+        }
+    }
+}
+
+/// What is asked of whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) address: &'a str,
+    pub(super) path: &'a str,
+    /// By TLS.
+    pub(super) secure: bool,
+}
 
 /// Where an instance is asked.
 pub(super) fn address(instance: &Instance, app: &App, port: CheckPort) -> Option<String> {
@@ -39,20 +85,19 @@ pub(super) fn address(instance: &Instance, app: &App, port: CheckPort) -> Option
     })
 }
 
-async fn connect(address: &str) -> Result<TcpStream, String> {
-    TcpStream::connect(address)
-        .await
-        .map_err(|e| format!("connect to {address}: {e}"))
+async fn connect(address: &str, bound: Bound) -> Result<TcpStream, String> {
+    let connecting = TcpStream::connect(address);
+    bound.step(|| format!("connect to {address}"), connecting).await
 }
 
 /// Whether somebody listens.
-pub(super) async fn tcp(address: &str) -> Result<Probe, String> {
-    connect(address).await.map(|_| Probe::Good)
+pub(super) async fn tcp(address: &str, bound: Bound) -> Result<Probe, String> {
+    connect(address, bound).await.map(|_| Probe::Good)
 }
 
 /// Whether it answers from 200 to 399.
-pub(super) async fn http(address: &str, path: &str, ignore_1xx: bool) -> Result<Probe, String> {
-    let answer = get(address, path).await?;
+pub(super) async fn http(question: Question<'_>, ignore_1xx: bool, bound: Bound) -> Result<Probe, String> {
+    let answer = get(question, bound).await?;
     match answer.status().as_u16() {
         200..=399 => Ok(Probe::Good),
         100..=199 if ignore_1xx => Ok(Probe::Ignored),
@@ -60,25 +105,45 @@ pub(super) async fn http(address: &str, path: &str, ignore_1xx: bool) -> Result<
     }
 }
 
-async fn get(address: &str, path: &str) -> Result<http::Response<Incoming>, String> {
-    let stream = connect(address).await?;
-    let words = |e: hyper::Error| format!("ask {address}: {e}");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(words)?;
+async fn get(question: Question<'_>, bound: Bound) -> Result<http::Response<Incoming>, String> {
+    let address = question.address;
+    let stream = connect(address, bound).await?;
+    if !question.secure {
+        return send(stream, question, bound).await;
+    }
+    let at = stream
+        .peer_addr()
+        .map_err(|e| format!("connect to {address}: {e}"))?
+        .ip();
+    let speaking = tls::with_anybody(stream, at);
+    let stream = bound.step(|| format!("TLS with {address}"), speaking).await?;
+    send(stream, question, bound).await
+}
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    question: Question<'_>,
+    bound: Bound,
+) -> Result<http::Response<Incoming>, String> {
+    let Question { address, path, .. } = question;
     let request = Request::get(path)
         .header("host", address)
         .header("connection", "close")
         .header("user-agent", "keyway")
         .body(Empty::<Bytes>::new())
         .map_err(|e| format!("{path:?} is no path: {e}"))?;
-    // The connection lives as long as its answer is read.
-    tokio::spawn(connection);
-    sender.send_request(request).await.map_err(words)
+    let asked = async {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // The connection lives as long as its answer is read.
+        tokio::spawn(connection);
+        sender.send_request(request).await
+    };
+    bound.step(|| format!("ask {address}"), asked).await
 }
 
 /// What a readiness check says.
 pub(super) async fn readiness(probing: &Probing, check: &ReadinessCheck) -> Readiness {
+    let bound = Bound::from_now(check.timeout);
     let ports = probing.app.ports();
     let index = ports
         .iter()
@@ -87,13 +152,17 @@ pub(super) async fn readiness(probing: &Probing, check: &ReadinessCheck) -> Read
     let Some(address) = port.and_then(|port| address(&probing.instance, &probing.app, CheckPort::Index(port))) else {
         return unanswered(check, "it has no such port");
     };
-    if check.https {
-        return unanswered(check, "https is not asked by this version: check with http");
-    }
-    match get(&address, &check.path).await {
-        Err(cause) => unanswered(check, &cause),
-        Ok(answer) => told(check, answer).await,
-    }
+    let question = Question {
+        address: &address,
+        path: &check.path,
+        secure: check.https,
+    };
+    let asked = async {
+        let answer = get(question, bound).await?;
+        let told = async { Ok::<_, String>(told(check, answer).await) };
+        bound.step(|| format!("read what {address} answers"), told).await
+    };
+    asked.await.unwrap_or_else(|cause: String| unanswered(check, &cause))
 }
 
 async fn told(check: &ReadinessCheck, answer: http::Response<Incoming>) -> Readiness {
@@ -115,7 +184,7 @@ async fn told(check: &ReadinessCheck, answer: http::Response<Incoming>) -> Readi
 }
 
 /// What stands for an answer that did not come.
-pub(super) fn unanswered(check: &ReadinessCheck, cause: &str) -> Readiness {
+fn unanswered(check: &ReadinessCheck, cause: &str) -> Readiness {
     Readiness {
         name: check.name.clone(),
         ready: false,

@@ -12,7 +12,7 @@ fn what_cannot_be_done_here_is_refused_and_says_what_can() {
         (json!({ "acceptedResourceRoles": ["web"] }), "/acceptedResourceRoles"),
         (json!({ "role": "web" }), "/role"),
         (json!({ "executor": "/bin/executor" }), "/executor"),
-        (json!({ "fetch": [{ "uri": "https://files/a.tgz" }] }), "/fetch/0/uri"),
+        (json!({ "fetch": [{ "uri": "ftp://files/a.tgz" }] }), "/fetch/0/uri"),
         (json!({ "fetch": [{ "uri": "http://files/" }] }), "/fetch/0/uri"),
         (
             json!({ "fetch": [{ "uri": "/files/a", "destPath": "../a" }] }),
