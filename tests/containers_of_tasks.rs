@@ -111,6 +111,7 @@ fn launch(task: &str, line: &str) -> Launch {
         agent: None,
         tty: false,
         fetch: Vec::new(),
+        secrets: Vec::new(),
     }
 }
 

@@ -90,11 +90,13 @@ mod balancer;
 mod deploy;
 mod deploying;
 mod marathon_clients;
+mod pulls;
 mod reasons;
 mod registry_hook;
 mod rolling;
 mod schedulers;
+mod secrets_of_apps;
+mod tls;
 // What ships beside the programs, and the rules of the house.
 mod templates;
 mod tidy;
-mod tls;

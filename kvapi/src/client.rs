@@ -109,20 +109,24 @@ impl Client {
 
     /// One key once it differs from `index`, or after `wait` as it is then (a blocking query).
     pub async fn get_blocking(&self, key: &str, index: Revision, wait: Duration) -> Result<At<Option<Entry>>, Error> {
-        let query = [format!("index={index}"), format!("wait={}ms", wait.as_millis())];
-        let path = kv_path(key, &query.each_ref().map(String::as_str));
-        let reply = self
+        self.blocking(key, "", index, wait).await?.entry()
+    }
+
+    /// The keys that begin with `prefix` once any of them differs from `index`, or after `wait` as they are then.
+    pub async fn keys_blocking(&self, prefix: &str, index: Revision, wait: Duration) -> Result<At<Vec<String>>, Error> {
+        self.blocking(prefix, "keys", index, wait).await?.list()
+    }
+
+    async fn blocking(&self, key: &str, what: &str, index: Revision, wait: Duration) -> Result<Reply, Error> {
+        let (index, millis) = (format!("index={index}"), format!("wait={}ms", wait.as_millis()));
+        let path = kv_path(key, &[what, &index, &millis]);
+        let limit = wait + wait / 16 + self.transport.timeout;
+        let sent = self
             .transport
-            .send(
-                Method::GET,
-                &path,
-                Bytes::new(),
-                HeaderMap::new(),
-                wait + wait / 16 + self.transport.timeout,
-            )
-            .await?;
+            .send(Method::GET, &path, Bytes::new(), HeaderMap::new(), limit);
+        let reply = sent.await?;
         match reply.status {
-            StatusCode::OK | StatusCode::NOT_FOUND => reply.entry(),
+            StatusCode::OK | StatusCode::NOT_FOUND => Ok(reply),
             _ => Err(reply.refused()),
         }
     }

@@ -9,6 +9,8 @@
 //! | `gate` | whether anything may still be started |
 //! | `kept` | what ended tasks have written |
 //! | `ready` | descriptors that are waited for |
+//! | `secrets` | what a task is given and nobody is shown, in files |
+//! | `starting` | starts that can be called off |
 //! | `tail` | the end of a file, and what is written to it from then on |
 
 mod both;
@@ -17,13 +19,17 @@ mod gate;
 mod kept;
 mod process;
 mod ready;
+mod secrets;
+mod starting;
 mod tail;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{Fetch, Image, Protocol, Resources, Volume};
@@ -96,6 +102,49 @@ pub struct Launch {
     pub tty: bool,
     /// Files that a plain process finds in its folder.
     pub fetch: Vec<Fetch>,
+    /// What it is given and nobody is shown.
+    pub secrets: Vec<Secret>,
+}
+
+impl Launch {
+    /// The variables that are secrets.
+    fn secret_variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.secrets.iter().filter_map(|secret| match secret {
+            Secret::Variable { name, value } => Some((name.as_str(), value.as_str())),
+            Secret::File { .. } => None,
+        })
+    }
+
+    /// Where files with secrets are to be, and what is in them.
+    fn secret_files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.secrets.iter().filter_map(|secret| match secret {
+            Secret::File { path, value } => Some((path.as_str(), value.as_ref())),
+            Secret::Variable { .. } => None,
+        })
+    }
+}
+
+/// Something secret that a task is given. What it is is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    Variable {
+        name: String,
+        value: String,
+    },
+    /// A file that its owner may read. `path` is the container's, or of a plain process its folder's.
+    File {
+        path: String,
+        value: Bytes,
+    },
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable { name, .. } => write!(f, "Variable({name})"),
+            Self::File { path, .. } => write!(f, "File({path})"),
+        }
+    }
 }
 
 /// One port of a task.
@@ -179,6 +228,9 @@ pub enum Refusal {
     Image { image: String, reason: String },
     #[error("port {0} of this machine is taken")]
     PortTaken(u16),
+    /// By [`Driver::call_off`].
+    #[error("its start was called off")]
+    CalledOff,
     #[error("{0}")]
     Other(String),
 }

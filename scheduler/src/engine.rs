@@ -28,11 +28,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::app::{App, AppId, service_ports};
+use crate::app::{App, AppId, Protocol, service_ports};
 use crate::constraints::Node;
 use crate::driver::{Handle, Launch, Stop, TaskId};
 use crate::event::Event;
-use crate::instance::{Instance, InstanceId};
+use crate::instance::{Instance, InstanceId, Waiting};
 use crate::keys;
 use crate::time::Timestamp;
 use crate::world::World;
@@ -90,7 +90,10 @@ pub struct Turn {
 /// What is to be done.
 #[derive(Debug)]
 pub enum Act {
-    Start(Box<Launch>),
+    /// Start a task, and give it what these keys of the store hold then.
+    Start(Box<Launch>, Vec<Wanted>),
+    /// What was told to start is not wanted any more. Unless it is too late for that it will be refused.
+    CallOff(TaskId),
     Adopt {
         task: TaskId,
         handle: Handle,
@@ -109,6 +112,22 @@ pub enum Act {
     /// Ask no more.
     Leave(InstanceId),
     Tell(Event),
+}
+
+/// A secret that a task is to be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub key: String,
+    pub place: Place,
+}
+
+/// How it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A variable of this name.
+    Variable(String),
+    /// A file at this path.
+    File(String),
 }
 
 /// What is asked of an instance.
@@ -131,6 +150,8 @@ pub struct Engine {
     /// Which instance a task is of.
     tasks: BTreeMap<TaskId, InstanceId>,
     ports: ports::Ports,
+    /// The keys of secrets that have a value.
+    secrets: BTreeSet<String>,
     /// How many have been probed: gives each its place.
     probed: u32,
     /// When to look at an app again.
@@ -158,7 +179,17 @@ impl Engine {
         let tasks = tasks.map(|instance| (instance.task(), instance.id.clone())).collect();
         let mut ports = ports::Ports::new(settings.ports.clone(), first_port(&chance()));
         for instance in world.instances.values().filter(|instance| instance.has_task()) {
-            ports.take(&instance.ports);
+            let spec = world.spec(instance);
+            let protocols: Vec<Protocol> = spec
+                .iter()
+                .flat_map(|app| app.ports())
+                .map(|port| port.protocol)
+                .collect();
+            for (index, port) in instance.ports.iter().enumerate() {
+                // Of what nobody knows any more, both.
+                let protocol = protocols.get(index).copied().unwrap_or(Protocol::UdpTcp);
+                ports.take(&instance.id, *port, protocol);
+            }
         }
         Self {
             dirty: world
@@ -169,6 +200,7 @@ impl Engine {
                 .collect(),
             tasks,
             ports,
+            secrets: BTreeSet::new(),
             probed: 0,
             alarms: BTreeSet::new(),
             forcing: BTreeMap::new(),
@@ -190,6 +222,20 @@ impl Engine {
     pub fn deadline(&self) -> Option<Timestamp> {
         let alarm = self.alarms.first().map(|(at, _)| *at);
         self.forcing.values().map(|(_, at)| *at).chain(alarm).min()
+    }
+
+    /// These secrets have values now, by their keys. What waits for one is started.
+    pub fn secrets(&mut self, keys: BTreeSet<String>) {
+        self.secrets = keys;
+        let waiting = self
+            .world
+            .instances
+            .values()
+            .filter(|instance| match &instance.waiting {
+                Some(Waiting::Secret(key)) => self.secrets.contains(key),
+                _ => false,
+            });
+        self.dirty.extend(waiting.map(|instance| instance.id.app.clone()));
     }
 
     /// What is to be written and done now, after all that was told since the last turn: it is decided on together.
@@ -269,7 +315,7 @@ impl Engine {
     /// An instance is no more.
     fn remove(&mut self, id: &InstanceId) {
         if let Some(instance) = self.world.instances.remove(id) {
-            self.ports.free(&instance.ports);
+            self.ports.free(&instance.id);
             self.tasks.remove(&instance.task());
             self.erase(keys::instance(id));
         }

@@ -133,6 +133,8 @@ pub enum Waiting {
     Constraint(String),
     /// The port that it must have.
     PortTaken(u16),
+    /// A secret without a value, by its key.
+    Secret(String),
     /// The driver, in words.
     Refused(String),
 }

@@ -12,6 +12,7 @@
 //! | `_keyway/instances/<app>/<uuid>` | an instance |
 //! | `_keyway/launches/<app>` | its last failure, its pause, and which version was healthy |
 //! | `_keyway/services/<app>/<uuid>` | an instance that may be sent traffic, for templates |
+//! | `_keyway/secrets/<source>` | a secret that apps name; users write it, and the agent socket does not show it |
 //!
 //! The last segment of an app's version is a time with `T` and `Z`, which no app's name has.
 
@@ -29,6 +30,7 @@ pub const PAST: &str = "_keyway/past-deployments/";
 pub const INSTANCES: &str = "_keyway/instances/";
 pub const LAUNCHES: &str = "_keyway/launches/";
 pub const SERVICES: &str = "_keyway/services/";
+pub const SECRETS: &str = "_keyway/secrets/";
 /// Where agents report; see the agent's own `report`.
 pub const AGENTS: &str = "_keyway/agents/";
 
@@ -65,6 +67,12 @@ pub fn instance(id: &InstanceId) -> String {
 #[must_use]
 pub fn launches(id: &AppId) -> String {
     format!("{LAUNCHES}{}", id.as_key())
+}
+
+/// The secret that an app knows by this source. A slash at its beginning says nothing.
+#[must_use]
+pub fn secret(source: &str) -> String {
+    format!("{SECRETS}{}", source.trim_start_matches('/'))
 }
 
 #[must_use]

@@ -7,11 +7,13 @@
 //! | `end` | the end of everything that was started |
 //! | `writer`, `batch` | what is decided, into the store, before it is done; in which transactions |
 //! | `prober` | health and readiness checks |
+//! | `secrets` | secrets that tasks are given |
 
 pub(crate) mod batch;
 mod end;
 mod lead;
 mod prober;
+mod secrets;
 mod term;
 mod writer;
 

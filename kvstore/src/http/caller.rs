@@ -231,7 +231,13 @@ mod tests {
         for text in ["", "app/", "_key", "_keyway/services/", "_keyway/services/web/1"] {
             assert!(agent.may_read(text).is_ok(), "{text}");
         }
-        for text in ["_keyway/", "_keyway/s", "_keyway/apps/web", "_keyway/agents/x"] {
+        for text in [
+            "_keyway/",
+            "_keyway/s",
+            "_keyway/apps/web",
+            "_keyway/agents/x",
+            "_keyway/secrets/x",
+        ] {
             assert!(agent.may_read(text).is_err(), "{text}");
         }
         for (text, allowed) in [

@@ -40,6 +40,9 @@ pub(super) fn reason(world: &World, instance: &Instance, now: Timestamp) -> Opti
             format!("it failed, and is started again in {left}{why}")
         }
         Waiting::Constraint(reason) | Waiting::Refused(reason) => reason.clone(),
+        Waiting::Secret(key) => {
+            format!("the secret {key} has no value: write one with `keyway kv put {key} @FILE`")
+        }
         Waiting::PortTaken(port) => format!("port {port} of this machine is taken"),
     })
 }

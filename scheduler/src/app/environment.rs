@@ -13,8 +13,6 @@ pub struct Facts<'a> {
     pub host: &'a str,
     /// The number of each port of the app: the host's, or the container's if it is not published.
     pub ports: &'a [u16],
-    /// The values of the app's secrets, by their names.
-    pub secrets: &'a BTreeMap<String, String>,
 }
 
 /// A name with its value has less than this many characters.
@@ -22,20 +20,18 @@ const LONGEST_VALUE: usize = 512;
 const LABEL: &str = "MARATHON_APP_LABEL_";
 
 impl App {
-    /// The variables of one of its tasks. A secret without a value is left out.
+    /// The variables of one of its tasks. Those that are secrets are not among them.
     #[must_use]
     pub fn environment(&self, facts: &Facts<'_>) -> BTreeMap<String, String> {
         let mut env = self.itself(facts);
         self.label_variables(&mut env);
         self.port_variables(facts.ports, &mut env);
-        let own = self.env.iter().filter_map(|(name, value)| {
-            let value = match value {
-                EnvValue::Text(text) => Some(text),
-                EnvValue::Secret(secret) => facts.secrets.get(secret),
+        for (name, value) in &self.env {
+            match value {
+                EnvValue::Text(text) => env.insert(name.clone(), text.clone()),
+                EnvValue::Secret(_) => env.remove(name),
             };
-            Some((name.clone(), value?.clone()))
-        });
-        env.extend(own);
+        }
         env
     }
 
@@ -123,12 +119,10 @@ mod tests {
     use crate::app::tests::app;
 
     fn environment(fields: &Value, ports: &[u16]) -> BTreeMap<String, String> {
-        let secrets = [("key".to_owned(), "hidden".to_owned())].into();
         app(fields).environment(&Facts {
             task: &TaskId("web.instance-1._app.1".into()),
             host: "node1",
             ports,
-            secrets: &secrets,
         })
     }
 
@@ -227,10 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_its_value() {
-        let env = json!({ "A": { "secret": "key" }, "B": { "secret": "other" } });
-        let secrets = json!({ "key": { "source": "web/key" }, "other": { "source": "web/other" } });
-        let env = environment(&json!({ "env": env, "secrets": secrets }), &[]);
-        assert_eq!((env.get("A").map(String::as_str), env.get("B")), (Some("hidden"), None));
+    fn what_is_secret_is_not_among_the_variables() {
+        let env = json!({ "A": { "secret": "key" }, "HOST": { "secret": "key" }, "B": "1" });
+        let env = environment(
+            &json!({ "env": env, "secrets": { "key": { "source": "web/key" } } }),
+            &[],
+        );
+        assert_eq!(
+            (env.get("A"), env.get("HOST"), env.get("B").map(String::as_str)),
+            (None, None, Some("1"))
+        );
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::docker::Containers;
 use super::kept::Kept;
 use super::process::Processes;
+use super::starting::Starting;
 use super::{Answer, End, Found, Gate, Handle, Launch, Refusal, Settings, Stop, TaskId, Told, now};
 
 /// Why there are no containers.
@@ -18,6 +19,7 @@ const NONE: &str = "there is no Docker Engine here";
 pub struct Driver {
     processes: Processes,
     containers: Option<Containers>,
+    starting: Starting,
     kept: Kept,
     told: mpsc::UnboundedSender<Told>,
 }
@@ -37,6 +39,7 @@ impl Driver {
         Ok(Self {
             containers,
             processes: Processes::new(gate.clone(), settings, kept.clone(), told.clone())?,
+            starting: Starting::default(),
             kept,
             told,
         })
@@ -77,15 +80,34 @@ impl Driver {
     }
 
     /// Starts a task, some time after this has returned: [`Told::Running`] or [`Told::Refused`] will be told, and its end.
-    pub fn start(&self, mut launch: Launch) {
-        match (launch.image.take(), &self.containers) {
-            (None, _) => self.processes.start(launch),
-            (Some(image), Some(containers)) => containers.start(launch, image),
-            (Some(_), None) => self.tell(Told::Refused {
-                task: launch.task,
-                refusal: Refusal::Other(NONE.to_owned()),
-            }),
-        }
+    pub fn start(&self, launch: Launch) {
+        self.start_when(launch.task.clone(), std::future::ready(Ok(launch)));
+    }
+
+    /// The same, as soon as all that the task is given has been gathered.
+    pub fn start_when(&self, task: TaskId, gathering: impl Future<Output = Result<Launch, Refusal>> + Send + 'static) {
+        let start = self.starting.begin(&task);
+        let (processes, told) = (self.processes.clone(), self.told.clone());
+        let containers = self.containers.as_ref().map(Containers::starter);
+        tokio::spawn(async move {
+            let gathered = start.unless_called_off(gathering).await;
+            let refusal = match (gathered.flatten(), containers) {
+                (Ok(mut launch), containers) => match (launch.image.take(), containers) {
+                    (None, _) => return processes.start(launch, start).await,
+                    (Some(image), Some(containers)) => return containers.start(launch, image, start).await,
+                    (Some(_), None) => Refusal::Other(NONE.to_owned()),
+                },
+                (Err(refusal), _) => refusal,
+            };
+            // Whoever does not listen any more does not want to know.
+            let _ = told.send(Told::Refused { task, refusal });
+        });
+    }
+
+    /// Has a task not start, as long as nothing of it is there: [`Refusal::CalledOff`] will be told. One that has come
+    /// further starts, and is to be stopped.
+    pub fn call_off(&self, task: &TaskId) {
+        self.starting.call_off(task);
     }
 
     /// Asks a task to stop, or ends it. One that has ended already is none the worse.

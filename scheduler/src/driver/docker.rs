@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 
 use self::inside::Inside;
 use super::kept::Kept;
+use super::secrets::SecretFiles;
 use super::{DockerSettings, Gate, Settings, Stop, TaskId, Told};
 
 /// The labels by which a container is known as ours.
@@ -56,6 +57,10 @@ impl Drop for Containers {
     }
 }
 
+/// What starts containers.
+#[derive(Debug)]
+pub(super) struct Starter(Arc<Inner>);
+
 #[derive(Debug)]
 struct Inner {
     gate: Gate,
@@ -63,6 +68,7 @@ struct Inner {
     docker: DockerSettings,
     inside: Inside,
     kept: Kept,
+    secrets: SecretFiles,
     requests: Semaphore,
     /// One image is pulled by one at a time.
     pulls: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -91,6 +97,7 @@ impl Containers {
         told: mpsc::UnboundedSender<Told>,
     ) -> Self {
         let inner = Arc::new(Inner {
+            secrets: SecretFiles::new(settings.folder.join("secrets")),
             gate,
             inside: Inside::find(&settings),
             settings,
@@ -104,6 +111,10 @@ impl Containers {
         });
         let watching = tokio::spawn(watch::watch(Arc::clone(&inner)));
         Self { inner, watching }
+    }
+
+    pub(super) fn starter(&self) -> Starter {
+        Starter(Arc::clone(&self.inner))
     }
 
     pub(super) fn adopt(&self, task: TaskId, id: &str) {
@@ -140,6 +151,7 @@ impl Containers {
                     return tracing::warn!(task = %task.0, "its container cannot be removed: {error:#}");
                 }
             }
+            inner.secrets.remove(&task);
         });
     }
 }

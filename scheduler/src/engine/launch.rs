@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Act, Engine};
+use super::{Act, Engine, Place, Wanted};
 use crate::app::environment::Facts;
 use crate::app::ports::HostPort;
-use crate::app::{App, AppId, Network};
+use crate::app::{App, AppId, EnvValue, Network, VolumeFrom};
 use crate::constraints::{Node, Placing};
 use crate::driver::{AgentUse, Launch, PortUse, TaskId};
 use crate::event::Event;
 use crate::extension::Extension;
 use crate::instance::{Instance, Stage, Waiting};
+use crate::keys;
 use crate::time::Timestamp;
 
 /// When a port that is taken by somebody else is tried again: nobody tells when it is free.
@@ -38,18 +39,20 @@ impl Engine {
     fn launch_one(&mut self, mut instance: Instance, app: &App, now: Timestamp) {
         let obstacle = match self.obstacle(&instance, app, now) {
             Some(obstacle) => Err(obstacle),
-            None => self.host_ports(app),
+            None => self.host_ports(&instance, app),
         };
         match obstacle {
             Err(waiting) => {
                 match &waiting {
                     Waiting::Backoff { until } => self.alarm(*until, &app.id),
                     Waiting::PortTaken(_) => self.alarm_by(now + PORT_AGAIN, &app.id),
-                    Waiting::Constraint(_) | Waiting::Refused(_) => {}
+                    // Whoever tells of secrets tells when this one has come.
+                    Waiting::Constraint(_) | Waiting::Refused(_) | Waiting::Secret(_) => {}
                 }
                 if instance.waiting.as_ref() != Some(&waiting) {
                     instance.waiting = Some(waiting);
                     self.world.instances.insert(instance.id.clone(), instance.into());
+                    self.turn.is_news = true;
                 }
             }
             Ok(ports) => {
@@ -63,13 +66,17 @@ impl Engine {
                 self.tell(Event::instance_changed(now, &instance, "Staging"));
                 let launch = launch(app, task, &instance);
                 self.put(instance);
-                self.act(Act::Start(Box::new(launch)));
+                self.act(Act::Start(Box::new(launch), secrets(app)));
             }
         }
     }
 
     /// What is in the way of an instance.
     fn obstacle(&self, instance: &Instance, app: &App, now: Timestamp) -> Option<Waiting> {
+        let missing = secrets(app).into_iter().map(|wanted| wanted.key);
+        if let Some(missing) = missing.filter(|key| !self.secrets.contains(key)).min() {
+            return Some(Waiting::Secret(missing));
+        }
         let pause = self
             .world
             .launches
@@ -139,27 +146,32 @@ impl Engine {
     }
 
     /// Ports of this machine for one more task; 0 where one is not published.
-    fn host_ports(&mut self, app: &App) -> Result<Vec<u16>, Waiting> {
-        let wanted: Vec<HostPort> = app.ports().iter().map(|port| port.host).collect();
-        let fixed = wanted.iter().filter_map(|port| match port {
-            HostPort::Fixed(port) => Some(*port),
+    fn host_ports(&mut self, instance: &Instance, app: &App) -> Result<Vec<u16>, Waiting> {
+        let wanted = app.ports();
+        let fixed = wanted.iter().filter_map(|port| match port.host {
+            HostPort::Fixed(number) => Some((number, port.protocol)),
             HostPort::Any | HostPort::Unpublished => None,
         });
-        if let Some(taken) = fixed.clone().find(|port| self.ports.is_taken(*port)) {
-            return Err(Waiting::PortTaken(taken));
+        let fixed: Vec<_> = fixed.collect();
+        if let Some((taken, _)) = fixed
+            .iter()
+            .find(|(port, protocol)| self.ports.is_taken(*port, *protocol))
+        {
+            return Err(Waiting::PortTaken(*taken));
         }
-        let fixed: Vec<u16> = fixed.collect();
-        self.ports.take(&fixed);
+        // Before any is given out, which could be one of them.
+        for (port, protocol) in fixed {
+            self.ports.take(&instance.id, port, protocol);
+        }
         let mut ports = Vec::new();
-        for port in wanted {
-            ports.push(match port {
+        for port in &wanted {
+            ports.push(match port.host {
                 HostPort::Fixed(port) => port,
                 HostPort::Unpublished => 0,
-                HostPort::Any => match self.ports.any() {
+                HostPort::Any => match self.ports.any(&instance.id, port.protocol) {
                     Some(port) => port,
                     None => {
-                        self.ports.free(&fixed);
-                        self.ports.free(&ports);
+                        self.ports.free(&instance.id);
                         return Err(Waiting::Refused("all ports for tasks are taken".into()));
                     }
                 },
@@ -201,8 +213,28 @@ fn launch(app: &App, task: TaskId, instance: &Instance) -> Launch {
             Some(_) => Vec::new(),
             None => app.fetch.clone(),
         },
+        // Whoever starts it puts in what the keys hold by then.
+        secrets: Vec::new(),
         task,
     }
+}
+
+/// What a task of an app is to be given, and which keys hold it.
+fn secrets(app: &App) -> Vec<Wanted> {
+    let wanted = |name: &String, place| {
+        let key = keys::secret(app.secrets.get(name)?);
+        Some(Wanted { key, place })
+    };
+    let variables = app.env.iter().filter_map(|(variable, value)| match value {
+        EnvValue::Secret(name) => wanted(name, Place::Variable(variable.clone())),
+        EnvValue::Text(_) => None,
+    });
+    let volumes = app.container.iter().flat_map(|container| &container.volumes);
+    let files = volumes.filter_map(|volume| match &volume.from {
+        VolumeFrom::Secret(name) => wanted(name, Place::File(volume.container_path.clone())),
+        VolumeFrom::Host(_) => None,
+    });
+    variables.chain(files).collect()
 }
 
 /// What the agent in it is told: what the app says, and how it reports. `None` if the app wants none.
@@ -231,7 +263,5 @@ fn environment(app: &App, task: &TaskId, instance: &Instance) -> BTreeMap<String
         task,
         host: &instance.host,
         ports: &ports,
-        // Secrets come with tokens; an app that names some is refused.
-        secrets: &BTreeMap::new(),
     })
 }

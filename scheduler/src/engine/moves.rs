@@ -143,6 +143,7 @@ impl Engine {
             Stage::Staging { at } => (at, None, None),
             Stage::Running { staged, at, handle } => (staged, Some(at), Some(handle)),
         };
+        let handle_is_unknown = handle.is_none();
         instance.stage = Stage::Stopping {
             staged,
             running,
@@ -153,6 +154,10 @@ impl Engine {
             why,
         };
         self.act(Act::Leave(id.clone()));
+        if handle_is_unknown {
+            // It may have to wait for long, such as for an image.
+            self.act(Act::CallOff(instance.task()));
+        }
         self.tell(Event::status(now, &instance, "TASK_KILLING", ""));
         self.tell(Event::instance_changed(now, &instance, "Killing"));
         self.put(instance);

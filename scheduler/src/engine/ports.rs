@@ -3,14 +3,33 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
+use crate::app::Protocol;
+use crate::instance::InstanceId;
+
 /// See the module. A port that was given back is given out again as late as possible: whoever still has its number would
 /// reach another.
 #[derive(Debug)]
 pub(super) struct Ports {
     free: VecDeque<u16>,
-    /// How many have it; two may, of different protocols.
-    taken: BTreeMap<u16, u32>,
+    /// How many have it. Two may, of different protocols; what ran before this scheduler may be more.
+    taken: BTreeMap<u16, Taken>,
+    held: BTreeMap<InstanceId, Vec<(u16, Protocol)>>,
     range: RangeInclusive<u16>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Taken {
+    tcp: u32,
+    udp: u32,
+}
+
+impl Taken {
+    /// Those that a protocol is about.
+    fn of(&mut self, protocol: Protocol) -> impl Iterator<Item = &mut u32> {
+        let tcp = (protocol != Protocol::Udp).then_some(&mut self.tcp);
+        let udp = (protocol != Protocol::Tcp).then_some(&mut self.udp);
+        tcp.into_iter().chain(udp)
+    }
 }
 
 impl Ports {
@@ -21,42 +40,51 @@ impl Ports {
         Self {
             free,
             taken: BTreeMap::new(),
+            held: BTreeMap::new(),
             range,
         }
     }
 
-    /// One that nobody has.
-    pub(super) fn any(&mut self) -> Option<u16> {
+    /// One that nobody has, of neither protocol.
+    pub(super) fn any(&mut self, holder: &InstanceId, protocol: Protocol) -> Option<u16> {
         while let Some(port) = self.free.pop_front() {
-            if !self.is_taken(port) {
-                self.take(&[port]);
+            if !self.taken.contains_key(&port) {
+                self.take(holder, port, protocol);
                 return Some(port);
             }
         }
         None
     }
 
-    pub(super) fn is_taken(&self, port: u16) -> bool {
-        self.taken.contains_key(&port)
+    pub(super) fn is_taken(&self, port: u16, protocol: Protocol) -> bool {
+        self.taken.get(&port).is_some_and(|taken| match protocol {
+            Protocol::Tcp => taken.tcp > 0,
+            Protocol::Udp => taken.udp > 0,
+            Protocol::UdpTcp => true,
+        })
     }
 
-    pub(super) fn take(&mut self, ports: &[u16]) {
-        for port in ports.iter().filter(|port| **port != 0) {
-            *self.taken.entry(*port).or_default() += 1;
+    /// An instance has it from now on. 0 is none.
+    pub(super) fn take(&mut self, holder: &InstanceId, port: u16, protocol: Protocol) {
+        if port != 0 {
+            let taken = self.taken.entry(port).or_default();
+            taken.of(protocol).for_each(|count| *count += 1);
+            self.held.entry(holder.clone()).or_default().push((port, protocol));
         }
     }
 
-    pub(super) fn free(&mut self, ports: &[u16]) {
-        for port in ports.iter().filter(|port| **port != 0) {
-            match self.taken.get_mut(port) {
-                Some(count) if *count > 1 => *count -= 1,
-                Some(_) => {
-                    self.taken.remove(port);
-                    if self.range.contains(port) && !self.free.contains(port) {
-                        self.free.push_back(*port);
-                    }
+    /// An instance gives back all that it has.
+    pub(super) fn free(&mut self, holder: &InstanceId) {
+        for (port, protocol) in self.held.remove(holder).unwrap_or_default() {
+            let Some(taken) = self.taken.get_mut(&port) else {
+                continue;
+            };
+            taken.of(protocol).for_each(|count| *count = count.saturating_sub(1));
+            if *taken == Taken::default() {
+                self.taken.remove(&port);
+                if self.range.contains(&port) && !self.free.contains(&port) {
+                    self.free.push_back(port);
                 }
-                None => {}
             }
         }
     }
@@ -65,16 +93,52 @@ impl Ports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::AppId;
+
+    fn instance(uuid: &str) -> InstanceId {
+        InstanceId {
+            app: AppId::root(),
+            uuid: uuid.into(),
+        }
+    }
 
     #[test]
     fn ports_are_given_out_once_and_again_as_late_as_possible() {
         let mut ports = Ports::new(100..=102, 3);
-        ports.take(&[101]);
+        let [a, b, c] = ["a", "b", "c"].map(instance);
+        ports.take(&a, 101, Protocol::Tcp);
 
-        assert_eq!(ports.any(), Some(100));
-        ports.free(&[100]);
-        assert_eq!((ports.any(), ports.any(), ports.any()), (Some(102), Some(100), None));
-        ports.free(&[101, 7]);
-        assert_eq!(ports.any(), Some(101), "it is free again, and 7 never was ours");
+        assert_eq!(ports.any(&b, Protocol::Tcp), Some(100));
+        ports.free(&b);
+        let any = [(); 3].map(|()| ports.any(&c, Protocol::Udp));
+        assert_eq!(any, [Some(102), Some(100), None]);
+        ports.free(&a);
+        ports.free(&b);
+        assert_eq!(
+            ports.any(&b, Protocol::Tcp),
+            Some(101),
+            "it is free again, and b had none"
+        );
+    }
+
+    #[test]
+    fn what_one_has_of_one_protocol_another_may_have_of_the_other() {
+        use Protocol::{Tcp, Udp, UdpTcp};
+        let mut ports = Ports::new(100..=100, 0);
+        let [a, b] = ["a", "b"].map(instance);
+        let taken = |ports: &Ports| [Tcp, Udp, UdpTcp].map(|protocol| ports.is_taken(53, protocol));
+
+        assert_eq!(taken(&ports), [false, false, false]);
+        ports.take(&a, 53, Tcp);
+        assert_eq!(taken(&ports), [true, false, true]);
+        ports.take(&b, 53, Udp);
+        assert_eq!(taken(&ports), [true, true, true]);
+        ports.free(&a);
+        assert_eq!(taken(&ports), [false, true, true]);
+        ports.free(&b);
+        ports.take(&a, 53, UdpTcp);
+        assert_eq!(taken(&ports), [true, true, true]);
+        ports.free(&a);
+        assert_eq!(taken(&ports), [false, false, false]);
     }
 }

@@ -182,7 +182,11 @@ impl Engine {
     fn refused(&mut self, task: &TaskId, refusal: &Refusal, now: Timestamp) {
         let Some(instance) = self.of(task) else { return };
         let message = refusal.to_string();
-        self.tell(Event::status(now, &instance, "TASK_FAILED", &message));
+        let state = match refusal {
+            Refusal::CalledOff => "TASK_KILLED",
+            _ => "TASK_FAILED",
+        };
+        self.tell(Event::status(now, &instance, state, &message));
         self.act(Act::Leave(instance.id.clone()));
         if !instance.is_wanted() {
             return self.remove(&instance.id);
@@ -191,6 +195,7 @@ impl Engine {
             // Another one is tried at once, and this one as late as possible.
             Refusal::PortTaken(port) if !self.must_have(&instance, *port) => None,
             Refusal::PortTaken(port) => Some(Waiting::PortTaken(*port)),
+            Refusal::CalledOff => None,
             Refusal::Image { .. } | Refusal::Other(_) => {
                 self.failed(&instance, "TASK_FAILED", message.clone(), now);
                 Some(Waiting::Refused(message))
@@ -208,7 +213,7 @@ impl Engine {
     /// An instance needs another task.
     fn again(&mut self, mut instance: Instance, waiting: Option<Waiting>, now: Timestamp) {
         self.tasks.remove(&instance.task());
-        self.ports.free(&instance.ports);
+        self.ports.free(&instance.id);
         // What it is to run may have changed meanwhile, and it may as well run that.
         if let Some(app) = self
             .world

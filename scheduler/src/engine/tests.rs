@@ -2,5 +2,6 @@
 
 mod deaths;
 mod lives;
+mod obstacles;
 mod rolls;
 mod town;

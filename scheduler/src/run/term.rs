@@ -7,12 +7,13 @@ use anyhow::Context as _;
 use kvapi::Client;
 use kvapi::client::Consistency;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::end::with_cluster;
 use super::prober::{Heard, Prober};
 use super::writer::{Decided, Perform, Writer};
-use super::{CallBox, Config, Leading, Role, now};
+use super::{CallBox, Config, Leading, Role, now, secrets};
 use crate::driver::{Driver, Gate};
 use crate::engine::{Act, Engine};
 use crate::hub::Hub;
@@ -44,6 +45,7 @@ impl Term {
         let world = self.load().await?;
         let (tell, mut told) = mpsc::unbounded_channel();
         let (heard, mut hears) = mpsc::unbounded_channel();
+        let (tell_secrets, mut told_secrets) = mpsc::channel(1);
         let (calls, mut called) = mpsc::channel(CALLS);
         let (decided, to_write) = mpsc::channel(DECIDED);
         let (publish, published) = watch::channel(Arc::new(world.clone()));
@@ -57,8 +59,15 @@ impl Term {
         let found = found.context("look for what runs")?;
         let chance = Box::new(|| uuid::Uuid::new_v4().to_string());
         let mut engine = Engine::new(world, self.config.engine.clone(), chance);
+        let (known, since) = secrets::known(&self.client)
+            .await
+            .context("ask which secrets there are")?;
+        engine.secrets(known);
         engine.found(found, now());
+        let mut followers = JoinSet::new();
+        followers.spawn(secrets::follow(self.client.clone(), since, tell_secrets));
         let performer = Performer {
+            client: self.client.clone(),
             driver: Arc::clone(&driver),
             prober: Prober::new(Arc::clone(&driver), heard),
             hub: self.hub.clone(),
@@ -97,6 +106,7 @@ impl Term {
                 ended = &mut writing => return ended,
                 Some(told) = told.recv() => engine.told(told, now()),
                 Some(heard) = hears.recv() => hear(&mut engine, heard),
+                Some(known) = told_secrets.recv() => engine.secrets(known),
                 Some(CallBox(call)) = called.recv() => answers.push(call(&mut engine, now())),
                 () = sleep(wait) => {}
             }
@@ -152,6 +162,7 @@ fn hear(engine: &mut Engine, heard: Heard) {
 
 /// Does what is decided.
 struct Performer {
+    client: Client,
     driver: Arc<Driver>,
     prober: Prober,
     hub: Hub,
@@ -161,7 +172,12 @@ struct Performer {
 impl Perform for Performer {
     fn act(&mut self, act: Act) {
         match act {
-            Act::Start(launch) => self.driver.start(*launch),
+            Act::Start(launch, wanted) => {
+                let task = launch.task.clone();
+                let gathering = secrets::gather(self.client.clone(), *launch, wanted);
+                self.driver.start_when(task, gathering);
+            }
+            Act::CallOff(task) => self.driver.call_off(&task),
             Act::Adopt { task, handle } => self.driver.adopt(task, &handle),
             Act::Stop { task, handle, stop } => self.driver.stop(&task, &handle, stop),
             Act::Forget { task, handle } => self.driver.forget(&task, &handle),

@@ -139,6 +139,6 @@ impl Writer {
 }
 
 /// Whether the store would refuse it each time.
-fn is_for_good(error: &Error) -> bool {
+pub(super) fn is_for_good(error: &Error) -> bool {
     matches!(error, Error::Refused { status, .. } if status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS)
 }

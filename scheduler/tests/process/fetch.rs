@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use scheduler::app::Fetch;
-use scheduler::driver::{End, Told};
+use scheduler::driver::{End, Refusal, Told};
 
 use crate::scene::{Scene, id, shell};
 
@@ -102,6 +102,31 @@ async fn what_an_app_fetches_is_there_when_it_starts() {
         2,
         "one is led on, and the other has what was kept"
     );
+}
+
+#[tokio::test]
+async fn a_start_that_waits_for_a_server_that_is_silent_is_called_off() {
+    let mut scene = Scene::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut launch = shell("web", "echo started");
+    launch.fetch = vec![fetch(&format!("http://{address}/file"))];
+    scene.driver.start(launch);
+    let (stream, _) = tokio::task::spawn_blocking(move || silent.accept())
+        .await
+        .unwrap()
+        .unwrap();
+
+    scene.driver.call_off(&id("web"));
+
+    match scene.told().await {
+        Told::Refused { task, refusal } => assert_eq!((task, refusal), (id("web"), Refusal::CalledOff)),
+        other => panic!("{other:?}"),
+    }
+    drop(stream);
+    assert!(!scene.folder("web").exists());
+    assert_eq!(std::fs::read_dir(scene.home().join("fetching")).unwrap().count(), 0);
+    scene.start("other", "exec sleep 1000").await;
 }
 
 #[tokio::test]

@@ -133,6 +133,7 @@ pub(crate) fn shell(task: &str, line: &str) -> Launch {
         agent: None,
         tty: false,
         fetch: Vec::new(),
+        secrets: Vec::new(),
     }
 }
 

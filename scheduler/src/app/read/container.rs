@@ -69,6 +69,9 @@ fn volume(node: &Node<'_>) -> Option<Volume> {
     if container_path.is_empty() {
         volume.wrong("needs a containerPath");
     }
+    if matches!(from, VolumeFrom::Secret(_)) && read_only == Some(false) {
+        volume.wrong("from a secret is read-only: leave mode out");
+    }
     Some(Volume {
         container_path: container_path.into(),
         read_only: read_only.unwrap_or(matches!(from, VolumeFrom::Secret(_))),

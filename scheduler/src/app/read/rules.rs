@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use kvapi::key::{self, Key};
+
 use super::node::Findings;
 use crate::app::{App, CheckPort, ContainerKind, EnvValue, Network, VolumeFrom};
+use crate::keys;
 
 /// With it there is never more than one instance, also while a new version comes.
 const SINGLE_INSTANCE: &str = "MARATHON_SINGLE_INSTANCE_APP";
@@ -155,11 +158,24 @@ fn health(app: &App, findings: &Findings) {
 
 fn secrets(app: &App, findings: &Findings) {
     let unknown = |secret: &String| !app.secrets.contains_key(secret);
+    for (name, source) in &app.secrets {
+        let key = keys::secret(source);
+        let is_path = key::reachable(&key) == key && !key.ends_with('/');
+        if !is_path || Key::new(&key).is_err() {
+            let error = format!("has to be the rest of a key below {}, such as shop/db", keys::SECRETS);
+            findings.wrong(&format!("/secrets/{name}/source"), error);
+        }
+    }
     for (name, value) in &app.env {
-        if let EnvValue::Secret(secret) = value
-            && unknown(secret)
-        {
+        let EnvValue::Secret(secret) = value else {
+            continue;
+        };
+        if unknown(secret) {
             findings.wrong(&format!("/env/{name}"), "is a secret that secrets does not name");
+        }
+        // What the system says of such a one shows its value.
+        if name.is_empty() || name.contains(['=', '\0']) {
+            findings.wrong(&format!("/env/{name}"), "cannot be the name of a variable");
         }
     }
     for (index, volume) in app
@@ -168,13 +184,19 @@ fn secrets(app: &App, findings: &Findings) {
         .flat_map(|container| &container.volumes)
         .enumerate()
     {
-        if let VolumeFrom::Secret(secret) = &volume.from
-            && unknown(secret)
-        {
-            findings.wrong(
-                &format!("/container/volumes/{index}/secret"),
-                "is a secret that secrets does not name",
-            );
+        let VolumeFrom::Secret(secret) = &volume.from else {
+            continue;
+        };
+        let wrong = |field: &str, error: &str| findings.wrong(&format!("/container/volumes/{index}/{field}"), error);
+        if unknown(secret) {
+            wrong("secret", "is a secret that secrets does not name");
+        }
+        let path = volume.container_path.as_str();
+        let is_file = |path: &str| path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        match app.image() {
+            _ if !is_file(path.trim_start_matches('/')) => wrong("containerPath", "has to be the path of a file"),
+            Some(_) if !path.starts_with('/') => wrong("containerPath", "has to begin with / beside an image"),
+            _ => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the Engine is asked to create for a task.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::models::{
     ContainerCreateBody, HostConfig, ImageConfig, Mount, MountBindOptions, MountTmpfsOptions, MountType, PortBinding,
@@ -18,7 +18,8 @@ const AGENT: &str = "/.keyway/agent";
 const STORE: &str = "/.keyway/store";
 const STATE: &str = "/.keyway/state";
 
-/// A task as a container of this image, whose configuration says what it starts by itself.
+/// A task as a container of this image, whose configuration says what it starts by itself. `files` of this machine hold
+/// what is to be found at the paths beside them.
 pub(super) fn body(
     launch: &Launch,
     image: &Image,
@@ -26,6 +27,7 @@ pub(super) fn body(
     settings: &Settings,
     docker: &DockerSettings,
     inside: &Inside,
+    files: Vec<(PathBuf, String)>,
 ) -> Result<ContainerCreateBody, Refusal> {
     if image.privileged && !docker.privileged {
         return Err(Refusal::Other("privileged containers are not allowed here".to_owned()));
@@ -54,7 +56,8 @@ pub(super) fn body(
     parameters::apply(&image.parameters, &mut body, &mut host)?;
     let entry = body.entrypoint.take();
     let words = words(launch, entry.as_deref(), config);
-    let mut mounts = launch.volumes.iter().map(volume).collect::<Result<Vec<_>, _>>()?;
+    let mut mounts: Vec<Mount> = launch.volumes.iter().filter_map(volume).collect();
+    mounts.extend(files.iter().map(|(file, path)| ours(&file.to_string_lossy(), path)));
     let mut env: HashMap<String, String> = HashMap::new();
     if let Some(store) = &settings.store {
         let (address, mount) = store_inside(store);
@@ -62,6 +65,11 @@ pub(super) fn body(
         mounts.extend(mount);
     }
     env.extend(launch.env.clone());
+    env.extend(
+        launch
+            .secret_variables()
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
     env.insert("KEYWAY_TASK".to_owned(), launch.task.0.clone());
     body.env = Some(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect());
     // With nothing to start there is nothing to be done by an agent either; the Engine says so.
@@ -161,9 +169,9 @@ fn scratch(at: &str) -> Mount {
     }
 }
 
-fn volume(volume: &Volume) -> Result<Mount, Refusal> {
+fn volume(volume: &Volume) -> Option<Mount> {
     match &volume.from {
-        VolumeFrom::Host(path) => Ok(Mount {
+        VolumeFrom::Host(path) => Some(Mount {
             read_only: Some(volume.read_only),
             bind_options: Some(MountBindOptions {
                 create_mountpoint: Some(true),
@@ -171,10 +179,8 @@ fn volume(volume: &Volume) -> Result<Mount, Refusal> {
             }),
             ..ours(path, &volume.container_path)
         }),
-        VolumeFrom::Secret(_) => Err(Refusal::Other(format!(
-            "a volume from a secret, such as {}, is not supported; render it by the agent",
-            volume.container_path
-        ))),
+        // Its file is among the secrets.
+        VolumeFrom::Secret(_) => None,
     }
 }
 

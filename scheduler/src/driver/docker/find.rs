@@ -37,6 +37,8 @@ impl Containers {
                 ended,
             });
         }
+        // A scheduler that was killed may have written some for containers that it never made.
+        self.inner.secrets.keep_only(found.iter().map(|found| &found.task))?;
         Ok(found)
     }
 }

@@ -9,9 +9,10 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt as _;
 
+use super::super::starting::Start;
 use super::super::{Handle, Launch, Refusal, Told};
 use super::body::body;
-use super::{CLUSTER, Containers, Followed, Inner, TASK, is_away, said, status};
+use super::{CLUSTER, Followed, Inner, Starter, TASK, is_away, said, status};
 use crate::app::Image;
 
 /// Why a container does not run.
@@ -57,38 +58,39 @@ enum Try {
     Again,
 }
 
-impl Containers {
-    pub(in super::super) fn start(&self, launch: Launch, image: Image) {
-        let inner = Arc::clone(&self.inner);
-        tokio::spawn(async move {
-            let task = launch.task.clone();
-            let mut attempt = Try::First;
-            let started = loop {
-                match inner.started(&launch, &image, attempt).await {
-                    Err(Trouble::Away(error)) if inner.waits_out(&error).await => attempt = Try::Again,
-                    // Nobody wants to know any more.
-                    Err(Trouble::Away(_)) => return,
-                    Err(Trouble::Refused(refusal)) => break Err(refusal),
-                    Ok(started) => break Ok(started),
-                }
-            };
-            match started {
-                Ok((id, addresses)) => {
-                    let handle = Handle::Container { id: id.clone() };
-                    inner.tell(Told::Running {
-                        task,
-                        handle,
-                        addresses,
-                    });
-                    inner.announced(&id).await;
-                    if attempt == Try::Again {
-                        // Its end may have come before anybody listened again.
-                        inner.look_at(&id).await;
-                    }
-                }
-                Err(refusal) => inner.tell(Told::Refused { task, refusal }),
+impl Starter {
+    pub(in super::super) async fn start(self, launch: Launch, image: Image, start: Start) {
+        let Self(inner) = self;
+        let task = launch.task.clone();
+        let mut attempt = Try::First;
+        let started = loop {
+            match inner.started(&launch, &image, attempt, &start).await {
+                Err(Trouble::Away(error)) if inner.waits_out(&error).await => attempt = Try::Again,
+                // Nobody wants to know any more.
+                Err(Trouble::Away(_)) => return,
+                Err(Trouble::Refused(refusal)) => break Err(refusal),
+                Ok(started) => break Ok(started),
             }
-        });
+        };
+        match started {
+            Ok((id, addresses)) => {
+                let handle = Handle::Container { id: id.clone() };
+                inner.tell(Told::Running {
+                    task,
+                    handle,
+                    addresses,
+                });
+                inner.announced(&id).await;
+                if attempt == Try::Again {
+                    // Its end may have come before anybody listened again.
+                    inner.look_at(&id).await;
+                }
+            }
+            Err(refusal) => {
+                inner.secrets.remove(&task);
+                inner.tell(Told::Refused { task, refusal });
+            }
+        }
     }
 }
 
@@ -99,13 +101,26 @@ async fn take_away(engine: &Docker, id: &str) {
 }
 
 impl Inner {
-    async fn started(&self, launch: &Launch, image: &Image, attempt: Try) -> Result<(String, Vec<String>), Trouble> {
+    async fn started(
+        &self,
+        launch: &Launch,
+        image: &Image,
+        attempt: Try,
+        start: &Start,
+    ) -> Result<(String, Vec<String>), Trouble> {
         let asked = |trouble: Trouble| trouble.at(attempt);
         let engine = self
             .engine()
             .map_err(|error| Trouble::of(error, Refusal::Other))
             .map_err(asked)?;
-        let config = self.image(&engine, image).await.map_err(asked)?;
+        let getting = self.image(&engine, image);
+        let config = match attempt {
+            // A pull may take any time.
+            Try::First => start.unless_called_off(getting).await?,
+            // A container may be there already.
+            Try::Again => getting.await,
+        };
+        let config = config.map_err(asked)?;
         let Ok(_slot) = self.requests.acquire().await else {
             return Err(Refusal::Other("the scheduler ends".to_owned()).into());
         };
@@ -113,7 +128,21 @@ impl Inner {
         let Some(entered) = self.gate.enter().await else {
             return Err(leads_no_more().into());
         };
-        let body = body(launch, image, &config, &self.settings, &self.docker, &self.inside)?;
+        let asked = image.parameters.iter().rev().find(|(option, _)| option == "user");
+        let user = asked
+            .map(|(_, user)| user)
+            .or(launch.user.as_ref())
+            .or(config.user.as_ref());
+        let files = self.secrets.write(launch, user.map(String::as_str))?;
+        let body = body(
+            launch,
+            image,
+            &config,
+            &self.settings,
+            &self.docker,
+            &self.inside,
+            files,
+        )?;
         let options = CreateContainerOptionsBuilder::new().name(&launch.task.0).build();
         let (id, has_run) = match engine.create_container(Some(options), body).await {
             Ok(created) => (created.id, false),

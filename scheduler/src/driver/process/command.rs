@@ -77,6 +77,11 @@ pub(super) fn environment(
             .map(|store| ("KEYWAY_ADDR".to_owned(), store.clone())),
     );
     all.extend(launch.env.clone());
+    all.extend(
+        launch
+            .secret_variables()
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
     // By these it is found again: they are nobody else's to say.
     all.insert(TASK.to_owned(), launch.task.0.clone());
     all.insert(FOLDER.to_owned(), folder);

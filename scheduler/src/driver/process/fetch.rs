@@ -13,6 +13,7 @@ use anyhow::{Context as _, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
+use super::super::starting::Start;
 use super::super::{Refusal, TaskId};
 use super::download::download;
 use super::user::User;
@@ -49,18 +50,21 @@ impl Fetcher {
     }
 
     /// Gathers all that a task is to be given.
-    pub(super) async fn gather(&self, task: &TaskId, all: &[Fetch]) -> Result<(), Refusal> {
+    pub(super) async fn gather(&self, task: &TaskId, all: &[Fetch], start: &Start) -> Result<(), Refusal> {
         if all.is_empty() {
             return Ok(());
         }
-        let Ok(_slot) = self.at_once.acquire().await else {
+        let Ok(_slot) = start.unless_called_off(self.at_once.acquire()).await? else {
             return Err(Refusal::Other("the scheduler ends".to_owned()));
         };
         let folder = self.of(task);
         for fetch in all {
-            if let Err(error) = self.one(&folder, fetch).await {
+            if let Err(error) = self.one(&folder, fetch, start).await {
                 self.drop(task);
-                return Err(Refusal::Other(format!("{} cannot be fetched: {error:#}", fetch.uri)));
+                return Err(match error.downcast() {
+                    Ok(called_off) => called_off,
+                    Err(error) => Refusal::Other(format!("{} cannot be fetched: {error:#}", fetch.uri)),
+                });
             }
         }
         Ok(())
@@ -102,7 +106,7 @@ impl Fetcher {
         self.gathered.join(&task.0)
     }
 
-    async fn one(&self, folder: &Path, fetch: &Fetch) -> anyhow::Result<()> {
+    async fn one(&self, folder: &Path, fetch: &Fetch, start: &Start) -> anyhow::Result<()> {
         let name = fetch.name().context("it names no file")?;
         let file = folder.join(name);
         let parent = file.parent().unwrap_or(folder);
@@ -112,12 +116,12 @@ impl Fetcher {
             let kept = self.cache.join(cached);
             if !kept.exists() {
                 // Under a name of its own until all of it is there.
-                get(&fetch.uri, &file).await?;
+                get(&fetch.uri, &file, start).await?;
                 fs::rename(&file, &kept)?;
             }
             copy(&kept, &file).await?;
         } else {
-            get(&fetch.uri, &file).await?;
+            get(&fetch.uri, &file, start).await?;
         }
         if fetch.executable {
             let mode = fs::metadata(&file)?.permissions().mode();
@@ -131,9 +135,9 @@ impl Fetcher {
 }
 
 /// A file, from wherever it is.
-async fn get(uri: &str, file: &Path) -> anyhow::Result<()> {
+async fn get(uri: &str, file: &Path, start: &Start) -> anyhow::Result<()> {
     if uri.starts_with("http://") || uri.starts_with("https://") {
-        return download(uri, file).await;
+        return start.unless_called_off(download(uri, file)).await?;
     }
     copy(Path::new(uri.strip_prefix("file://").unwrap_or(uri)), file).await
 }

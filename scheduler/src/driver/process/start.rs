@@ -4,7 +4,8 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::{Child, Stdio};
 
-use super::super::{Handle, Launch, PortUse, Refusal, Stop, TaskId, Told};
+use super::super::starting::Start;
+use super::super::{Handle, Launch, PortUse, Refusal, Stop, TaskId, Told, secrets};
 use super::command::{self, Before, Role};
 use super::sandbox::is_name;
 use super::table::Entry;
@@ -13,48 +14,49 @@ use super::{Inner, Leader, Processes};
 use crate::app::{Protocol, Volume, VolumeFrom};
 
 impl Processes {
-    pub(in super::super) fn start(&self, launch: Launch) {
-        let processes = self.clone();
-        tokio::spawn(async move {
-            let task = launch.task.clone();
-            if is_name(&task.0)
-                && let Err(refusal) = processes.0.fetcher.gather(&task, &launch.fetch).await
-            {
-                return processes.0.tell(Told::Refused { task, refusal });
+    pub(in super::super) async fn start(self, launch: Launch, start: Start) {
+        let task = launch.task.clone();
+        if is_name(&task.0)
+            && let Err(refusal) = self.0.fetcher.gather(&task, &launch.fetch, &start).await
+        {
+            return self.0.tell(Told::Refused { task, refusal });
+        }
+        let _slot = match start.unless_called_off(self.0.starts.acquire()).await {
+            Ok(Ok(slot)) => slot,
+            Ok(Err(_)) => return,
+            Err(refusal) => return self.refused(task, refusal),
+        };
+        let Some(entered) = self.0.gate.enter().await else {
+            return;
+        };
+        let inner = std::sync::Arc::clone(&self.0);
+        let Ok(started) = tokio::task::spawn_blocking(move || inner.spawn(&launch)).await else {
+            return;
+        };
+        let is_late = entered.is_late();
+        drop(entered);
+        match started {
+            Ok(leader) if is_late => {
+                self.stop(&task, leader.pid, leader.started, Stop::Force);
+                self.follow(leader);
             }
-            let Ok(_slot) = processes.0.starts.acquire().await else {
-                return;
-            };
-            let Some(entered) = processes.0.gate.enter().await else {
-                return;
-            };
-            let inner = std::sync::Arc::clone(&processes.0);
-            let Ok(started) = tokio::task::spawn_blocking(move || inner.spawn(&launch)).await else {
-                return;
-            };
-            let is_late = entered.is_late();
-            drop(entered);
-            match started {
-                Ok(leader) if is_late => {
-                    processes.stop(&task, leader.pid, leader.started, Stop::Force);
-                    processes.follow(leader);
-                }
-                Ok(leader) => {
-                    processes.0.tell(Told::Running {
-                        task,
-                        handle: leader.handle(),
-                        addresses: Vec::new(),
-                    });
-                    processes.follow(leader);
-                }
-                Err(refusal) => {
-                    if is_name(&task.0) {
-                        processes.0.fetcher.drop(&task);
-                    }
-                    processes.0.tell(Told::Refused { task, refusal });
-                }
+            Ok(leader) => {
+                self.0.tell(Told::Running {
+                    task,
+                    handle: leader.handle(),
+                    addresses: Vec::new(),
+                });
+                self.follow(leader);
             }
-        });
+            Err(refusal) => self.refused(task, refusal),
+        }
+    }
+
+    fn refused(&self, task: TaskId, refusal: Refusal) {
+        if is_name(&task.0) {
+            self.0.fetcher.drop(&task);
+        }
+        self.0.tell(Told::Refused { task, refusal });
     }
 }
 
@@ -97,7 +99,13 @@ impl Inner {
                 _ => io::Error::new(error.kind(), format!("its folder cannot be made: {error}")),
             })?;
         let folder = self.folder(&launch.task);
-        if let Err(error) = self.fetcher.hand_over(&launch.task, &folder, user) {
+        // Secrets first: what was fetched may lead elsewhere.
+        let owner = user.map(|user| (user.user, user.group));
+        let given = launch
+            .secret_files()
+            .try_for_each(|(path, value)| secrets::write_below(&folder, path, value, owner))
+            .and_then(|()| self.fetcher.hand_over(&launch.task, &folder, user));
+        if let Err(error) = given {
             let _ = self.sandboxes.remove(&launch.task);
             return Err(error);
         }
@@ -147,7 +155,9 @@ fn refuse_volumes(volumes: &[Volume]) -> Result<(), Refusal> {
     for volume in volumes {
         match &volume.from {
             VolumeFrom::Host(path) if *path == volume.container_path => {}
-            VolumeFrom::Host(_) | VolumeFrom::Secret(_) => {
+            // Its file is among the secrets.
+            VolumeFrom::Secret(_) => {}
+            VolumeFrom::Host(_) => {
                 return Err(Refusal::Other(format!(
                     "a plain process cannot have the volume {}; give it an image",
                     volume.container_path

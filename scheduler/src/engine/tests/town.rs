@@ -1,7 +1,7 @@
 //! A world for an engine: a store, a driver and probes, in which time passes as the test says.
 //!
 //! What a task does is in its command: `good` runs and is healthy, `bad` ends with code 1, `ill` runs and never is
-//! healthy, `missing` cannot be started, `stubborn` is healthy and ends only when it is forced.
+//! healthy, `missing` cannot be started, `hanging` is about to start for ever, `stubborn` is healthy and ends only when it is forced.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::app::{AppId, Command, Network, read};
 use crate::deployment::{Outcome, Past};
 use crate::driver::{End, Found, Handle, Refusal, Stop, TaskId, Told};
-use crate::engine::{Accepted, Act, Denied, Engine, Probing, Proposal, Settings, Turn, Wish};
+use crate::engine::{Accepted, Act, Denied, Engine, Probing, Proposal, Settings, Turn, Wanted, Wish};
 use crate::event::Event;
 use crate::health::Probe;
 use crate::instance::{Instance, InstanceId};
@@ -32,6 +32,7 @@ struct Task {
 enum Soon {
     Runs(TaskId),
     Refused(TaskId),
+    CalledOff(TaskId),
     Ends(TaskId, End),
     Probed(InstanceId, TaskId, usize),
 }
@@ -47,6 +48,8 @@ pub(super) struct Town {
     asked: BTreeMap<InstanceId, Probing>,
     /// `kill` and `start` of tasks, in order.
     pub(super) told: Vec<String>,
+    /// What the last one that was started is to be given of secrets.
+    pub(super) wanted: Vec<Wanted>,
     /// How many were forgotten after their end.
     pub(super) forgotten: usize,
     seed: u64,
@@ -73,6 +76,7 @@ impl Town {
             soon: VecDeque::new(),
             asked: BTreeMap::new(),
             told: Vec::new(),
+            wanted: Vec::new(),
             forgotten: 0,
             seed: 0,
             dies_writing: None,
@@ -104,6 +108,13 @@ impl Town {
 
     pub(super) fn kill(&mut self, id: &InstanceId, wipe: bool) {
         self.engine.kill(std::slice::from_ref(id), wipe, self.now);
+        self.carry_out();
+    }
+
+    /// These secrets have values, and no others.
+    pub(super) fn secrets(&mut self, sources: &[&str]) {
+        let keys = sources.iter().map(|source| format!("_keyway/secrets/{source}"));
+        self.engine.secrets(keys.collect());
         self.carry_out();
     }
 
@@ -150,7 +161,8 @@ impl Town {
 
     fn act(&mut self, act: Act) {
         match act {
-            Act::Start(launch) => {
+            Act::Start(launch, wanted) => {
+                self.wanted = wanted;
                 assert!(
                     self.started.insert(launch.task.clone()),
                     "{} is started twice",
@@ -159,6 +171,9 @@ impl Town {
                 self.told.push(format!("start {}", launch.env["DOES"]));
                 let does = launch.env["DOES"].clone();
                 assert!(matches!(launch.command, Some(Command::Shell(_))));
+                if does == "hanging" {
+                    return;
+                }
                 if does == "missing" {
                     return self.soon.push_back(Soon::Refused(launch.task));
                 }
@@ -183,6 +198,8 @@ impl Town {
                     self.soon.push_back(Soon::Ends(task, End::Signalled(15)));
                 }
             }
+            Act::CallOff(task) if !self.there.contains_key(&task) => self.soon.push_back(Soon::CalledOff(task)),
+            Act::CallOff(_) => {}
             Act::Adopt { task, .. } => assert!(self.there.contains_key(&task), "{} is not there", task.0),
             Act::Forget { task, .. } => {
                 assert!(!self.there.contains_key(&task), "{} is still there", task.0);
@@ -224,6 +241,10 @@ impl Town {
             }
             Soon::Refused(task) => {
                 let refusal = Refusal::Other("there is no such program".into());
+                self.engine.told(Told::Refused { task, refusal }, self.now);
+            }
+            Soon::CalledOff(task) => {
+                let refusal = Refusal::CalledOff;
                 self.engine.told(Told::Refused { task, refusal }, self.now);
             }
             Soon::Ends(task, end) => {

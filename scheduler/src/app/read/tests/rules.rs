@@ -71,6 +71,30 @@ fn rules_of_more_than_one_field() {
         "/portDefinitions/1/port",
     );
     wrong(&json!({ "env": { "A": { "secret": "s" } } }), "/env/A");
+    for source in ["a//b", "../a", "a/", "a/./b"] {
+        let secrets = json!({ "s": { "source": source } });
+        wrong(&json!({ "secrets": secrets }), "/secrets/s/source");
+    }
+    let secrets = json!({ "s": { "source": "/a/b" } });
+    for name in ["", "A=B"] {
+        let env = json!({ name: { "secret": "s" } });
+        wrong(&json!({ "env": env, "secrets": secrets }), &format!("/env/{name}"));
+    }
+    for (path, image) in [("../a", false), ("/", false), ("a//b", false), ("a", true)] {
+        let volume = json!({ "containerPath": path, "secret": "s" });
+        let container = match image {
+            true => json!({ "docker": { "image": "a" }, "volumes": [volume] }),
+            false => json!({ "type": "MESOS", "volumes": [volume] }),
+        };
+        let fields = json!({ "container": container, "secrets": secrets });
+        wrong(&fields, "/container/volumes/0/containerPath");
+    }
+    let volume = json!({ "containerPath": "a", "secret": "s", "mode": "RW" });
+    let container = json!({ "type": "MESOS", "volumes": [volume] });
+    wrong(
+        &json!({ "container": container, "secrets": secrets }),
+        "/container/volumes/0",
+    );
     wrong(
         &json!({ "healthChecks": [{ "protocol": "MESOS_TCP" }, { "protocol": "MESOS_HTTP" }] }),
         "/healthChecks",

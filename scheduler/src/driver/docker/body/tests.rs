@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::app::Resources;
-use crate::driver::{AgentUse, PortUse, TaskId};
+use crate::driver::{AgentUse, PortUse, Secret, TaskId};
 
 fn launch() -> Launch {
     Launch {
@@ -28,6 +28,7 @@ fn launch() -> Launch {
         agent: None,
         tty: false,
         fetch: Vec::new(),
+        secrets: Vec::new(),
     }
 }
 
@@ -69,7 +70,10 @@ fn asked_of(launch: &Launch, image: &Image, is_static: bool) -> Result<(Containe
         privileged: false,
     };
     let inside = Inside::of(&settings, is_static);
-    let mut body = body(launch, image, &config(), &settings, &docker, &inside)?;
+    let files = launch
+        .secret_files()
+        .map(|(path, _)| ("/files/0".into(), path.to_owned()));
+    let mut body = body(launch, image, &config(), &settings, &docker, &inside, files.collect())?;
     let host = body.host_config.take().unwrap();
     Ok((body, host))
 }
@@ -186,15 +190,42 @@ fn ports_are_published_on_one_address_and_resources_are_limits() {
 }
 
 #[test]
+fn secrets_are_variables_and_files_that_are_mounted_and_nothing_else() {
+    let mut launch = launch();
+    launch.volumes.push(Volume {
+        container_path: "/etc/key".into(),
+        from: VolumeFrom::Secret("key".into()),
+        read_only: true,
+    });
+    launch.secrets = vec![
+        Secret::Variable {
+            name: "A".into(),
+            value: "marked".into(),
+        },
+        Secret::File {
+            path: "/etc/key".into(),
+            value: "marked".into(),
+        },
+    ];
+
+    let (mut body, host) = asked(&launch, &image()).unwrap();
+
+    let variables = body.env.take().unwrap();
+    assert!(variables.contains(&"A=marked".to_owned()), "{variables:?}");
+    let files: Vec<_> = host
+        .mounts
+        .iter()
+        .flatten()
+        .filter(|mount| mount.target.as_deref() == Some("/etc/key"))
+        .collect();
+    let [file] = files.as_slice() else { panic!("{host:?}") };
+    assert_eq!((file.source.as_deref(), file.read_only), (Some("/files/0"), Some(true)));
+    assert!(!format!("{body:?} {host:?} {launch:?}").contains("marked"));
+}
+
+#[test]
 fn what_is_not_allowed_is_refused() {
     let mut image = image();
     image.privileged = true;
     assert!(asked(&launch(), &image).is_err());
-    let mut launch = launch();
-    launch.volumes.push(Volume {
-        container_path: "/key".into(),
-        from: VolumeFrom::Secret("key".into()),
-        read_only: true,
-    });
-    assert!(asked(&launch, &self::image()).unwrap_err().to_string().contains("/key"));
 }
