@@ -93,6 +93,22 @@ fn a_push_concerns_the_apps_of_its_tag_and_nothing_else_changes_anything() {
             (200, &json!([]), &json!(["/web"]))
         );
         assert_eq!(dev.api.get("/v2/apps/web").await?["app"]["version"], version);
+        // Whoever goes back by hand stays there, however often the registry says the same.
+        let back = json!({ "container": { "type": "DOCKER", "docker": { "image": "registry:5000/shop/web:1" } } });
+        dev.api
+            .done(&dev.api.change("PUT", "/v2/apps/web", &back).await?)
+            .await?;
+        let (status, json) = tell(&dev.api, Some("open sesame"), &push("1", &digest('1'))).await?;
+        assert_eq!(
+            (status, &json["deployments"], &json["repeated"]),
+            (200, &json!([]), &json!(["/web"]))
+        );
+        assert_eq!(image(&dev.api, "/web").await?, "registry:5000/shop/web:1");
+        let (_, json) = tell(&dev.api, Some("open sesame"), &push("1", &digest('2'))).await?;
+        let deployment = json["deployments"][0]["deploymentId"].as_str();
+        dev.api.done(deployment.context("an id")?).await?;
+        let pinned = format!("registry:5000/shop/web:1@{}", digest('2'));
+        assert_eq!(image(&dev.api, "/web").await?, pinned);
         let (status, json) = tell(&dev.api, Some("open sesame"), &push("3", &digest('1'))).await?;
         assert_eq!(
             (status, &json["without_app"]),
@@ -286,6 +302,19 @@ fn a_push_to_a_real_registry_rolls_the_app_and_the_script_does_it_step_by_step()
         .await?;
         assert_eq!(self::image(&dev.api, "/web").await?, pinned);
         says(&dev.api, "hello from two").await?;
+
+        // The registry says it again, as it does when it was not answered.
+        let digests = "{{range .RepoDigests}}{{.}}\n{{end}}";
+        let digests = docker.run(home, &["image", "inspect", "-f", digests, &image]).await?;
+        let bad = digests
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{}/shop/web@", registry.address)));
+        let mut again = push("live", bad.context("a digest")?);
+        again["events"][0]["request"]["host"] = json!(registry.address);
+        let before = dev.api.get(path).await?;
+        let (status, json) = tell(&dev.api, Some("open sesame"), &again).await?;
+        assert_eq!((status, &json["repeated"]), (200, &json!(["/web"])), "{json}");
+        assert_eq!(dev.api.get(path).await?, before, "nothing is deployed");
 
         let said = deploy(folder).await?.expect(7)?;
         assert!(said.err.contains("greeting"), "{said:?}");

@@ -102,6 +102,9 @@ pub struct Launches {
     /// The last version whose deployment was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<Timestamp>,
+    /// The last image that it was deployed with because a registry told of a push, whatever became of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<String>,
 }
 
 /// The last task that ended and was to run on.

@@ -4,10 +4,10 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 
 use super::answer::{Answer, Refused, ok};
-use super::apps::{change, only, told};
+use super::apps::{only, told};
 use super::server::Asked;
 use crate::app::{App, AppId, read};
-use crate::engine::{Edit, Wish};
+use crate::engine::{Accepted, Edit, Engine, Wish};
 use crate::pushed::{Effect, Pushed, Tag};
 use crate::run::Leading;
 use crate::secret::Secret;
@@ -35,7 +35,7 @@ pub(super) async fn registry(asked: &Asked, headers: &HeaderMap, leading: &Leadi
     }
     let pushed = Pushed::read(&read::json(&asked.body)?)?;
     let world = leading.world();
-    let (mut begun, mut same, mut unused) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut begun, mut same, mut repeated, mut unused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut refused = None;
     for (tag, digest) in &pushed.tags {
         let of_tag = world.apps.values().map(|app| (&app.id, effect(app, tag, digest)));
@@ -48,7 +48,13 @@ pub(super) async fn registry(asked: &Asked, headers: &HeaderMap, leading: &Leadi
                 same.push(app.as_str());
                 continue;
             };
-            match deploy(leading, app, tag, digest).await {
+            // Whatever became of it then: a version that failed would fail again, and who went back wanted to.
+            let launches = world.launches.get(app);
+            if launches.and_then(|launches| launches.pushed.as_ref()) == Some(&image) {
+                repeated.push(app.as_str());
+                continue;
+            }
+            match deploy(leading, app, tag, digest, &image).await {
                 Ok(done) => {
                     told(asked, leading, app, &done);
                     begun.push(json!({
@@ -66,7 +72,7 @@ pub(super) async fn registry(asked: &Asked, headers: &HeaderMap, leading: &Leadi
     let ignored = pushed.ignored.iter();
     let ignored = ignored.map(|(at, reason)| json!({ "event": at, "reason": reason }));
     ok(&json!({
-        "deployments": begun, "unchanged": same, "without_app": unused, "ignored": ignored.collect::<Vec<_>>(),
+        "deployments": begun, "unchanged": same, "repeated": repeated, "without_app": unused, "ignored": ignored.collect::<Vec<_>>(),
     }))
 }
 
@@ -75,8 +81,8 @@ fn effect(app: &App, tag: &Tag, digest: &str) -> Effect {
         .map_or(Effect::None, |image| tag.effect(digest, &image.name))
 }
 
-async fn deploy(leading: &Leading, id: &AppId, tag: &Tag, digest: &str) -> Result<crate::engine::Accepted, Refused> {
-    let (id, tag, digest) = (id.clone(), tag.clone(), digest.to_owned());
+async fn deploy(leading: &Leading, app: &AppId, tag: &Tag, digest: &str, image: &str) -> Result<Accepted, Refused> {
+    let (id, tag, digest) = (app.clone(), tag.clone(), digest.to_owned());
     let edit: Edit<Refused> = Box::new(move |world: &World, _| {
         let app = world.apps.get(&id).ok_or_else(|| Refused::no_app(&id))?;
         let mut app = app.as_ref().clone();
@@ -88,5 +94,7 @@ async fn deploy(leading: &Leading, id: &AppId, tag: &Tag, digest: &str) -> Resul
         }
         Ok(only(Wish::Is(app.into()), &id))
     });
-    change(leading, edit, false).await
+    let (app, image) = (app.clone(), image.to_owned());
+    let call = move |engine: &mut Engine, now| engine.change_for_push(&app, image, edit, now);
+    Ok(leading.call(call).await??)
 }

@@ -102,6 +102,19 @@ impl Engine {
         })
     }
 
+    /// The same, to have an app with an image that was pushed. The next one who tells of that very push repeats it.
+    pub fn change_for_push<E>(
+        &mut self,
+        app: &AppId,
+        image: String,
+        edit: Edit<E>,
+        now: Timestamp,
+    ) -> Result<Accepted, Denied<E>> {
+        let accepted = self.change(edit, false, now)?;
+        self.remember(app, |launches| launches.pushed = Some(image));
+        Ok(accepted)
+    }
+
     /// Ends a deployment and leaves everything as it is just now. Whether there was one.
     pub fn cancel(&mut self, id: &str, now: Timestamp) -> bool {
         let Some(deployment) = self.world.deployments.get(id).cloned() else {
