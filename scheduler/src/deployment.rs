@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::AppId;
 use crate::backoff::Pause;
 use crate::instance::InstanceId;
-use crate::plan::deployment::{Action, Step};
+use crate::plan::deployment::{Action, Kind, Step};
 use crate::plan::replace::Rollout;
 use crate::time::Timestamp;
 
@@ -32,6 +32,9 @@ pub struct Deployment {
     pub sentenced: BTreeSet<InstanceId>,
     /// The version of each app before; `None` for a new one.
     pub before: BTreeMap<AppId, Option<Timestamp>>,
+    /// Of apps that go, those that need them and have to be gone before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waits_for: BTreeMap<AppId, BTreeSet<AppId>>,
     /// The deployment that it undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
@@ -43,10 +46,29 @@ impl Deployment {
         self.before.keys()
     }
 
+    /// How long its row and that of its end become at most, in bytes, without the failures of its apps, if each has so
+    /// many instances.
+    pub fn most_bytes(&self, instances: impl Fn(&AppId) -> u32) -> usize {
+        let digits = |app: &AppId| instances(app).checked_ilog10().unwrap_or(0) as usize + 1;
+        let of = |app: &AppId, more: usize| app.as_str().len() + more + 4 * digits(app);
+        let restarts = self
+            .steps
+            .iter()
+            .flatten()
+            .filter(|action| action.kind == Kind::Restart);
+        let rolled: usize = restarts.map(|action| of(&action.app, ROLLOUT)).sum();
+        let reached: usize = self.apps().map(|app| of(app, REACHED)).sum();
+        let written = serde_json::to_vec(self).map_or(usize::MAX, |row| row.len());
+        written.saturating_add(rolled.max(reached + OUTCOME))
+    }
+
     /// What it does with an app just now.
     #[must_use]
     pub fn action(&self, app: &AppId) -> Option<&Action> {
-        self.steps.get(self.current)?.iter().find(|action| action.app == *app)
+        // A step has its apps in order, and there may be thousands.
+        let step = self.steps.get(self.current)?;
+        let at = step.binary_search_by(|action| action.app.cmp(app)).ok()?;
+        step.get(at)
     }
 }
 
@@ -59,6 +81,25 @@ pub struct Past {
     /// How far each app was then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reached: BTreeMap<AppId, Reached>,
+}
+
+/// What is written of one app beside its id and four numbers, with some more for numbers that are larger than what is
+/// wanted: of its roll, and of how far it was at the end.
+const ROLLOUT: usize = 36;
+const REACHED: usize = 48;
+
+/// What is written of an end beside its apps.
+const OUTCOME: usize = 20_000;
+
+impl Past {
+    /// Makes it no longer than that, in bytes: what failed in each app is told by its queue too.
+    #[must_use]
+    pub fn within(mut self, most: usize) -> Self {
+        if serde_json::to_vec(&self).is_ok_and(|row| row.len() > most) {
+            self.reached.values_mut().for_each(|reached| reached.failure = None);
+        }
+        self
+    }
 }
 
 /// How far a deployment is with an app.

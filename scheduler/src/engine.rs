@@ -10,7 +10,7 @@
 //! | `moves` | instances begun and taken away |
 //! | `launch` | instances that are wanted, started as soon as nothing is in the way |
 //! | `tasks` | what drivers tell |
-//! | `checks` | what probes find |
+//! | `checks` | what probes find, and what counts for those that nobody asks |
 //! | `registry` | who may be sent traffic |
 
 pub mod change;
@@ -264,6 +264,7 @@ impl Engine {
 
     fn visit(&mut self, app: &AppId, now: Timestamp) {
         self.press(app, now);
+        self.settle_in(app, now);
         self.plan(app, now);
         self.launch(app, now);
     }
@@ -321,6 +322,14 @@ impl Engine {
         }
         self.register(id);
         self.dirty.insert(id.app.clone());
+        // Others may have waited for its end.
+        if let Some(deployment) = self.world.deployment_of(&id.app) {
+            let waiting = deployment
+                .waits_for
+                .iter()
+                .filter(|(_, before)| before.contains(&id.app));
+            self.dirty.extend(waiting.map(|(app, _)| app.clone()));
+        }
     }
 
     fn instance(&self, id: &InstanceId) -> Option<Instance> {

@@ -61,7 +61,7 @@ pub struct Instance {
     pub addresses: Vec<String>,
     /// When it was wanted.
     pub since: Timestamp,
-    /// It was healthy once in this incarnation, so that the grace of its checks is over.
+    /// It was well once in this incarnation, so that the grace of its checks is over.
     #[serde(default)]
     pub proved: bool,
     /// What its checks say; whoever leads anew asks again.

@@ -96,13 +96,16 @@ impl World {
         app.is_some_and(|app| app.last_config_change == instance.config)
     }
 
-    /// Whether an instance counts as well: it runs, and all that is asked says so.
+    /// Whether an instance counts as well: it runs, and all that is asked says so. One that nobody asks has run for a while.
     #[must_use]
     pub fn is_well(&self, instance: &Instance) -> bool {
         let Some(app) = self.spec(instance) else {
             return false;
         };
-        let is_healthy = !app.has_health() || instance.health.is_healthy() == Some(true);
+        let is_healthy = match app.has_health() {
+            true => instance.health.is_healthy() == Some(true),
+            false => instance.proved,
+        };
         instance.is_running() && is_healthy
     }
 

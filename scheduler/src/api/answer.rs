@@ -96,6 +96,13 @@ impl From<Denied<Self>> for Refused {
                 StatusCode::FORBIDDEN,
                 "as many deployments as there may be are under way",
             ),
+            Denied::TooLarge { apps, bytes, most } => Self::new(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "this change is about {apps} apps, and what is kept of it would be {bytes} bytes long: {most} is the \
+                     most, so make it in parts"
+                ),
+            ),
             Denied::Locked { apps, deployments } => {
                 let apps = apps.iter().map(AppId::as_str).collect::<Vec<_>>().join(", ");
                 let message = format!(

@@ -217,7 +217,9 @@ pub(super) fn told(asked: &Asked, leading: &Leading, id: &AppId, done: &Accepted
     let Some(app) = world.apps.get(id) else {
         return Value::Null;
     };
-    let json = view::app(&world, app, &asked.query, false);
+    let mut json = view::app(&world, app, &asked.query, false);
+    // It may have ended before anybody is told.
+    json["deployments"] = json!([{ "id": done.deployment }]);
     asked.hub.tell(Event::api_post(
         done.version,
         &asked.remote,

@@ -143,7 +143,7 @@ pub(super) async fn change(asked: &Asked, leading: &Leading, id: &AppId, manner:
     let edit = move |world: &World| proposal(world, &of, update, manner);
     if asked.query.is_on("dryRun", false) {
         let world = leading.world();
-        let steps = preview(&world, &edit(&world)?, asked.now);
+        let steps = preview(&world, edit(&world)?, asked.now);
         return ok(&json!({ "steps": deployments::steps(&steps) }));
     }
     let edit: Edit<Refused> = Box::new(move |world, _| edit(world));

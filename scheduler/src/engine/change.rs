@@ -1,6 +1,7 @@
 //! Another wish: checked against what is under way, and made a deployment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use super::Engine;
 use crate::app::change::Change;
@@ -10,7 +11,7 @@ use crate::deployment::{Deployment, Outcome};
 use crate::event::Event;
 use crate::instance::InstanceId;
 use crate::keys;
-use crate::plan::deployment::{Difference, Step, steps};
+use crate::plan::deployment::{Difference, Step, before_each, steps};
 use crate::time::Timestamp;
 use crate::world::{Group, World};
 
@@ -60,18 +61,29 @@ pub enum Denied<E> {
     TooMany,
     /// There is no service port left.
     NoPort(Exhausted),
+    /// It is about so many apps that what is kept of it would be longer than the store takes.
+    TooLarge {
+        apps: usize,
+        /// How long it would be, and how long it may be, in bytes.
+        bytes: usize,
+        most: usize,
+    },
     Refused(E),
 }
 
 /// The most deployments at once.
 const MOST: usize = 100;
 
+/// The longest row of a deployment: a transaction of 512 KiB, less what base64 and names add.
+pub(super) const MOST_BYTES: usize = 380_000;
+
 impl Engine {
     /// Changes what is wanted. With `force`, deployments that are in the way are cancelled.
     pub fn change<E>(&mut self, edit: Edit<E>, force: bool, now: Timestamp) -> Result<Accepted, Denied<E>> {
         let now = self.unique(now);
         let mut proposal = edit(&self.world, now).map_err(Denied::Refused)?;
-        self.assign_ports(&mut proposal).map_err(Denied::NoPort)?;
+        let range = self.settings.service_ports.clone();
+        assign_ports(&self.world, &mut proposal, range).map_err(Denied::NoPort)?;
         let in_the_way: Vec<_> = self
             .world
             .deployments
@@ -91,11 +103,20 @@ impl Engine {
             return Err(Denied::TooMany);
         }
         let id = (self.chance)();
+        let draft = self.draft(id.clone(), proposal, now);
+        let bytes = draft.deployment.most_bytes(|app| draft.instances(app));
+        if bytes > MOST_BYTES {
+            return Err(Denied::TooLarge {
+                apps: draft.deployment.before.len(),
+                bytes,
+                most: MOST_BYTES,
+            });
+        }
         for deployment in in_the_way {
             let reason = format!("cancelled by deployment {id}");
             self.end(&deployment, Outcome::Cancelled { reason }, now);
         }
-        self.accept(id.clone(), proposal, now);
+        self.accept(draft, now);
         Ok(Accepted {
             deployment: id,
             version: now,
@@ -132,27 +153,8 @@ impl Engine {
             ..Proposal::default()
         };
         let now = self.unique(now);
-        self.accept(id, proposal, now);
-    }
-
-    /// Gives service ports to those that ask for some.
-    fn assign_ports(&self, proposal: &mut Proposal) -> Result<(), Exhausted> {
-        let old = self
-            .world
-            .apps
-            .iter()
-            .map(|(id, app)| (id.clone(), app.as_ref().clone()))
-            .collect();
-        let changed = proposal.apps.iter().filter_map(|(id, wish)| match wish {
-            Wish::Is(app) => Some((id.clone(), app.as_ref().clone())),
-            Wish::Former(_) | Wish::Restarted | Wish::Gone => None,
-        });
-        let mut changed: BTreeMap<AppId, App> = changed.collect();
-        service_ports::assign(&old, &mut changed, self.settings.service_ports.clone())?;
-        proposal
-            .apps
-            .extend(changed.into_iter().map(|(id, app)| (id, Wish::Is(app.into()))));
-        Ok(())
+        let draft = self.draft(id, proposal, now);
+        self.accept(draft, now);
     }
 
     /// A time that no version has yet: versions are told apart by it.
@@ -164,22 +166,70 @@ impl Engine {
         newest.map_or(now, |newest| now.max(Timestamp(newest.0 + 1)))
     }
 
-    fn accept(&mut self, id: String, proposal: Proposal, now: Timestamp) {
+    /// What a proposal comes to.
+    fn draft(&self, id: String, proposal: Proposal, now: Timestamp) -> Draft {
+        let mut then = self.world.clone();
+        for (group, wish) in &proposal.groups {
+            match wish {
+                Some(wish) => then.groups.insert(group.clone(), wish.clone().into()),
+                None => then.groups.remove(group),
+            };
+        }
         let mut differences = BTreeMap::new();
         let mut before = BTreeMap::new();
-        let mut checks = Vec::new();
-        for (group, wish) in proposal.groups {
-            self.change_group(&group, wish, now);
-        }
+        let mut apps = BTreeMap::new();
         for (app, wish) in proposal.apps {
-            let old = self.world.apps.get(&app).cloned();
-            let (difference, new) = stamp(old.as_deref(), wish, now);
-            if difference == Difference::Nothing && old.as_deref() == new.as_ref() {
+            let old = self.world.apps.get(&app);
+            let (difference, new) = stamp(old.map(AsRef::as_ref), wish, now);
+            if difference == Difference::Nothing && old.map(AsRef::as_ref) == new.as_ref() {
                 continue;
             }
-            before.insert(app.clone(), old.as_ref().map(|old| old.version));
-            checks.push(app.clone());
+            before.insert(app.clone(), old.map(|old| old.version));
             differences.insert(app.clone(), difference);
+            match &new {
+                Some(new) => then.apps.insert(app.clone(), new.clone().into()),
+                None => then.apps.remove(&app),
+            };
+            apps.insert(app, new);
+        }
+        // Those whose instances are to go by name are changed, even if their number is not.
+        for id in &proposal.sentenced {
+            let app = then.apps.get(&id.app).map(|app| app.version);
+            before.entry(id.app.clone()).or_insert(app);
+            differences.entry(id.app.clone()).or_insert(Difference::Instances);
+        }
+        let gone = apps.iter().filter(|(_, new)| new.is_none());
+        let gone: BTreeSet<AppId> = gone.map(|(app, _)| app.clone()).collect();
+        let waits_for = match gone.len() {
+            0 | 1 => BTreeMap::new(),
+            _ => before_each(&gone, &self.world.dependencies()),
+        };
+        let deployment = Deployment {
+            id,
+            version: now,
+            steps: steps(&differences, &then.dependencies()),
+            current: 0,
+            step_began: now,
+            progress: now,
+            rollouts: BTreeMap::new(),
+            sentenced: proposal.sentenced,
+            before,
+            waits_for,
+            undoes: proposal.undoes,
+        };
+        Draft {
+            groups: proposal.groups,
+            apps,
+            deployment,
+        }
+    }
+
+    fn accept(&mut self, draft: Draft, now: Timestamp) {
+        for (group, wish) in draft.groups {
+            self.change_group(&group, wish, now);
+        }
+        let mut changed = Vec::new();
+        for (app, new) in draft.apps {
             match new {
                 Some(new) => self.define(new),
                 None => {
@@ -187,28 +237,11 @@ impl Engine {
                     self.erase(keys::app(&app));
                 }
             }
+            changed.push(app);
         }
-        // Those whose instances are to go by name are changed, even if their number is not.
-        for id in &proposal.sentenced {
-            let app = self.world.apps.get(&id.app).map(|app| app.version);
-            before.entry(id.app.clone()).or_insert(app);
-            differences.entry(id.app.clone()).or_insert(Difference::Instances);
-        }
-        let deployment = Deployment {
-            id,
-            version: now,
-            steps: steps(&differences, &self.world.dependencies()),
-            current: 0,
-            step_began: now,
-            progress: now,
-            rollouts: BTreeMap::new(),
-            sentenced: proposal.sentenced,
-            before,
-            undoes: proposal.undoes,
-        };
         self.tell(Event::group_change(now, &AppId::root(), now));
-        self.begin_step(deployment, now);
-        for app in checks {
+        self.begin_step(draft.deployment, now);
+        for app in changed {
             self.probe_again(&app);
         }
     }
@@ -264,9 +297,46 @@ impl Engine {
     }
 }
 
+/// What a proposal comes to, before anything is changed.
+struct Draft {
+    groups: BTreeMap<AppId, Option<Group>>,
+    /// Those that become others; `None` for one that goes.
+    apps: BTreeMap<AppId, Option<App>>,
+    deployment: Deployment,
+}
+
+impl Draft {
+    /// How many instances an app is to have, if that is changed too.
+    fn instances(&self, app: &AppId) -> u32 {
+        let new = self.apps.get(app).and_then(Option::as_ref);
+        new.map_or(0, |app| app.instances)
+    }
+}
+
+/// Gives service ports to those that ask for some.
+fn assign_ports(world: &World, proposal: &mut Proposal, range: RangeInclusive<u16>) -> Result<(), Exhausted> {
+    let old = world
+        .apps
+        .iter()
+        .map(|(id, app)| (id.clone(), app.as_ref().clone()))
+        .collect();
+    let changed = proposal.apps.iter().filter_map(|(id, wish)| match wish {
+        Wish::Is(app) => Some((id.clone(), app.as_ref().clone())),
+        Wish::Former(_) | Wish::Restarted | Wish::Gone => None,
+    });
+    let mut changed: BTreeMap<AppId, App> = changed.collect();
+    service_ports::assign(&old, &mut changed, range)?;
+    proposal
+        .apps
+        .extend(changed.into_iter().map(|(id, app)| (id, Wish::Is(app.into()))));
+    Ok(())
+}
+
 /// The steps that a proposal would make.
 #[must_use]
-pub fn preview(world: &World, proposal: &Proposal, now: Timestamp) -> Vec<Step> {
+pub fn preview(world: &World, mut proposal: Proposal, now: Timestamp) -> Vec<Step> {
+    // Which ports new ones would get does not matter: whoever had some keeps them. With none left it is refused later.
+    let _ = assign_ports(world, &mut proposal, 1..=u16::MAX);
     let mut then = world.clone();
     let mut differences = BTreeMap::new();
     for (id, wish) in &proposal.apps {

@@ -1,13 +1,39 @@
-//! What probes find.
+//! What probes find, and what counts for those that nobody asks.
+
+use std::time::Duration;
 
 use super::{Act, Engine, Probing};
+use crate::app::AppId;
 use crate::driver::TaskId;
 use crate::event::{Event, check_json};
 use crate::health::{Health, Moment, Probe, place};
 use crate::instance::{Instance, InstanceId, Readiness, Why};
 use crate::time::Timestamp;
 
+/// How long what has no health checks must have run to count as well: what ends as soon as it is started never was.
+const SETTLED: Duration = Duration::from_millis(500);
+
 impl Engine {
+    /// Instances without health checks are well from when they have run for a while.
+    pub(super) fn settle_in(&mut self, app: &AppId, now: Timestamp) {
+        let running = self.world.instances_of(app).filter(|instance| !instance.proved);
+        for instance in running.cloned().collect::<Vec<_>>() {
+            let is_asked = self.world.spec(&instance).is_none_or(|app| app.has_health());
+            let since = instance.running_since().filter(|_| instance.is_running() && !is_asked);
+            match since.map(|since| since + SETTLED) {
+                Some(settled) if now < settled => self.alarm_by(settled, app),
+                Some(_) => {
+                    self.made_progress(app, now);
+                    self.put(Instance {
+                        proved: true,
+                        ..instance.as_ref().clone()
+                    });
+                }
+                None => {}
+            }
+        }
+    }
+
     /// A probe of the check `index` of a task has an answer.
     pub fn probed(&mut self, id: &InstanceId, task: &TaskId, index: usize, probe: Probe, now: Timestamp) {
         let Some(mut instance) = self.running(id, task) else {
@@ -70,8 +96,8 @@ impl Engine {
             return;
         };
         let is_ready = readiness.ready;
+        self.turn.is_news |= instance.readiness.as_ref() != Some(&readiness);
         instance.readiness = Some(readiness);
-        self.turn.is_news = true;
         if is_ready {
             self.made_progress(&id.app, now);
         }
@@ -99,7 +125,7 @@ impl Engine {
     }
 
     /// The checks of an app have changed, or a deployment begins: instances that run are asked anew.
-    pub(super) fn probe_again(&mut self, app: &crate::app::AppId) {
+    pub(super) fn probe_again(&mut self, app: &AppId) {
         let running = self.world.instances_of(app).filter(|instance| instance.is_running());
         for instance in running.cloned().collect::<Vec<_>>() {
             let mut instance = instance.as_ref().clone();

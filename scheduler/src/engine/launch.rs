@@ -32,6 +32,10 @@ impl Engine {
                 self.remove(&instance.id);
                 continue;
             };
+            if self.is_replaced(&instance) {
+                self.remove(&instance.id);
+                continue;
+            }
             self.launch_one(instance.as_ref().clone(), &spec, now);
         }
     }

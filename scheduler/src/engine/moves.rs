@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Act, Engine};
 use crate::app::{App, AppId};
+use crate::deployment::Deployment;
 use crate::driver::{GRACE, Handle, Stop, TaskId};
 use crate::event::Event;
 use crate::extension::Extension;
@@ -45,8 +46,13 @@ impl Engine {
             .and_then(|deployment| deployment.action(app))
             .map(|action| action.kind);
         let Some(spec) = self.world.apps.get(app) else {
-            // Nobody wants it any more. If somebody is about to say so step by step, it is not its turn yet.
-            let is_due = deployment.is_none() || kind == Some(Kind::Stop);
+            // Nobody wants it any more. If somebody is about to say so step by step, it is not its turn yet, nor while
+            // something is there that needs it.
+            let is_needed = |deployment: &Deployment| {
+                let mut others = deployment.waits_for.get(app).into_iter().flatten();
+                others.any(|other| self.world.instances_of(other).next().is_some())
+            };
+            let is_due = deployment.is_none_or(|deployment| kind == Some(Kind::Stop) && !is_needed(deployment));
             let wanted = seen.iter().filter(|seen| seen.wanted && is_due);
             return Moves {
                 stop: wanted.map(|seen| seen.id.clone()).collect(),

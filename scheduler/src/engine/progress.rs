@@ -1,7 +1,9 @@
 //! Deployments, step by step, to their end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::change::MOST_BYTES;
 use super::{Engine, Wish};
 use crate::app::AppId;
 use crate::deployment::{Deployment, Outcome, Past};
@@ -14,6 +16,9 @@ use crate::time::Timestamp;
 
 /// How many ended deployments are kept.
 const KEPT: usize = 200;
+
+/// How many failures are told as the reason of one that is given up.
+const FAILURES: usize = 8;
 
 impl Engine {
     /// Goes on with every deployment whose step is done, and ends those that have stood still for too long.
@@ -62,6 +67,9 @@ impl Engine {
             return self.end(&deployment, Outcome::Done, now);
         };
         for action in &step {
+            if action.kind == Kind::Restart {
+                self.drop_waiting(&action.app);
+            }
             if let (Kind::Restart, Some(app)) = (action.kind, self.world.apps.get(&action.app)) {
                 let rollout = replace::begin(app.instances, app.upgrade, &self.seen(&action.app));
                 deployment.rollouts.insert(action.app.clone(), rollout);
@@ -75,6 +83,15 @@ impl Engine {
         self.keep(deployment);
         for action in &step {
             self.probe_again(&action.app);
+        }
+    }
+
+    /// Old ones that have no task go before the numbers of a roll are decided on: none that is new has to be well for that.
+    fn drop_waiting(&mut self, app: &AppId) {
+        let waiting = self.world.instances_of(app).filter(|one| !one.has_task());
+        let old = waiting.filter(|one| !self.world.is_current(one));
+        for id in old.map(|one| one.id.clone()).collect::<Vec<_>>() {
+            self.remove(&id);
         }
     }
 
@@ -105,11 +122,16 @@ impl Engine {
             self.dirty.insert(app.clone());
         }
         let past = Past {
-            deployment: deployment.clone(),
+            // How it was to be rolled is of no use any more.
+            deployment: Deployment {
+                rollouts: BTreeMap::new(),
+                ..deployment.clone()
+            },
             ended: now,
             outcome,
             reached,
-        };
+        }
+        .within(MOST_BYTES);
         let key = keys::past(now, &deployment.id);
         self.write(key.clone(), &past);
         self.world.past.insert(key[keys::PAST.len()..].into(), past.into());
@@ -173,7 +195,7 @@ impl Engine {
             (failure.at >= deployment.step_began)
                 .then(|| format!("; {} {}: {}", failure.task, failure.state, failure.message))
         });
-        let failures: String = failures.collect();
+        let failures: String = failures.take(FAILURES).collect();
         format!(
             "nothing became better for {}{failures}",
             kvapi::duration::format(patience)
@@ -189,7 +211,7 @@ impl Engine {
             let is_other = self.world.apps.get(app).is_none_or(|now| now.version != version);
             is_other.then(|| (app.clone(), Wish::Former(former.as_ref().clone().into())))
         });
-        let wishes: std::collections::BTreeMap<AppId, Wish> = wishes.collect();
+        let wishes: BTreeMap<AppId, Wish> = wishes.collect();
         let undoes = deployment.undoes.is_none() && !wishes.is_empty();
         let undone_by = undoes.then(|| (self.chance)());
         self.end(

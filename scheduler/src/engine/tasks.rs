@@ -107,13 +107,10 @@ impl Engine {
                 let app = self.world.spec(&instance).cloned();
                 let checks = app.as_ref().map_or(0, |app| app.health_checks.len());
                 instance.health = Health::unknown(checks);
-                instance.proved = checks == 0;
+                instance.proved = false;
                 self.tell(Event::status(now, &instance, "TASK_RUNNING", ""));
                 self.tell(Event::instance_changed(now, &instance, "Running"));
                 self.probe(&instance);
-                if checks == 0 {
-                    self.made_progress(&instance.id.app, now);
-                }
                 self.put(instance);
             }
             Stage::Stopping { handle: known, .. } => {
@@ -168,9 +165,7 @@ impl Engine {
         if !is_unstarted && !matches!(why, Some(Why::NotWanted | Why::Asked)) {
             self.failed(&instance, state, message, now);
         }
-        let is_replaced =
-            !self.world.is_current(&instance) && matches!(self.kind(&instance.id.app), Some(Kind::Restart));
-        if instance.is_wanted() && !is_replaced && self.world.apps.contains_key(&instance.id.app) {
+        if instance.is_wanted() && !self.is_replaced(&instance) && self.world.apps.contains_key(&instance.id.app) {
             self.again(instance, None, now);
         } else {
             self.made_progress(&instance.id.app, now);
@@ -277,6 +272,11 @@ impl Engine {
             self.write(keys::launches(app), &launches);
             self.world.launches.insert(app.clone(), launches.into());
         }
+    }
+
+    /// Whether another configuration takes an instance's place just now: it is not started again then.
+    pub(super) fn is_replaced(&self, instance: &Instance) -> bool {
+        !self.world.is_current(instance) && matches!(self.kind(&instance.id.app), Some(Kind::Restart))
     }
 
     /// What a deployment does with an app just now.

@@ -13,16 +13,16 @@ pub struct Action {
     pub app: AppId,
 }
 
-/// See [`Action`]; the names are those of the API.
+/// See [`Action`]. It is written in short: of a change to thousands of apps all of them are one value of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
-    #[serde(rename = "StopApplication")]
+    #[serde(alias = "StopApplication")]
     Stop,
-    #[serde(rename = "StartApplication")]
+    #[serde(alias = "StartApplication")]
     Start,
-    #[serde(rename = "ScaleApplication")]
+    #[serde(alias = "ScaleApplication")]
     Scale,
-    #[serde(rename = "RestartApplication")]
+    #[serde(alias = "RestartApplication")]
     Restart,
 }
 
@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// What happens together; the next step begins when all of it is done.
+/// What happens together, in the order of the apps; the next step begins when all of it is done.
 pub type Step = Vec<Action>;
 
 /// How an app differs from before.
@@ -82,6 +82,31 @@ pub fn steps(differences: &BTreeMap<AppId, Difference>, depends: &BTreeMap<AppId
         .chain(layers.into_values())
         .filter(|step| !step.is_empty())
         .collect()
+}
+
+/// Of apps that go together, those that have to be gone before each: whatever needs it, also by way of others. Marathon's
+/// words promise this order, and its code does not keep it.
+#[must_use]
+pub fn before_each(
+    going: &BTreeSet<AppId>,
+    depends: &BTreeMap<AppId, BTreeSet<AppId>>,
+) -> BTreeMap<AppId, BTreeSet<AppId>> {
+    let mut before: BTreeMap<AppId, BTreeSet<AppId>> = BTreeMap::new();
+    for app in going {
+        let mut needed = BTreeSet::new();
+        let mut next: Vec<&AppId> = depends.get(app).into_iter().flatten().collect();
+        while let Some(other) = next.pop() {
+            if needed.insert(other) {
+                next.extend(depends.get(other).into_iter().flatten());
+            }
+        }
+        // In a circle that slipped in nobody waits for anybody.
+        let is_circle = needed.contains(app);
+        for other in needed.into_iter().filter(|other| going.contains(*other) && !is_circle) {
+            before.entry(other.clone()).or_default().insert(app.clone());
+        }
+    }
+    before
 }
 
 /// The longest way down from an app to one that needs no other. There are no circles: they are refused before.

@@ -179,6 +179,26 @@ fn case_49_what_ignores_its_end_is_forced_when_its_grace_is_over() {
 }
 
 #[test]
+fn case_49_what_ends_within_its_grace_is_gone_when_it_has_ended() {
+    let mut town = Town::new();
+    let mut slow = app("slow", 1);
+    slow["taskKillGracePeriodSeconds"] = json!(2);
+    town.put(&slow);
+    town.calm();
+
+    town.propose([(web(), Wish::Gone)], false).unwrap();
+    town.pass(Duration::from_millis(900));
+    assert_eq!(town.live(), 1);
+    town.pass(Duration::from_millis(200));
+    assert_eq!(town.live(), 0);
+    let ends = town
+        .events
+        .iter()
+        .filter(|event| event.fields["taskStatus"] == "TASK_KILLED");
+    assert_eq!(ends.count(), 1);
+}
+
+#[test]
 fn case_50_load_balancers_are_told_before_it_is_asked_to_stop() {
     let mut town = Town::new();
     let mut drained = app("good", 1);
@@ -187,6 +207,11 @@ fn case_50_load_balancers_are_told_before_it_is_asked_to_stop() {
     town.calm();
 
     town.propose([(web(), Wish::Gone)], false).unwrap();
+    let told = town
+        .events
+        .iter()
+        .find(|event| event.fields["taskStatus"] == "TASK_KILLING");
+    assert_eq!(told.map(|event| event.at), Some(town.now), "at once");
     town.pass(Duration::from_millis(2900));
     assert_eq!(town.instances("/web")[0].state(), "TASK_KILLING");
     assert_eq!(town.live(), 1);
@@ -194,6 +219,52 @@ fn case_50_load_balancers_are_told_before_it_is_asked_to_stop() {
 
     town.pass(Duration::from_millis(200));
     assert_eq!(town.live(), 0);
+}
+
+#[test]
+fn case_55_of_two_checks_both_have_to_be_well_and_only_changes_are_told() {
+    let mut town = Town::new();
+    let mut twice = app("good", 1);
+    twice["healthChecks"] = json!([twice["healthChecks"][0], { "protocol": "TCP", "portIndex": 0 }]);
+    town.put(&twice);
+    let told = |town: &Town| {
+        let kinds = town.kinds();
+        let count = |kind: &str| kinds.get(kind).copied().unwrap_or_default();
+        (
+            count("health_status_changed_event"),
+            count("instance_health_changed_event"),
+        )
+    };
+    while told(&town).0 == 0 {
+        assert!(town.step(0));
+    }
+    assert_eq!(
+        (told(&town), town.healthy("/web")),
+        ((1, 0), 0),
+        "one of them has said nothing yet"
+    );
+    town.calm();
+    assert_eq!((told(&town), town.healthy("/web")), ((2, 1), 1));
+    town.probe_all();
+    town.calm();
+    assert_eq!(told(&town), (2, 1), "nothing is new");
+
+    let id = town.instances("/web")[0].id.clone();
+    town.becomes(&id, "ill");
+    town.probe_all();
+    town.step(0);
+    assert_eq!(
+        (told(&town), town.healthy("/web")),
+        ((3, 2), 0),
+        "one of them is enough"
+    );
+    town.calm();
+    assert_eq!(told(&town), (4, 2));
+    let last = town
+        .events
+        .iter()
+        .rfind(|event| event.kind == "instance_health_changed_event");
+    assert_eq!(last.map(|event| event.fields["healthy"].clone()), Some(json!(false)));
 }
 
 #[test]
@@ -293,4 +364,47 @@ fn an_instance_whose_checks_fail_is_taken_out_and_then_ended() {
         "it waits, since it failed"
     );
     assert_eq!(town.kinds()["unhealthy_instance_kill_event"], 1);
+}
+
+/// An app that nobody asks how it is.
+fn unchecked(does: &str) -> serde_json::Value {
+    let mut app = app(does, 1);
+    app["healthChecks"] = json!([]);
+    app
+}
+
+#[test]
+fn what_nobody_checks_is_well_when_it_has_run_for_a_while() {
+    let mut town = Town::new();
+    let first = town.put(&unchecked("good"));
+    town.calm();
+    assert_eq!(
+        (town.live(), town.healthy("/web"), town.service_keys().len()),
+        (1, 0, 0)
+    );
+    assert_eq!(town.outcome(&first.deployment), None);
+    town.pass(Duration::from_millis(600));
+    assert_eq!((town.healthy("/web"), town.service_keys().len()), (1, 1));
+    assert_eq!(town.outcome(&first.deployment), Some(Outcome::Done));
+
+    // Another scheduler knows that it is.
+    town.fail_over();
+    assert_eq!(town.healthy("/web"), 1);
+
+    let second = town.put(&unchecked("bad"));
+    town.pass(Duration::from_secs(30));
+    assert_eq!(town.outcome(&second.deployment), None, "it never ran for long enough");
+    assert_eq!(town.count("good"), 1);
+}
+
+#[test]
+fn what_has_no_checks_any_more_is_well_and_what_dies_too_soon_was_not() {
+    let mut town = Town::new();
+    town.put(&app("ill", 1));
+    town.pass(Duration::from_secs(6));
+    assert_eq!(town.healthy("/web"), 0);
+    let wish = crate::app::read::app(&unchecked("ill"), &AppId::root()).unwrap().app;
+    town.propose([(web(), Wish::Is(wish.into()))], true).unwrap();
+    town.pass(MOMENT);
+    assert_eq!(town.healthy("/web"), 1);
 }

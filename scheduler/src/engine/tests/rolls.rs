@@ -217,6 +217,55 @@ fn case_45_what_others_need_is_there_before_them() {
     assert_eq!((town.healthy("/db"), town.healthy("/web")), (1, 1));
 }
 
+#[test]
+fn case_45_what_needs_others_is_gone_before_they_go_in_one_step() {
+    let mut town = Town::new();
+    let mut db = app("good", 2);
+    db["id"] = json!("/db");
+    let mut web = app("slow", 2);
+    web["dependencies"] = json!(["/db"]);
+    town.put(&db);
+    town.calm();
+    town.put(&web);
+    town.calm();
+
+    let gone = ["/db", "/web"].map(|id| (AppId::absolute(id).unwrap(), Wish::Gone));
+    let accepted = town.propose(gone, false).unwrap();
+    let deployment = town.engine.world().deployments[&accepted.deployment].clone();
+    assert_eq!((deployment.steps.len(), deployment.steps[0].len()), (1, 2));
+    town.pass(Duration::from_millis(900));
+    assert_eq!(
+        (town.healthy("/db"), town.count("slow")),
+        (2, 2),
+        "both are being asked to stop"
+    );
+    town.fail_over();
+    town.pass(Duration::from_millis(50));
+    assert_eq!(town.count("good"), 2, "another scheduler knows the order too");
+    town.pass(Duration::from_secs(3));
+
+    assert_eq!(town.outcome(&accepted.deployment), Some(Outcome::Done));
+    assert_eq!(town.live(), 0);
+    let kinds = town.kinds();
+    assert_eq!(kinds["app_terminated_event"], 2);
+}
+
+#[test]
+fn what_waits_after_a_failure_is_not_started_again_once_it_is_replaced() {
+    let mut town = Town::new();
+    town.put(&app("bad", 2));
+    town.pass(Duration::from_millis(10));
+    let starts = |town: &Town| town.told.iter().filter(|told| *told == "start bad").count();
+    assert_eq!((starts(&town), town.instances("/web").len()), (2, 2));
+
+    let wish = crate::app::read::app(&app("good", 2), &AppId::root()).unwrap().app;
+    let accepted = town.propose([(wish.id.clone(), Wish::Is(wish.into()))], true).unwrap();
+    town.pass(Duration::from_secs(5));
+
+    assert_eq!(town.outcome(&accepted.deployment), Some(Outcome::Done));
+    assert_eq!((starts(&town), town.count("good"), town.live()), (2, 2, 2));
+}
+
 /// What becomes of the scheduler.
 #[derive(Debug, Clone, Copy)]
 enum Fate {

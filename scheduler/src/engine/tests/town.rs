@@ -1,7 +1,8 @@
 //! A world for an engine: a store, a driver and probes, in which time passes as the test says.
 //!
 //! What a task does is in its command: `good` runs and is healthy, `bad` ends with code 1, `ill` runs and never is
-//! healthy, `missing` cannot be started, `hanging` is about to start for ever, `stubborn` is healthy and ends only when it is forced.
+//! healthy, `missing` cannot be started, `hanging` is about to start for ever, `stubborn` is healthy and ends only when it is
+//! forced, `slow` takes a second to end when it is asked.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -55,6 +56,10 @@ pub(super) struct Town {
     seed: u64,
     /// The scheduler dies when it has written so many of the next rows, and does nothing of what it decided.
     dies_writing: Option<usize>,
+    /// The longest value that was ever written, in bytes.
+    pub(super) longest: usize,
+    /// What ends later.
+    later: Vec<(Timestamp, TaskId)>,
 }
 
 fn ids(mut from: u64) -> Box<dyn FnMut() -> String + Send> {
@@ -80,6 +85,8 @@ impl Town {
             forgotten: 0,
             seed: 0,
             dies_writing: None,
+            longest: 0,
+            later: Vec::new(),
         }
     }
 
@@ -124,12 +131,19 @@ impl Town {
         self.soon.push_back(Soon::Ends(task, End::Exited(1)));
     }
 
+    /// A task does something else from now on.
+    pub(super) fn becomes(&mut self, id: &InstanceId, does: &str) {
+        let task = self.instance(id).task();
+        self.there.get_mut(&task).expect("it runs").does = does.into();
+    }
+
     /// Writes and does what is decided.
     fn carry_out(&mut self) {
         let Turn { rows, acts, .. } = self.engine.turn(self.now);
         let dies = self.dies_writing.take().filter(|_| !rows.is_empty());
         let written = batches(rows, 1, 0).into_iter().flatten();
         for (key, value) in written.take(dies.unwrap_or(usize::MAX)) {
+            self.longest = self.longest.max(value.as_ref().map_or(0, Vec::len));
             match value {
                 Some(value) => self.rows.insert(key, value),
                 None => self.rows.remove(&key),
@@ -194,8 +208,10 @@ impl Town {
                 if stop == Stop::Ask {
                     self.told.push(format!("kill {}", there.does));
                 }
-                if stop == Stop::Force || there.does != "stubborn" {
-                    self.soon.push_back(Soon::Ends(task, End::Signalled(15)));
+                match (stop, there.does.as_str()) {
+                    (Stop::Ask, "stubborn") => {}
+                    (Stop::Ask, "slow") => self.later.push((self.now + Duration::from_secs(1), task)),
+                    _ => self.soon.push_back(Soon::Ends(task, End::Signalled(15))),
                 }
             }
             Act::CallOff(task) if !self.there.contains_key(&task) => self.soon.push_back(Soon::CalledOff(task)),
@@ -256,7 +272,7 @@ impl Town {
             Soon::Probed(id, task, check) => {
                 let does = self.there.get(&task).map(|there| there.does.as_str());
                 let probe = match does {
-                    Some("good" | "stubborn") => Probe::Good,
+                    Some("good" | "stubborn" | "slow") => Probe::Good,
                     _ => Probe::Bad("500".into()),
                 };
                 self.engine.probed(&id, &task, check, probe, self.now);
@@ -280,8 +296,16 @@ impl Town {
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         self.calm();
-        while let Some(deadline) = self.engine.deadline().filter(|deadline| *deadline <= end) {
-            self.now = self.now.max(deadline);
+        loop {
+            let later = self.later.iter().map(|(at, _)| *at);
+            let next = self.engine.deadline().into_iter().chain(later).min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            let now = self.now;
+            let due = self.later.extract_if(.., |(at, _)| *at <= now);
+            self.soon.extend(due.map(|(_, task)| Soon::Ends(task, End::Exited(0))));
             self.carry_out();
             self.calm();
         }

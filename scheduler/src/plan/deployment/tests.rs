@@ -99,3 +99,24 @@ fn a_circle_that_slipped_in_ends() {
 
     assert_eq!(steps(&of, &depends(&["a>b", "b>a"])).concat().len(), 2);
 }
+
+#[test]
+fn case_45_what_needs_others_goes_before_them_also_by_way_of_what_stays() {
+    let depends = depends(&["web>api", "api>db", "mail>db", "db", "a>b", "b>a", "c>a"]);
+    let going = |apps: &[&str]| {
+        let before = before_each(&apps.iter().map(|name| app(name)).collect(), &depends);
+        let told = |(app, before): (AppId, BTreeSet<AppId>)| {
+            let before: Vec<&str> = before.iter().map(AppId::as_key).collect();
+            format!("{} before {}", before.join(" "), app.as_key())
+        };
+        before.into_iter().map(told).collect::<Vec<_>>()
+    };
+
+    assert_eq!(
+        going(&["web", "api", "db", "mail"]),
+        ["web before api", "api mail web before db"]
+    );
+    assert_eq!(going(&["web", "db"]), ["web before db"]);
+    assert_eq!(going(&["web", "mail"]), Vec::<String>::new());
+    assert_eq!(going(&["a", "b", "c"]), ["c before a", "c before b"], "a circle ends");
+}

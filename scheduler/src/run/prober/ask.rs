@@ -1,6 +1,8 @@
 //! One question to an instance.
 
 use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -95,21 +97,39 @@ pub(super) async fn tcp(address: &str, bound: Bound) -> Result<Probe, String> {
     connect(address, bound).await.map(|_| Probe::Good)
 }
 
-/// Whether it answers from 200 to 399.
-pub(super) async fn http(question: Question<'_>, ignore_1xx: bool, bound: Bound) -> Result<Probe, String> {
-    let answer = get(question, bound).await?;
-    match answer.status().as_u16() {
-        200..=399 => Ok(Probe::Good),
-        100..=199 if ignore_1xx => Ok(Probe::Ignored),
-        status => Err(format!("it answered {status}")),
+/// Whether an answer from 100 to 199 has come: others may follow it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Informed(Arc<AtomicBool>);
+
+impl Informed {
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn hears(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
-async fn get(question: Question<'_>, bound: Bound) -> Result<http::Response<Incoming>, String> {
+/// Whether it answers from 200 to 399.
+pub(super) async fn http(question: Question<'_>, ignore_1xx: bool, bound: Bound) -> Result<Probe, String> {
+    let informed = Informed::default();
+    let answer = get(question, &informed, bound).await.map(|answer| answer.status());
+    match answer {
+        Ok(status) if (200..=399).contains(&status.as_u16()) => Ok(Probe::Good),
+        // It said something, and nothing that counts.
+        Ok(status) if ignore_1xx && status.is_informational() => Ok(Probe::Ignored),
+        Err(_) if ignore_1xx && informed.is_so() => Ok(Probe::Ignored),
+        Ok(status) => Err(format!("it answered {}", status.as_u16())),
+        Err(cause) => Err(cause),
+    }
+}
+
+async fn get(question: Question<'_>, informed: &Informed, bound: Bound) -> Result<http::Response<Incoming>, String> {
     let address = question.address;
     let stream = connect(address, bound).await?;
     if !question.secure {
-        return send(stream, question, bound).await;
+        return send(stream, question, informed, bound).await;
     }
     let at = stream
         .peer_addr()
@@ -117,21 +137,24 @@ async fn get(question: Question<'_>, bound: Bound) -> Result<http::Response<Inco
         .ip();
     let speaking = tls::with_anybody(stream, at);
     let stream = bound.step(|| format!("TLS with {address}"), speaking).await?;
-    send(stream, question, bound).await
+    send(stream, question, informed, bound).await
 }
 
 async fn send(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     question: Question<'_>,
+    informed: &Informed,
     bound: Bound,
 ) -> Result<http::Response<Incoming>, String> {
     let Question { address, path, .. } = question;
-    let request = Request::get(path)
+    let mut request = Request::get(path)
         .header("host", address)
         .header("connection", "close")
         .header("user-agent", "keyway")
         .body(Empty::<Bytes>::new())
         .map_err(|e| format!("{path:?} is no path: {e}"))?;
+    let informed = informed.clone();
+    hyper::ext::on_informational(&mut request, move |_| informed.hears());
     let asked = async {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // The connection lives as long as its answer is read.
@@ -158,7 +181,7 @@ pub(super) async fn readiness(probing: &Probing, check: &ReadinessCheck) -> Read
         secure: check.https,
     };
     let asked = async {
-        let answer = get(question, bound).await?;
+        let answer = get(question, &Informed::default(), bound).await?;
         let told = async { Ok::<_, String>(told(check, answer).await) };
         bound.step(|| format!("read what {address} answers"), told).await
     };
