@@ -189,6 +189,7 @@ async fn roll(home: &Home, containers: Containers) -> anyhow::Result<()> {
     })
     .await?;
     ends(&scene).await?;
+    is_missing(home, &scene).await?;
     scene.end(home).await
 }
 
@@ -255,6 +256,42 @@ fn every_container_has_an_agent_that_reports_unless_its_app_wants_none() {
         .await?;
         scene.end(home).await
     });
+}
+
+/// An image that the Engine does not have, and that nobody gives it, is a reason in the queue and on the command line.
+async fn is_missing(home: &Home, scene: &Scene) -> anyhow::Result<()> {
+    let image = "127.0.0.1:1/nobody/has-this:1";
+    let app = json!({
+        "id": "/missing", "cpus": 0.1, "mem": 64, "container": { "type": "DOCKER", "docker": { "image": image } },
+    });
+    scene.dev.api.change("PUT", "/v2/apps/missing", &app).await?;
+    let words = format!("the image {image} cannot be had: ");
+    let mut last = Value::Null;
+    let queue = eventually("the queue says why", async || {
+        last = scene.dev.api.get("/v2/queue").await.ok()?;
+        let reasons = &last["queue"][0]["processedOffersSummary"]["rejectSummaryLastOffers"];
+        reasons[0]["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains(&words))
+            .then_some(())
+    });
+    queue.await.with_context(|| last.to_string())?;
+    let status = eventually("the command line says it too", async || {
+        let said = scene
+            .dev
+            .keyway(home)
+            .run(&["deploy", "status", "/missing"])
+            .await
+            .ok()?;
+        format!("{}{}", said.text(), said.err).contains(&words).then_some(())
+    });
+    status.await?;
+    let gone = scene
+        .dev
+        .api
+        .change("DELETE", "/v2/apps/missing?force=true", &Value::Null)
+        .await?;
+    scene.dev.api.done(&gone).await
 }
 
 /// How a program ended in a container is told with its code and its last words.

@@ -18,3 +18,14 @@ fn marathon_python_does_all_that_it_can() {
         .await
     });
 }
+
+/// Case 67: the calls of its scenarios, which want a Marathon in a container of their own.
+#[test]
+fn marathon_python_finds_all_that_its_own_scenarios_try() {
+    test(async |home| {
+        let dev = Dev::start(home, "dev", &[]).await?;
+        let python = installed("marathon/bin/python")?;
+        let scenarios = source("marathon_scenarios.py").to_string_lossy().into_owned();
+        done(home, python, &[&scenarios, &dev.api.address]).await
+    });
+}

@@ -35,6 +35,7 @@ async fn nothing_is_left(home: &Home) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Case 72.
 #[test]
 fn they_are_deployed_and_rolled_behind_haproxy_and_no_request_fails() {
     alone(Duration::from_secs(600), async |home| {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod cases;
 mod lists;
 
 use lists::{IMPORTS, PROMISES, PURE, SEAMS, SEAMS_ACROSS, WORLD};

@@ -3,10 +3,11 @@
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use kvapi::client::Reply;
 use kvapi::{Address, Client};
 use serde_json::Value;
 
-use super::{Home, Keyway, Program};
+use super::{Home, Keyway, Program, Stream};
 
 /// A scheduler, alone or with its store in one process.
 pub(crate) struct Dev {
@@ -120,13 +121,32 @@ impl Api {
             Value::Null => Bytes::new(),
             body => body.to_string().into(),
         };
-        let method: Method = method.parse()?;
-        let reply = self.client.send(method, path, bytes, headers).await?;
+        let reply = self.reply(headers, method, path, bytes).await?;
         let json = match reply.body.is_empty() {
             true => Value::Null,
             false => serde_json::from_slice(&reply.body).with_context(|| format!("{path} answers {:?}", reply.body))?,
         };
         Ok((reply.status.as_u16(), json))
+    }
+
+    /// An answer as it comes, to a body of any bytes.
+    pub(crate) async fn reply(
+        &self,
+        headers: HeaderMap,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Reply> {
+        let method: Method = method.parse()?;
+        Ok(self.client.send(method, path, body.into(), headers).await?)
+    }
+
+    /// The status of what is refused, and the JSON that says why.
+    pub(crate) async fn refused(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        let (status, json) = self.ask(method, path, body).await?;
+        anyhow::ensure!(status >= 400, "{method} {path} {body}: {status} {json}");
+        anyhow::ensure!(json["message"].is_string(), "{method} {path}: {json} has no message");
+        Ok((status, json))
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
@@ -153,6 +173,30 @@ impl Api {
             .or_else(|| json["deployments"][0]["id"].as_str());
         id.map(str::to_owned)
             .with_context(|| format!("{json} names no deployment"))
+    }
+
+    /// A change that is taken, and its deployment done.
+    pub(crate) async fn changed(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<()> {
+        let deployment = self.change(method, path, body).await?;
+        self.done(&deployment).await
+    }
+
+    /// The tasks of an app, in the order of their names.
+    pub(crate) async fn tasks(&self, app: &str) -> anyhow::Result<Vec<Value>> {
+        let json = self.get(&format!("/v2/apps{app}/tasks")).await?;
+        json["tasks"].as_array().cloned().context("a list of tasks")
+    }
+
+    /// Marathon's events from now on.
+    pub(crate) async fn events(&self, query: &str) -> anyhow::Result<Stream> {
+        let address = Address::parse_list(&self.address).map_err(anyhow::Error::msg)?;
+        let address = address.first().context("an address")?;
+        Stream::of(
+            address,
+            &format!("/v2/events?{query}"),
+            &[("accept", "text/event-stream")],
+        )
+        .await
     }
 
     /// Waits until a deployment has ended. Its state.

@@ -1,4 +1,4 @@
-//! `/v1/watch`, read event by event as it stands on the wire.
+//! `/v1/watch` and other streams, read event by event as they stand on the wire.
 
 use std::time::Duration;
 
@@ -38,6 +38,11 @@ impl Stream {
 
     pub(crate) async fn post_at(address: &Address, body: &str, headers: &[(&str, &str)]) -> anyhow::Result<Self> {
         Self::open(address, hyper::Request::post("/v1/watch"), headers, body.to_owned()).await
+    }
+
+    /// Another stream than `/v1/watch`.
+    pub(crate) async fn of(address: &Address, path: &str, headers: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::open(address, hyper::Request::get(path), headers, String::new()).await
     }
 
     async fn open(
@@ -92,6 +97,13 @@ impl Stream {
         })
         .await
         .context("no event came")?
+    }
+
+    /// The next event whose data is JSON, with its name.
+    pub(crate) async fn json(&mut self) -> anyhow::Result<(String, serde_json::Value)> {
+        let event = self.raw().await?;
+        let json = serde_json::from_str(&event.data).with_context(|| format!("no JSON: {}", event.data))?;
+        Ok((event.name, json))
     }
 
     /// The next event that is not mere progress.

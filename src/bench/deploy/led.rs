@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// From the end of the deployment that brings one more instance, which is when it is healthy, to the first answer of it
 /// that comes through HAProxy. `None` where there is no HAProxy.
 pub(super) async fn led(dir: &Path, settings: &Settings) -> Result<Option<Histogram<u64>>, Failure> {
-    let mut fleet = Fleet::start(dir, settings).await?;
+    let mut fleet = Fleet::start(dir, None, settings).await?;
     fleet.put(SETTING, "hello".into()).await?;
     let mut balancer = match Balancer::start(&fleet).await {
         Ok(balancer) => balancer,

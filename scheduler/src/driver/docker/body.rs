@@ -27,7 +27,7 @@ pub(super) fn body(
     settings: &Settings,
     docker: &DockerSettings,
     inside: &Inside,
-    files: Vec<(PathBuf, String)>,
+    files: &[(PathBuf, String)],
 ) -> Result<ContainerCreateBody, Refusal> {
     if image.privileged && !docker.privileged {
         return Err(Refusal::Other("privileged containers are not allowed here".to_owned()));

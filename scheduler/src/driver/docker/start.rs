@@ -141,7 +141,7 @@ impl Inner {
             &self.settings,
             &self.docker,
             &self.inside,
-            files,
+            &files,
         )?;
         let options = CreateContainerOptionsBuilder::new().name(&launch.task.0).build();
         let (id, has_run) = match engine.create_container(Some(options), body).await {

@@ -73,7 +73,15 @@ fn asked_of(launch: &Launch, image: &Image, is_static: bool) -> Result<(Containe
     let files = launch
         .secret_files()
         .map(|(path, _)| ("/files/0".into(), path.to_owned()));
-    let mut body = body(launch, image, &config(), &settings, &docker, &inside, files.collect())?;
+    let mut body = body(
+        launch,
+        image,
+        &config(),
+        &settings,
+        &docker,
+        &inside,
+        &files.collect::<Vec<_>>(),
+    )?;
     let host = body.host_config.take().unwrap();
     Ok((body, host))
 }
