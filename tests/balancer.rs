@@ -124,7 +124,7 @@ fn app(home: &Home, id: &str, instances: u32, labels: &Value) -> anyhow::Result<
 }
 
 /// HAProxy under an agent, with the template that ships.
-fn haproxy(home: &Home, dev: &Dev) -> anyhow::Result<Program> {
+pub(crate) fn haproxy(home: &Home, dev: &Dev) -> anyhow::Result<Program> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/haproxy.cfg.hbs");
     let file = home.path("haproxy.cfg").display().to_string();
     let mut command = command(home, binary("keyway-agent")?);

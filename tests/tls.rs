@@ -1,5 +1,7 @@
 //! HTTPS: checks that ask by it and take any certificate, and files that are fetched from those whose roots are known.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -7,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::{Value, json};
 
 use crate::harness::dev::{Api, Dev};
-use crate::harness::{Home, Program, command, eventually, test};
+use crate::harness::{Home, Program, command, eventually, holds, test};
 
 /// A server of Python's, by TLS: it has `/ok` and `/file`, leads from `/moved` to nowhere, and answers 500 to all else.
 /// `serve.py PORT CERTIFICATE KEY`; it says its port.
@@ -226,4 +228,38 @@ fn a_file_is_fetched_by_https_from_those_whose_roots_are_known_under_their_own_n
         }
         Ok(())
     });
+}
+
+/// Clients ask it by plain HTTP.
+#[test]
+fn haproxy_speaks_tls_to_a_port_that_is_asked_by_it() {
+    test(async |home| {
+        certify(home, &authority("ours")?)?;
+        let dev = Dev::start(home, "dev", &[]).await?;
+        // Nobody else is given ports of this address while HAProxy does not have it yet.
+        let door = TcpListener::bind("127.0.0.81:0")?.local_addr()?;
+        let put = ["kv", "put", "haproxy/bind", &door.to_string()];
+        dev.keyway(home).run(&put).await?.expect(0)?;
+        let fields = json!({ "healthChecks": [check("HTTPS", "/ok")], "labels": { "HAPROXY_0_PATH": "/" } });
+        let done = dev
+            .api
+            .change("PUT", "/v2/apps/safe", &app(home, "/safe", &fields)?)
+            .await?;
+        dev.api.done(&done).await?;
+
+        let _haproxy = crate::balancer::haproxy(home, &dev)?;
+        holds("a plain request is answered by the server behind TLS", async || {
+            let stream = TcpStream::connect(door);
+            let answer = stream.map_err(anyhow::Error::from).and_then(ask);
+            answer.is_ok_and(|text| text.contains(" 200 ") && text.ends_with("well"))
+        })
+        .await
+    });
+}
+
+fn ask(mut stream: TcpStream) -> anyhow::Result<String> {
+    stream.write_all(b"GET /ok HTTP/1.0\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }

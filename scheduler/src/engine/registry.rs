@@ -26,7 +26,7 @@ struct Service<'a> {
     task: String,
     /// Those that are about load balancers.
     labels: BTreeMap<&'a str, &'a str>,
-    /// How its first port is asked whether it is well.
+    /// How its first port is asked whether it is well, if by plain HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<&'a Check<'a>>,
     /// How each of its ports is asked; nothing if none is.
@@ -105,7 +105,7 @@ fn service(world: &World, instance: &Instance) -> Option<Vec<u8>> {
         state,
         version: instance.version.to_string(),
         task: instance.task().0,
-        check: first.filter(|check| check.path.is_some()),
+        check: first.filter(|check| check.protocol == "http"),
         checks: checks.iter().any(Option::is_some).then_some(&checks),
         labels: labels.map(|(name, text)| (name.as_str(), text.as_str())).collect(),
         ports,
@@ -122,8 +122,9 @@ fn check(app: &App, port: usize) -> Option<Check<'_>> {
     of_port.find_map(|check| {
         let (protocol, path) = match &check.protocol {
             CheckProtocol::Http { path } => ("http", Some(path.as_str())),
+            CheckProtocol::Https { path } => ("https", Some(path.as_str())),
             CheckProtocol::Tcp => ("tcp", None),
-            CheckProtocol::Https { .. } | CheckProtocol::Command(_) => return None,
+            CheckProtocol::Command(_) => return None,
         };
         Some(Check {
             protocol,

@@ -293,8 +293,9 @@ fn labels_and_checks_restart_nothing_but_what_they_tell_the_agent_does() {
 fn what_is_registered_tells_a_balancer_where_each_port_is_and_how_it_is_asked() {
     let mut town = Town::new();
     let mut two = app("good", 1);
-    two["portDefinitions"] = json!([{ "port": 0 }, { "port": 0 }, { "port": 0 }]);
+    two["portDefinitions"] = json!([{ "port": 0 }, { "port": 0 }, { "port": 0 }, { "port": 0 }]);
     two["healthChecks"] = json!([
+        { "protocol": "HTTPS", "portIndex": 3, "path": "/safe", "intervalSeconds": 5 },
         { "protocol": "TCP", "portIndex": 2, "intervalSeconds": 7, "timeoutSeconds": 3, "maxConsecutiveFailures": 0 },
         { "protocol": "COMMAND", "command": { "value": "true" } },
         { "protocol": "HTTP", "portIndex": 0, "path": "/up", "intervalSeconds": 5 },
@@ -312,7 +313,8 @@ fn what_is_registered_tells_a_balancer_where_each_port_is_and_how_it_is_asked() 
     );
     let http = json!({ "protocol": "http", "path": "/up", "interval_ms": 5000, "timeout_ms": 20_000, "fall": 4 });
     let tcp = json!({ "protocol": "tcp", "interval_ms": 7000, "timeout_ms": 3000, "fall": 1 });
-    assert_eq!(service["checks"], json!([http, null, tcp]));
+    let https = json!({ "protocol": "https", "path": "/safe", "interval_ms": 5000, "timeout_ms": 20_000, "fall": 4 });
+    assert_eq!(service["checks"], json!([http, null, tcp, https]));
     assert_eq!(service["check"], http);
 }
 

@@ -86,13 +86,13 @@ fn rules_of_more_than_one_field() {
             true => json!({ "docker": { "image": "a" }, "volumes": [volume] }),
             false => json!({ "type": "MESOS", "volumes": [volume] }),
         };
-        let fields = json!({ "container": container, "secrets": secrets });
+        let fields = json!({ "cmd": "a", "container": container, "secrets": secrets });
         wrong(&fields, "/container/volumes/0/containerPath");
     }
     let volume = json!({ "containerPath": "a", "secret": "s", "mode": "RW" });
     let container = json!({ "type": "MESOS", "volumes": [volume] });
     wrong(
-        &json!({ "container": container, "secrets": secrets }),
+        &json!({ "cmd": "a", "container": container, "secrets": secrets }),
         "/container/volumes/0",
     );
     wrong(
