@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::harness::dev::Dev;
-use crate::harness::{Home, Program, alone, binary, command, eventually, holds};
+use crate::harness::{Home, alone, eventually, holds};
 
 const BOUND: Duration = Duration::from_secs(180);
 
@@ -123,21 +123,6 @@ fn app(home: &Home, id: &str, instances: u32, labels: &Value) -> anyhow::Result<
     }))
 }
 
-/// HAProxy under an agent, with the template that ships.
-pub(crate) fn haproxy(home: &Home, dev: &Dev) -> anyhow::Result<Program> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/haproxy.cfg.hbs");
-    let file = home.path("haproxy.cfg").display().to_string();
-    let mut command = command(home, binary("keyway-agent")?);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command
-        .env("KEYWAY_ADDR", &dev.store)
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        .args(["run", "-t", &format!("{}:{file}", source.display())])
-        .args(["--check", "haproxy -c -q -f {}", "--on-change", "signal=USR2", "--"])
-        .args(["haproxy", "-W", "-db", "-f", &file]);
-    Program::start(home, "haproxy", &mut command)
-}
-
 #[test]
 fn names_paths_ports_weights_and_drain_are_as_the_labels_say() {
     alone(BOUND, async |home| {
@@ -174,7 +159,7 @@ fn names_paths_ports_weights_and_drain_are_as_the_labels_say() {
             let deployment = dev.api.change("PUT", &path, &app).await?;
             dev.api.done(&deployment).await?;
         }
-        let _haproxy = haproxy(home, &dev)?;
+        let _haproxy = dev.haproxy(home)?;
 
         leads_where_it_should(&doors).await?;
         asks_by_itself(&doors, &socket).await?;

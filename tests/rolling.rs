@@ -2,7 +2,6 @@
 //! and cap hold at every moment that is looked at.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::harness::dev::{Api, Dev};
-use crate::harness::{Home, Program, alone, binary, command, eventually, long};
+use crate::harness::{Home, alone, eventually, long};
 use crate::load::request;
 
 /// So many clients, and each asks so often.
@@ -99,7 +98,7 @@ async fn roll(home: &Home, instances: u32) -> anyhow::Result<()> {
     app["upgradeStrategy"] = json!({ "minimumHealthCapacity": 0.9, "maximumOverCapacity": 0.1 });
     let deployment = dev.api.change("PUT", "/v2/apps/web", &app).await?;
     dev.api.done(&deployment).await?;
-    let _haproxy = haproxy(home, &dev)?;
+    let _haproxy = dev.haproxy(home)?;
     eventually("haproxy leads to the app", async || request(to, &mut None).await.ok()).await?;
 
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -136,19 +135,4 @@ async fn roll(home: &Home, instances: u32) -> anyhow::Result<()> {
         .map(|task: &Value| task["version"].to_string());
     assert_eq!(versions.collect::<std::collections::BTreeSet<_>>().len(), 1);
     Ok(())
-}
-
-/// HAProxy under an agent, with the template that ships.
-fn haproxy(home: &Home, dev: &Dev) -> anyhow::Result<Program> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/haproxy.cfg.hbs");
-    let file = home.path("haproxy.cfg").display().to_string();
-    let mut command = command(home, binary("keyway-agent")?);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command
-        .env("KEYWAY_ADDR", &dev.store)
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        .args(["run", "-t", &format!("{}:{file}", source.display())])
-        .args(["--check", "haproxy -c -q -f {}", "--on-change", "signal=USR2", "--"])
-        .args(["haproxy", "-W", "-db", "-f", &file]);
-    Program::start(home, "haproxy", &mut command)
 }

@@ -247,7 +247,7 @@ fn haproxy_speaks_tls_to_a_port_that_is_asked_by_it() {
             .await?;
         dev.api.done(&done).await?;
 
-        let _haproxy = crate::balancer::haproxy(home, &dev)?;
+        let _haproxy = dev.haproxy(home)?;
         holds("a plain request is answered by the server behind TLS", async || {
             let stream = TcpStream::connect(door);
             let answer = stream.map_err(anyhow::Error::from).and_then(ask);

@@ -20,6 +20,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::Context as _;
 use kvapi::Client;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -156,6 +157,15 @@ impl Scheduler {
         // A task that panicked has said so.
         let _ = self.task.await;
     }
+}
+
+/// The settings of a driver, which knows its containers by the cluster of the store, unless it is told another name.
+async fn with_cluster(client: &Client, mut settings: driver::Settings) -> anyhow::Result<driver::Settings> {
+    if let Some(docker) = settings.docker.as_mut().filter(|docker| docker.cluster.is_empty()) {
+        let status = client.cluster_status().await.context("ask the store for its cluster")?;
+        docker.cluster = status.cluster_id;
+    }
+    Ok(settings)
 }
 
 /// The present time, for the engine.

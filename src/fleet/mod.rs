@@ -20,11 +20,9 @@ pub(crate) mod used;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 use kvapi::client::{Consistency, WriteOptions};
 use kvapi::problem::exit;
-use kvapi::types::header;
 use kvapi::{Address, Client, Problem};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -101,7 +99,7 @@ impl Fleet {
         crate::scratch::write(&folder.path().join("app.conf.hbs"), TEMPLATE)?;
         let store = Client::new(vec![dev.address.clone()], None, PATIENCE);
         let containers = match engine {
-            Some(socket) => Some(Containers::new(socket, &cluster(&store).await?)),
+            Some(socket) => Some(Containers::new(socket, &store.cluster_status().await?.cluster_id)),
             None => None,
         };
         Ok(Self {
@@ -270,15 +268,4 @@ impl Fleet {
             tracing::warn!("containers may be left: {}", problem.what);
         }
     }
-}
-
-/// The id of a store's cluster, by which its scheduler knows its containers.
-async fn cluster(store: &Client) -> Result<String, Problem> {
-    let reply = store
-        .send(Method::GET, "/v1/status/leader", Bytes::new(), HeaderMap::new())
-        .await?;
-    let cluster = reply.headers.get(header::CLUSTER).and_then(|value| value.to_str().ok());
-    cluster
-        .map(str::to_owned)
-        .ok_or_else(|| Problem::new(exit::BUG, "the store names no cluster"))
 }

@@ -1,5 +1,7 @@
 //! `keyway dev`, or a store and schedulers by themselves, and their API.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -7,7 +9,7 @@ use kvapi::client::Reply;
 use kvapi::{Address, Client};
 use serde_json::Value;
 
-use super::{Home, Keyway, Program, Stream};
+use super::{Home, Keyway, Program, Stream, binary, command};
 
 /// A scheduler, alone or with its store in one process.
 pub(crate) struct Dev {
@@ -81,6 +83,21 @@ impl Dev {
             store: store.into(),
             api: Api::new(&api)?,
         })
+    }
+
+    /// HAProxy in front of what is deployed, under an agent, with the template that ships.
+    pub(crate) fn haproxy(&self, home: &Home) -> anyhow::Result<Program> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/haproxy.cfg.hbs");
+        let file = home.path("haproxy.cfg").display().to_string();
+        let mut command = command(home, binary("keyway-agent")?);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .env("KEYWAY_ADDR", &self.store)
+            .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+            .args(["run", "-t", &format!("{}:{file}", source.display())])
+            .args(["--check", "haproxy -c -q -f {}", "--on-change", "signal=USR2", "--"])
+            .args(["haproxy", "-W", "-db", "-f", &file]);
+        Program::start(home, "haproxy", &mut command)
     }
 
     pub(crate) fn keyway(&self, home: &Home) -> Keyway {

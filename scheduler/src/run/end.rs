@@ -2,31 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-use bytes::Bytes;
-use http::{HeaderMap, Method};
 use kvapi::Client;
-use kvapi::types::header;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::with_cluster;
 use crate::driver::{self, Driver, Handle, Stop, Told};
 
 /// How long a task that is forced to end may take.
 const FORCED: Duration = Duration::from_secs(5);
-
-/// The settings of a driver, which knows its containers by the cluster of the store, unless it is told another name.
-pub(super) async fn with_cluster(client: &Client, mut settings: driver::Settings) -> anyhow::Result<driver::Settings> {
-    if let Some(docker) = settings.docker.as_mut().filter(|docker| docker.cluster.is_empty()) {
-        let asked = client.send(Method::GET, "/v1/status/leader", Bytes::new(), HeaderMap::new());
-        let reply = asked.await.context("ask the store for its cluster")?;
-        let cluster = reply.headers.get(header::CLUSTER).and_then(|value| value.to_str().ok());
-        cluster
-            .context("the store names no cluster")?
-            .clone_into(&mut docker.cluster);
-    }
-    Ok(settings)
-}
 
 /// Ends all that a scheduler with these settings has started, and removes its containers. To be called when none runs, and
 /// the store still does.

@@ -10,10 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::end::with_cluster;
 use super::prober::{Heard, Prober};
 use super::writer::{Decided, Perform, Writer};
-use super::{CallBox, Config, Leading, Role, now, secrets};
+use super::{CallBox, Config, Leading, Role, now, secrets, with_cluster};
 use crate::driver::{Driver, Gate};
 use crate::engine::{Act, Engine};
 use crate::hub::Hub;
