@@ -177,6 +177,89 @@ fn a_version_that_fails_is_rolled_back_and_its_last_lines_are_told() {
     });
 }
 
+/// An app that needs another one, in one file with it.
+#[test]
+fn several_apps_of_a_file_are_one_deployment_and_go_back_together() {
+    test(async |home| {
+        let dev = start(home).await?;
+        let both = |file: &str, api: &str| -> anyhow::Result<()> {
+            web(
+                home,
+                "one.json",
+                "good",
+                &json!({"id": "/shop/api", "dependencies": ["/shop/db"]}),
+            )?;
+            let mut db: Value = serde_json::from_str(&home.read("one.json")?)?;
+            let mut of_api = db.clone();
+            of_api["labels"] = json!({"KEYWAY_PROGRESS_DEADLINE": "2s"});
+            of_api["env"] = json!({"API": api});
+            if api == "broken" {
+                of_api["cmd"] = json!("echo 'there is no such flag: --frobnicate'; exit 3");
+            }
+            db["id"] = json!("/shop/db");
+            db["env"] = json!({"DB": api});
+            db["dependencies"] = json!([]);
+            home.write(file, json!([of_api, db]).to_string())
+        };
+        let versions = async || -> anyhow::Result<BTreeSet<(String, String)>> {
+            let apps = dev.api.get("/v2/apps").await?["apps"].clone();
+            let apps = apps.as_array().context("a list")?;
+            let of = |app: &Value| Some((app["id"].as_str()?.to_owned(), app["env"].to_string()));
+            Ok(apps.iter().filter_map(of).collect())
+        };
+        both("shop.json", "good")?;
+        let plan = deploy(&dev, home, &["plan", "-f", "shop.json"])
+            .await?
+            .expect(1)?
+            .text();
+        assert!(plan.contains("/shop/api") && plan.contains("/shop/db"), "{plan}");
+
+        let said = deploy(&dev, home, &["apply", "-f", "shop.json"]).await?.expect(0)?;
+
+        let at = |words: &str| said.err.find(words).with_context(|| format!("{words} in {}", said.err));
+        assert!(at("start /shop/db")? < at("start /shop/api")?, "{}", said.err);
+        assert_eq!(said.err.matches(" begins, version ").count(), 1, "{}", said.err);
+        assert!(
+            said.text().starts_with("/shop/api, /shop/db are at version "),
+            "{said:?}"
+        );
+        let again = deploy(&dev, home, &["apply", "-f", "shop.json"]).await?.expect(0)?;
+        assert!(
+            again.err.contains("/shop/api, /shop/db are as the files say"),
+            "{again:?}"
+        );
+        let good = versions().await?;
+        assert_eq!(good.len(), 2);
+
+        both("broken.json", "broken")?;
+        let said = deploy(&dev, home, &["apply", "-f", "broken.json"]).await?.expect(7)?;
+
+        assert!(
+            said.err.contains("  | there is no such flag: --frobnicate"),
+            "{}",
+            said.err
+        );
+        assert!(said.err.contains("what was before is back"), "{}", said.err);
+        assert_eq!(versions().await?, good);
+        let listed = deploy(&dev, home, &["ls"]).await?.expect(0)?.text();
+        assert_eq!(listed.matches("2/2").count(), 2, "{listed}");
+
+        // A mistake in one of them changes none, and says in which.
+        let mut wrong: Value = serde_json::from_str(&home.read("shop.json")?)?;
+        wrong[0]["env"] = json!({"API": "other"});
+        wrong[1]["cpus"] = json!("many");
+        home.write("wrong.json", wrong.to_string())?;
+        let said = deploy(&dev, home, &["apply", "-f", "wrong.json"]).await?.expect(3)?;
+        assert!(
+            said.err.contains("wrong.json") && said.err.contains("/1/cpus"),
+            "{}",
+            said.err
+        );
+        assert_eq!(versions().await?, good);
+        Ok(())
+    });
+}
+
 #[test]
 fn each_way_to_fail_has_its_exit_code_and_its_words() {
     test(async |home| {

@@ -135,35 +135,34 @@ fn empty_cargo_home(home: &Home) -> anyhow::Result<PathBuf> {
     Ok(to)
 }
 
-/// On every day in a target folder of its own, which is kept, so that only what changed is built, and
-/// with the sources that cargo has already fetched, and not optimised, which is most of the time that it takes.
-/// In the full run it is the command as it stands, and both are empty at first, as on a machine that sees the
-/// repository for the first time.
+/// In the full run it is the command as it stands, with nothing built and nothing fetched before, as on a machine that
+/// sees the repository for the first time. Every day cargo says that the clone has all that it takes, and what it would
+/// run is the program that the tests have: the same sources, built already.
 #[test]
 fn the_first_command_in_a_fresh_clone_shows_the_main_job() {
     alone(Duration::from_secs(30 * 60), async |home| {
         let readme = readme()?;
         let first = commands(&readme).first().copied().context("README has commands")?;
         assert_eq!(COMMANDS.first(), Some(&(first, Tried::InAFreshClone)));
-        let mut cargo = Command::new("cargo");
-        cargo
-            .args(
-                first
-                    .split(' ')
-                    .skip(1)
-                    .filter(|word| *word != "--release" || long(false, true)),
-            )
-            .arg("--once")
-            .current_dir(clone(home)?)
-            .env_remove("RUSTFLAGS");
-        if long(false, true) {
-            cargo
+        let (cargo, of_keyway) = first.split_once(" -- ").context("it hands words on to keyway")?;
+        let clone = clone(home)?;
+        let mut demo = if long(false, true) {
+            let mut whole = Command::new("cargo");
+            whole
+                .args(cargo.split(' ').skip(1))
+                .arg("--")
+                .env_remove("RUSTFLAGS")
                 .env("CARGO_HOME", empty_cargo_home(home)?)
                 .env("CARGO_TARGET_DIR", home.path("target"));
+            whole
         } else {
-            cargo.env("CARGO_TARGET_DIR", Path::new(HERE).join("target/readme"));
-        }
-        let said = tokio::task::spawn_blocking(move || run(&mut cargo)).await??;
+            let mut plan = Command::new("cargo");
+            plan.args(["tree", "--locked", "--depth", "0"]).current_dir(&clone);
+            assert!(run(&mut plan)?.starts_with("keyway "));
+            Command::new(binary("keyway")?)
+        };
+        demo.args(of_keyway.split(' ')).arg("--once").current_dir(clone);
+        let said = tokio::task::spawn_blocking(move || run(&mut demo)).await??;
 
         assert!(said.contains("keyway kv put"), "{said}");
         Ok(())

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::dev::{Api, Dev};
-use crate::harness::{Cluster, Home, Server, eventually_within, holds, test};
+use crate::harness::{Cluster, Exit, Home, Server, eventually_within, holds, test};
 
 /// What takes an election, or the end of a lock's time, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -191,6 +191,36 @@ fn a_scheduler_killed_in_the_middle_of_a_roll_leaves_floor_and_cap_to_the_next()
 
         done(&two.api, &deployment).await?;
         looks.hold(FLOOR, CAP).await?;
+        are_the_same(&two.api, &folder, INSTANCES).await?;
+        clear(&two.api, &folder).await
+    });
+}
+
+/// Whoever follows it is told of its end by the one that goes on.
+#[test]
+fn a_deployment_is_followed_beyond_the_scheduler_that_was_asked() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let store = server.address.to_string();
+        let folder = tasks_folder(home).display().to_string();
+        let mut one = Dev::alone(home, "one", &store, "tasks").await?;
+        let two = Dev::alone(home, "two", &store, "tasks").await?;
+        // It is not healthy before there is a setting.
+        home.write("web.json", app(home)?.to_string())?;
+        let both = format!("{},{}", one.api.address, two.api.address);
+        let keyway = one.keyway(home).env("KEYWAY_SCHEDULER_ADDR", &both);
+        let mut apply = keyway.start(home, "apply", &["deploy", "apply", "-f", "web.json"])?;
+        holds("it is followed", async || apply.log().contains(" begins, version ")).await?;
+
+        one.program.kill().await?;
+        put_greeting(&two, home).await?;
+
+        assert_eq!(apply.exit().await?, Exit::Code(0), "{}", apply.log());
+        let said = apply.log();
+        assert!(
+            said.contains("done after ") && said.matches(" begins, version ").count() == 1,
+            "{said}"
+        );
         are_the_same(&two.api, &folder, INSTANCES).await?;
         clear(&two.api, &folder).await
     });

@@ -107,6 +107,14 @@ impl Deployment {
         }
     }
 
+    /// What goes between their names and what they are.
+    pub(super) fn verb(&self) -> &'static str {
+        match self.apps.as_slice() {
+            [_, _, ..] => "are",
+            _ => "is",
+        }
+    }
+
     /// How it is, in a word or a sentence.
     pub(crate) fn word(&self) -> String {
         let reason = self.reason.as_deref().unwrap_or_default();

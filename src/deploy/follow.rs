@@ -209,6 +209,7 @@ impl Report {
             Some(main) => (&main.version, main.names(), main.reason.as_deref()),
             None => (&none, format!("deployment {}", self.id), None),
         };
+        let verb = self.main.as_ref().map_or("is", Deployment::verb);
         let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let took = self.main.as_ref().and_then(Deployment::took).unwrap_or(ms);
         if out.is_json() {
@@ -226,14 +227,17 @@ impl Report {
         let come_back = || format!("keyway deploy status -w {}{}", self.id, self.flag);
         match became {
             Became::Done if out.is_json() => {}
-            Became::Done => out.line(format_args!("{names} is at version {version}, after {}", seconds(took)))?,
+            Became::Done => out.line(format_args!(
+                "{names} {verb} at version {version}, after {}",
+                seconds(took)
+            ))?,
             Became::Detached => {
                 // Below the ^C that the terminal shows.
                 let line = if std::io::stderr().is_terminal() { "\n" } else { "" };
                 out.insist(format_args!("{line}it goes on; come back with   {}", come_back()));
             }
             Became::Timeout => {
-                let what = format!("{names} is not done within {}", seconds(ms));
+                let what = format!("{names} {verb} not done within {}", seconds(ms));
                 let problem = Problem::new(exit::TIMEOUT, what);
                 return Err(problem
                     .help(format!("it goes on; come back with   {}", come_back()))
