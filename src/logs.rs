@@ -36,10 +36,11 @@ pub(crate) fn start(settings: &Settings, calm: bool) -> Result<(), Problem> {
         })?,
         None => EnvFilter::new(default),
     };
-    let filter = match agent::sources::LOGGED.parse() {
-        Ok(directive) => filter.add_directive(directive),
-        Err(_) => filter,
-    };
+    // Behind what anybody asks for: these may not say more.
+    let filter = [agent::sources::LOGGED, scheduler::driver::LOGGED]
+        .iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

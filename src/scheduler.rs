@@ -102,13 +102,8 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 impl Scheduler {
     pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
         let mut stop = Stop::listen()?;
-        let store = match &self.tasks.agent_addr {
-            Some(address) => address.to_string(),
-            None => {
-                let all = context.client.addresses().iter().map(ToString::to_string);
-                all.collect::<Vec<_>>().join(",")
-            }
-        };
+        let docker = docker(self.tasks.docker_socket, self.tasks.no_docker);
+        let store = store_of_tasks(self.tasks.agent_addr.as_ref(), context.client, docker.is_some())?;
         let plan = Plan {
             settings: engine::Settings {
                 host: self.tasks.host,
@@ -117,7 +112,7 @@ impl Scheduler {
                 attributes: self.tasks.attribute.into_iter().collect::<BTreeMap<_, _>>(),
             },
             folder: self.state_dir,
-            docker: docker(self.tasks.docker_socket, self.tasks.no_docker).map(|docker| driver::DockerSettings {
+            docker: docker.map(|docker| driver::DockerSettings {
                 publish_on: self.tasks.publish_on,
                 privileged: self.tasks.allow_privileged,
                 ..docker
@@ -146,6 +141,27 @@ impl Scheduler {
             () = stop.next() => Ok(crate::signals::INTERRUPTED),
         }
     }
+}
+
+/// Where the agents in tasks reach the store. A container is never given the socket at which everything may be written.
+fn store_of_tasks(agent_addr: Option<&Address>, store: &Client, in_containers: bool) -> Result<String, Problem> {
+    if let Some(address) = agent_addr {
+        return Ok(address.to_string());
+    }
+    let whole = store.addresses().iter();
+    if in_containers
+        && let Some(Address::Unix(path)) = whole.clone().find(|address| matches!(address, Address::Unix(_)))
+    {
+        let what = format!(
+            "{}: whoever reaches it may write everything, and containers would",
+            path.display()
+        );
+        return Err(Problem::of(&codes::BAD_SERVER_SETTINGS, what).help(
+            "give the store a socket for agents with   keyway server --agent-socket PATH   and name it here with   --agent-addr \
+             unix://PATH; or start no containers: --no-docker",
+        ));
+    }
+    Ok(whole.map(ToString::to_string).collect::<Vec<_>>().join(","))
 }
 
 /// How long it may take until it is known who leads.
@@ -215,6 +231,15 @@ pub(crate) fn secret(file: &Path) -> Result<Secret, Problem> {
     Secret::new(text.trim()).ok_or_else(|| bad("holds nothing".into()).help("write a long random text into it"))
 }
 
+/// The folder for what is started, made if it is not there, by the one name that every scheduler calls it.
+fn made(folder: &Path) -> Result<PathBuf, Problem> {
+    let made = std::fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
+    made.map_err(|e| {
+        let what = format!("make the folder {}: {e}", folder.display());
+        Problem::of(&codes::BAD_SERVER_SETTINGS, what).help("name another one with   --state-dir")
+    })
+}
+
 /// A scheduler in this process.
 pub(crate) struct Running {
     /// Where its API is.
@@ -235,10 +260,11 @@ impl Running {
             std::io::ErrorKind::AddrInUse => Problem::of(&codes::TAKEN, format!("listen at {}: {e}", plan.listen)),
             _ => Problem::of(&codes::BAD_SERVER_SETTINGS, format!("listen at {}: {e}", plan.listen)),
         })?;
+        let folder = made(&plan.folder)?;
         let address = door.address();
         let advertised = plan.advertise.unwrap_or_else(|| address.to_string());
         let driver = driver::Settings {
-            folder: plan.folder,
+            folder,
             program,
             agent: vec!["agent".into()],
             docker: plan.docker,

@@ -260,6 +260,57 @@ fn several_apps_of_a_file_are_one_deployment_and_go_back_together() {
     });
 }
 
+/// Whoever planned on what is no longer there is told so, and the history says why something was done.
+#[test]
+fn a_change_may_depend_on_the_version_and_says_why() {
+    test(async |home| {
+        let dev = start(home).await?;
+        web(home, "web.json", "good", &json!({"instances": 1}))?;
+        let new = ["apply", "-f", "web.json", "--if-version", "none"];
+        deploy(&dev, home, &[&new[..], &["-m", "the first, größer"]].concat())
+            .await?
+            .expect(0)?;
+        let version = async || -> anyhow::Result<String> {
+            let app = dev.api.get("/v2/apps/web").await?;
+            Ok(app["app"]["version"].as_str().context("a version")?.to_owned())
+        };
+        let first = version().await?;
+
+        web(
+            home,
+            "label.json",
+            "good",
+            &json!({"instances": 1, "labels": {"A": "1"}}),
+        )?;
+        let label = async |at: &str| deploy(&dev, home, &["apply", "-f", "label.json", "--if-version", at]).await;
+        let said = label("none").await?.expect(5)?;
+        assert!(
+            said.err.contains(&format!("is at version {first}, not none")),
+            "{}",
+            said.err
+        );
+        label(&first).await?.expect(0)?;
+        let second = version().await?;
+        assert_ne!(second, first);
+
+        web(
+            home,
+            "label.json",
+            "good",
+            &json!({"instances": 1, "labels": {"A": "2"}}),
+        )?;
+        label(&first).await?.expect(5)?;
+        assert_eq!(version().await?, second);
+        let wait = ["apply", "-f", "label.json", "--on-failure", "wait"];
+        deploy(&dev, home, &wait).await?.expect(0)?;
+        let app = dev.api.get("/v2/apps/web").await?;
+        assert_eq!(app["app"]["labels"]["KEYWAY_ON_FAILURE"], "wait");
+        let history = deploy(&dev, home, &["history", "/web"]).await?.expect(0)?.text();
+        assert!(history.contains("the first, größer"), "{history}");
+        Ok(())
+    });
+}
+
 #[test]
 fn each_way_to_fail_has_its_exit_code_and_its_words() {
     test(async |home| {

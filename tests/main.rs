@@ -89,6 +89,7 @@ mod variables;
 mod balancer;
 mod deploy;
 mod deploying;
+mod labels;
 mod marathon_apps;
 mod marathon_clients;
 mod marathon_deployments;

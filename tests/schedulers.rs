@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use kvapi::Consistency;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -335,5 +337,65 @@ fn a_scheduler_with_another_folder_does_not_start_again_what_runs() {
             free.api.get("/v2/apps").await.is_ok()
         })
         .await
+    });
+}
+
+/// What one scheduler cannot read a newer one may have written: nothing of it is taken for unwanted.
+#[test]
+fn a_definition_that_cannot_be_read_stops_nothing_and_is_named() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let store = server.address.to_string();
+        let folder = tasks_folder(home).display().to_string();
+        let mut one = Dev::alone(home, "one", &store, "tasks").await?;
+        let app = json!({ "id": "/web", "cmd": "exec sleep 1000", "instances": 3, "cpus": 0.1, "mem": 16 });
+        let deployment = one.api.change("PUT", "/v2/apps/web", &app).await?;
+        done(&one.api, &deployment).await?;
+        let before = Tasks::below(&folder);
+        one.program.kill().await?;
+        let key = "_keyway/apps/web";
+        let known = server.client().get(key, Consistency::Default).await?.value;
+        let known = String::from_utf8(known.context("the definition")?.value.to_vec())?;
+        server.put(key, r#"{"id": 7}"#).await?;
+
+        let two = Dev::alone(home, "two", &store, "tasks").await?;
+
+        holds("it says what it cannot read", async || {
+            two.program.log().contains("the key _keyway/apps/web holds")
+        })
+        .await?;
+        let now = Tasks::below(&folder);
+        assert!(before.all.keys().eq(now.all.keys()), "{before:?} {now:?}");
+        server.put(key, &known).await?;
+        are_the_same(&two.api, &folder, 3).await?;
+        let now = Tasks::below(&folder);
+        assert!(before.all.keys().eq(now.all.keys()), "{before:?} {now:?}");
+        clear(&two.api, &folder).await
+    });
+}
+
+/// Whatever name a folder goes by, it is the same one.
+#[test]
+fn a_scheduler_finds_its_folder_by_every_name_that_it_has() {
+    test(async |home| {
+        let server = Server::start(home).await?;
+        let store = server.address.to_string();
+        std::fs::create_dir(home.path("real"))?;
+        std::os::unix::fs::symlink(home.path("real"), home.path("link"))?;
+        let folder = home.path("real").canonicalize()?.display().to_string();
+        let mut one = Dev::alone(home, "one", &store, "link/../link/tasks").await?;
+        let app = json!({ "id": "/web", "cmd": "exec sleep 1000", "instances": 2, "cpus": 0.1, "mem": 16 });
+        let deployment = one.api.change("PUT", "/v2/apps/web", &app).await?;
+        done(&one.api, &deployment).await?;
+        let before = Tasks::below(&folder);
+        assert_eq!(before.all.len(), 2);
+        one.program.kill().await?;
+
+        let two = Dev::alone(home, "two", &store, "link/tasks").await?;
+
+        are_the_same(&two.api, &folder, 2).await?;
+        let now = Tasks::below(&folder);
+        assert!(before.all.keys().eq(now.all.keys()), "{before:?} {now:?}");
+        clear(&two.api, &folder).await
     });
 }

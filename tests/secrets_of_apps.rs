@@ -29,7 +29,7 @@ async fn start(home: &Home, flags: &[&str]) -> anyhow::Result<(Server, Dev)> {
     };
     let server = Server::with(home, options).await?;
     let agents = format!("unix://{socket}");
-    let flags = [&["--agent-addr", &agents], flags].concat();
+    let flags = [&["-vv", "--agent-addr", &agents], flags].concat();
     let dev = Dev::alone_with(home, "scheduler", &server.address.to_string(), "tasks", &flags).await?;
     holds("it leads", async || dev.api.get("/v2/apps").await.is_ok()).await?;
     Ok((server, dev))

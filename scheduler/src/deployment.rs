@@ -22,8 +22,11 @@ pub struct Deployment {
     pub current: usize,
     /// When it began.
     pub step_began: Timestamp,
-    /// When something last became better.
+    /// When something last became better than it ever was in this step.
     pub progress: Timestamp,
+    /// How far the step was from its end when it was nearest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<u32>,
     /// What was decided for the apps whose configuration is rolled in this step.
     #[serde(default)]
     pub rollouts: BTreeMap<AppId, Rollout>,
@@ -38,6 +41,9 @@ pub struct Deployment {
     /// The deployment that it undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// Why it was begun, as whoever asked for it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 impl Deployment {
@@ -58,7 +64,7 @@ impl Deployment {
             .filter(|action| action.kind == Kind::Restart);
         let rolled: usize = restarts.map(|action| of(&action.app, ROLLOUT)).sum();
         let reached: usize = self.apps().map(|app| of(app, REACHED)).sum();
-        let written = serde_json::to_vec(self).map_or(usize::MAX, |row| row.len());
+        let written = serde_json::to_vec(self).map_or(usize::MAX, |row| row.len() + NEAREST);
         written.saturating_add(rolled.max(reached + OUTCOME))
     }
 
@@ -87,6 +93,9 @@ pub struct Past {
 /// wanted: of its roll, and of how far it was at the end.
 const ROLLOUT: usize = 36;
 const REACHED: usize = 48;
+
+/// What is written of how near it came.
+const NEAREST: usize = r#","nearest":4294967295"#.len();
 
 /// What is written of an end beside its apps.
 const OUTCOME: usize = 20_000;

@@ -219,6 +219,11 @@ pub enum Told {
         task: TaskId,
         refusal: Refusal,
     },
+    /// It is not started before something else is done, in words.
+    Preparing {
+        task: TaskId,
+        what: String,
+    },
 }
 
 /// Why a task could not be started.
@@ -236,7 +241,7 @@ pub enum Refusal {
 }
 
 /// What asks a task to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stop {
     /// TERM to its agent or program.
     Ask,
@@ -251,6 +256,9 @@ pub struct Answer {
     /// The end of what it wrote.
     pub output: String,
 }
+
+/// What is logged of the Engine's client, whoever asks for more: it would show whole requests, with the secrets in them.
+pub const LOGGED: &str = "bollard=info";
 
 /// How long a task may take from [`Stop::Ask`] to its end, if its app does not say.
 pub const GRACE: Duration = Duration::from_secs(10);

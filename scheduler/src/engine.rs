@@ -37,7 +37,7 @@ use crate::keys;
 use crate::time::Timestamp;
 use crate::world::World;
 
-pub use change::{Accepted, Denied, Edit, Proposal, Wish, preview};
+pub use change::{Accepted, Denied, Edit, Proposal, VERSIONS, Wish, preview};
 
 /// What an engine is told once.
 #[derive(Debug, Clone)]
@@ -158,6 +158,8 @@ pub struct Engine {
     alarms: BTreeSet<(Timestamp, AppId)>,
     /// Apps to look at.
     dirty: BTreeSet<AppId>,
+    /// Apps of which something may have become better.
+    better: BTreeSet<AppId>,
     /// Tasks that are forced to end, and when again if nobody has told their end.
     forcing: BTreeMap<TaskId, (Handle, Timestamp)>,
     turn: Turn,
@@ -203,6 +205,7 @@ impl Engine {
             secrets: BTreeSet::new(),
             probed: 0,
             alarms: BTreeSet::new(),
+            better: BTreeSet::new(),
             forcing: BTreeMap::new(),
             turn: Turn::default(),
             chance,

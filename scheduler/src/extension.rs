@@ -125,7 +125,7 @@ fn told(labels: &BTreeMap<String, String>) -> Result<AgentUse, BadLabel> {
     for (label, name) in [
         ("KEYWAY_ON_CHANGE", "--on-change"),
         ("KEYWAY_CHECK", "--check"),
-        ("KEYWAY_ENV_PREFIX", "--env-prefix"),
+        ("KEYWAY_ENV_PREFIX", "--env"),
     ] {
         if let Some(text) = labels.get(label) {
             flag(name, text);

@@ -23,6 +23,8 @@ pub struct CheckHealth {
     pub last_success: Option<Timestamp>,
     pub last_failure: Option<Timestamp>,
     pub last_cause: Option<String>,
+    /// What it found last, if that was bad, whether it counted or not.
+    pub last_bad: Option<String>,
 }
 
 impl CheckHealth {
@@ -86,6 +88,13 @@ impl Health {
         known.then(|| self.checks.iter().all(CheckHealth::is_alive))
     }
 
+    /// What the first check that is not alive has found last.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&str> {
+        let ill = self.checks.iter().filter(|check| !check.is_alive());
+        ill.filter_map(|check| check.last_bad.as_deref()).next()
+    }
+
     /// Takes what a probe of the check `index` found.
     pub fn take(&mut self, index: usize, check: &HealthCheck, probe: Probe, moment: Moment) -> Verdict {
         let Some(health) = self.checks.get_mut(index) else {
@@ -99,10 +108,12 @@ impl Health {
             Probe::Good => {
                 health.failures = 0;
                 health.last_cause = None;
+                health.last_bad = None;
                 health.first_success.get_or_insert(moment.now);
                 health.last_success = Some(moment.now);
             }
             Probe::Bad(cause) => {
+                health.last_bad = Some(cause.clone());
                 let proved = moment.proved || health.first_success.is_some();
                 if !proved && moment.now < moment.running_since + grace(check) {
                     return verdict;

@@ -70,7 +70,7 @@ pub struct Instance {
     /// Whether its readiness check has said so; asked during deployments only.
     #[serde(skip)]
     pub readiness: Option<Readiness>,
-    /// Why it does not start.
+    /// Why it does not start, or has not started yet.
     #[serde(skip)]
     pub waiting: Option<Waiting>,
 }
@@ -137,7 +137,12 @@ pub enum Waiting {
     Secret(String),
     /// The driver, in words.
     Refused(String),
+    /// What the driver is at, in words, before it can start.
+    Preparing(String),
 }
+
+/// How long an instance may take until it is told why it is not healthy yet: most are until then.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// What its readiness check said last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +216,19 @@ impl Instance {
         matches!(self.stage, Stage::Stopping { .. })
     }
 
+    /// What its health check finds wrong with it.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&str> {
+        self.health.complaint().filter(|_| self.is_running())
+    }
+
+    /// The same, once it is worth telling: it counts, or the instance has had time enough.
+    #[must_use]
+    pub fn lasting_complaint(&self, now: Timestamp) -> Option<&str> {
+        let counts = self.health.is_healthy() == Some(false);
+        self.complaint().filter(|_| counts || self.age(now) >= SLOW)
+    }
+
     /// Its state as the API calls it.
     #[must_use]
     pub fn state(&self) -> &'static str {
@@ -239,13 +257,17 @@ impl Instance {
     }
 }
 
-/// How a task's end is called: its state, its condition, and the reason in words.
+/// How a task's end is called: its state, its condition, and the reason in words. `complaint` is what its health checks
+/// found last.
 #[must_use]
-pub fn ended(end: &End, why: Option<Why>) -> (&'static str, &'static str, String) {
+pub fn ended(end: &End, why: Option<Why>, complaint: Option<&str>) -> (&'static str, &'static str, String) {
     match (why, end) {
         (Some(Why::NotWanted), _) => ("TASK_KILLED", "Killed", "it is not wanted any more".into()),
         (Some(Why::Asked), _) => ("TASK_KILLED", "Killed", "somebody asked for its end".into()),
-        (Some(Why::Unhealthy), _) => ("TASK_KILLED", "Killed", "its health checks failed".into()),
+        (Some(Why::Unhealthy), _) => {
+            let cause = complaint.map(|cause| format!(": {cause}")).unwrap_or_default();
+            ("TASK_KILLED", "Killed", format!("its health checks failed{cause}"))
+        }
         (None, End::Exited(0)) => ("TASK_FINISHED", "Finished", "it ended by itself".into()),
         (None, End::Exited(code)) => ("TASK_FAILED", "Failed", format!("it ended with code {code}")),
         (None, End::Signalled(signal)) => ("TASK_FAILED", "Failed", format!("it ended by signal {signal}")),

@@ -17,6 +17,7 @@
 //! The last segment of an app's version is a time with `T` and `Z`, which no app's name has.
 
 use crate::app::AppId;
+use crate::driver::TaskId;
 use crate::instance::InstanceId;
 use crate::time::Timestamp;
 
@@ -52,6 +53,12 @@ pub fn group(id: &AppId) -> String {
 #[must_use]
 pub fn deployment(id: &str) -> String {
     format!("{DEPLOYMENTS}{id}")
+}
+
+/// Where the agent of a task reports.
+#[must_use]
+pub fn agent(task: &TaskId) -> String {
+    format!("{AGENTS}{}", task.0)
 }
 
 #[must_use]

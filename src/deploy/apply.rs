@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::change::Kind;
 use super::follow::{Following, follow, to_its_end};
 use super::plan::{Files, Planned, print};
-use super::scheduler::Scheduler;
+use super::scheduler::{Request, Scheduler};
 use crate::context::Context;
 use crate::failure::Outcome;
 
@@ -19,18 +19,19 @@ Examples:
   keyway deploy apply -f web.json              one app, or a list of apps as one deployment
   keyway deploy apply -f web.json --image registry:5000/web:2.0
   keyway deploy apply -f web.json --wait-timeout 10m --progress plain
+  keyway deploy apply -f web.json -m 'new mail host' --on-failure wait
   keyway deploy apply -f web.json --dry-run    what would change, as   keyway deploy plan
 
 What a file does not say gets its default, but for `instances`, which then stay as they are.
-Ctrl-C leaves the deployment alone; so does --wait-timeout, with exit code 124.
+Ctrl-C leaves the deployment alone, with exit code 130; so does --wait-timeout, with 124.
 Exits with 0 when it is done, 3 if a file is wrong, 5 if another deployment changes the app
-just now, 7 if it failed and what was before is back, 8 if it failed and was left.")]
+just now or it has another version, 7 if it failed and what was before is back, 8 if it failed and was left.")]
 pub(super) struct Apply {
     #[command(flatten)]
     files: Files,
-    /// Cancel a deployment that is in the way
-    #[arg(long)]
-    force: bool,
+    /// Only if the app is at this version; `none` if it must not be there
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<String>,
     #[command(flatten)]
     following: Following,
 }
@@ -52,18 +53,26 @@ impl Apply {
         if planned.iter().all(|one| one.change.change == Kind::None) {
             return self.nothing(context, scheduler, &planned).await;
         }
-        let force = if self.force { "&force=true" } else { "" };
         let (path, body, place) = match planned.as_slice() {
             [Planned { wanted, .. }] => {
-                let path = format!("/v2/apps{}?partialUpdate=false{force}", wanted.app.id);
+                let path = format!("/v2/apps{}", wanted.app.id);
                 (path, wanted.json.clone(), Some(wanted.place.as_str()))
             }
             several => {
                 let apps: Value = several.iter().map(|one| one.wanted.json.clone()).collect();
-                (format!("/v2/apps?partialUpdate=false{force}"), apps, None)
+                ("/v2/apps".into(), apps, None)
             }
         };
-        let begun = scheduler.change(Method::PUT, &path, Some(&body), place).await?;
+        let request = Request::new(Method::PUT, &path, &self.following).with("partialUpdate", "false");
+        let request = match &self.if_version {
+            Some(_) if planned.len() > 1 => {
+                let what = format!("--if-version is for one app, and the files have {}", planned.len());
+                return Err(Problem::new(exit::USAGE, what).into());
+            }
+            Some(version) => request.with("ifVersion", version),
+            None => request,
+        };
+        let begun = scheduler.change(request.body(body).from(place)).await?;
         follow(context, scheduler, &begun, &self.following).await
     }
 
@@ -103,11 +112,6 @@ fn are(planned: &[Planned]) -> String {
         [one] => format!("{one} is"),
         several => format!("{} are", several.join(", ")),
     }
-}
-
-/// For commands whose request names an app by its path.
-pub(super) fn forced(force: bool) -> &'static str {
-    if force { "?force=true" } else { "" }
 }
 
 /// A flag whose value is a name and a number.

@@ -18,6 +18,9 @@ pub(crate) struct Deployment {
     pub(super) undone_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) undoes: Option<String>,
+    /// Why it was begun, as whoever began it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
     pub(crate) began: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,

@@ -24,6 +24,12 @@ const LINES: usize = 10;
 /// What every command takes that begins a deployment.
 #[derive(Debug, Default, Args)]
 pub(super) struct Following {
+    /// Cancel a deployment that is in the way
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Why, for   keyway deploy history
+    #[arg(short, long, value_name = "TEXT")]
+    pub(super) message: Option<String>,
     /// Begin it, and do not wait for its end
     #[arg(long, conflicts_with = "wait_timeout")]
     pub(super) detach: bool,
@@ -304,7 +310,8 @@ async fn ill(deployment: &Deployment, app: &str, scheduler: &Scheduler) -> Optio
     let ill = instances
         .into_iter()
         .find(|one| one.version == deployment.version && one.healthy != Some(true))?;
-    Some((ill.task, ill.state, "it was not healthy".into()))
+    let cause = ill.health_failure.map(|cause| format!(": {cause}")).unwrap_or_default();
+    Some((ill.task, ill.state, format!("it was not healthy{cause}")))
 }
 
 fn tell(out: &mut crate::output::Out, failed: &Broken) {

@@ -59,7 +59,7 @@ impl History {
                 let rows: Vec<Vec<String>> = deployments.iter().map(|one| row(one, out)).collect();
                 let alone = versions.iter().map(|version| vec![version.clone()]);
                 let rows: Vec<Vec<String>> = rows.into_iter().chain(alone).collect();
-                out.rows(&["VERSION", "BEGAN", "TOOK", "DEPLOYMENT", "STATE"], &rows)?;
+                out.rows(&["VERSION", "BEGAN", "TOOK", "DEPLOYMENT", "STATE", "MESSAGE"], &rows)?;
             }
         }
         Ok(exit::OK)
@@ -79,5 +79,6 @@ fn row(deployment: &Deployment, out: &Out) -> Vec<String> {
         deployment.took().map(seconds).unwrap_or_default(),
         deployment.id.clone(),
         deployment.word() + &undoes,
+        deployment.message.clone().unwrap_or_default(),
     ]
 }

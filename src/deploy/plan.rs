@@ -41,6 +41,17 @@ pub(super) struct Files {
     /// A variable of the environment beside the file's, or instead of it; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// What comes when a deployment gets nowhere, instead of the file's label KEYWAY_ON_FAILURE
+    #[arg(long, value_enum, value_name = "WHAT")]
+    on_failure: Option<OnFailure>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OnFailure {
+    /// The last version that was healthy comes back
+    Rollback,
+    /// Nothing: somebody is to look at it
+    Wait,
 }
 
 /// An app of a file, and what it would change.
@@ -58,6 +69,10 @@ impl Files {
             images: self.image.clone(),
             instances: self.instances,
             env: self.set.clone(),
+            on_failure: self.on_failure.map(|what| match what {
+                OnFailure::Rollback => "rollback",
+                OnFailure::Wait => "wait",
+            }),
         };
         let mut planned = Vec::new();
         for mut wanted in wanted(&files, &amendments)? {

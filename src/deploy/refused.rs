@@ -36,7 +36,7 @@ pub(super) fn refused(status: u16, body: &[u8], place: Option<&str>) -> Problem 
     });
     let what = match (said.message.trim(), status) {
         ("", _) => format!("the scheduler answered {status}"),
-        (message, 400 | 401 | 403 | 404 | 409 | 422) => message.to_owned(),
+        (message, 400 | 401 | 403 | 404 | 409 | 412 | 422) => message.to_owned(),
         (message, _) => format!("the scheduler answered {status}: {message}"),
     };
     match status {
@@ -50,7 +50,7 @@ pub(super) fn refused(status: u16, body: &[u8], place: Option<&str>) -> Problem 
             .help(format!("wait for it with   keyway deploy status -w {first}"))
             .help("go over it, which cancels it, with   --force")
         }
-        409 => Problem::new(exit::CONFLICT, what),
+        409 | 412 => Problem::new(exit::CONFLICT, what),
         400 | 422 => invalid(place, &what, &fields(&said.details)),
         401 | 403 => Problem::of(&codes::DENIED, what),
         404 => Problem::new(exit::NO, what).help("what there is:   keyway deploy ls"),
@@ -128,6 +128,11 @@ mod tests {
             (
                 409,
                 r#"{"message":"An app with id [/web] already exists."}"#,
+                exit::CONFLICT,
+            ),
+            (
+                412,
+                r#"{"message":"App '/web' is at version 1, not 2"}"#,
                 exit::CONFLICT,
             ),
             (418, "", exit::INVALID),

@@ -3,9 +3,8 @@
 use clap::Args;
 use http::Method;
 
-use super::apply::forced;
 use super::follow::{Following, follow};
-use super::scheduler::{Scheduler, app_id};
+use super::scheduler::{Request, Scheduler, app_id};
 use crate::context::Context;
 use crate::failure::Outcome;
 
@@ -19,9 +18,6 @@ As many at a time as the app's upgradeStrategy allows. Exit codes are those of  
 pub(super) struct Restart {
     /// The app
     app: String,
-    /// Cancel a deployment that is in the way
-    #[arg(long)]
-    force: bool,
     #[command(flatten)]
     following: Following,
 }
@@ -29,8 +25,9 @@ pub(super) struct Restart {
 impl Restart {
     pub(super) async fn run(self, context: Context<'_>, scheduler: &Scheduler) -> Outcome {
         let app = app_id(&self.app)?;
-        let path = format!("/v2/apps{app}/restart{}", forced(self.force));
-        let begun = scheduler.change(Method::POST, &path, None, None).await?;
+        let path = format!("/v2/apps{app}/restart");
+        let request = Request::new(Method::POST, &path, &self.following);
+        let begun = scheduler.change(request).await?;
         follow(context, scheduler, &begun, &self.following).await
     }
 }

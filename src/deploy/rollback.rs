@@ -8,11 +8,10 @@ use scheduler::app::{App, AppId, read};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::apply::forced;
 use super::change::fields;
 use super::choice::former;
 use super::follow::{Following, follow};
-use super::scheduler::{Scheduler, app_id, no_app};
+use super::scheduler::{Request, Scheduler, app_id, no_app};
 use crate::context::Context;
 use crate::failure::Outcome;
 
@@ -31,9 +30,6 @@ pub(super) struct Rollback {
     /// The version
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
-    /// Cancel a deployment that is in the way
-    #[arg(long)]
-    force: bool,
     #[command(flatten)]
     following: Following,
 }
@@ -46,10 +42,9 @@ impl Rollback {
             None => before(scheduler, &app).await?,
         };
         context.out.say(format_args!("{app} goes back to version {version}"));
-        let path = format!("/v2/apps{app}{}", forced(self.force));
-        let begun = scheduler
-            .change(Method::PUT, &path, Some(&json!({"version": version})), None)
-            .await?;
+        let path = format!("/v2/apps{app}");
+        let request = Request::new(Method::PUT, &path, &self.following);
+        let begun = scheduler.change(request.body(json!({"version": version}))).await?;
         follow(context, scheduler, &begun, &self.following).await
     }
 }

@@ -4,11 +4,11 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::apply::{forced, pair};
+use super::apply::pair;
 use super::follow::{Following, follow};
-use super::scheduler::{Scheduler, app_id, no_app};
+use super::scheduler::{Request, Scheduler, app_id, no_app};
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -22,9 +22,6 @@ pub(super) struct Scale {
     /// An app, and how many instances it is to have
     #[arg(required = true, value_name = "APP=N")]
     counts: Vec<String>,
-    /// Cancel a deployment that is in the way
-    #[arg(long)]
-    force: bool,
     #[command(flatten)]
     following: Following,
 }
@@ -41,24 +38,17 @@ impl Scale {
             }
             apps.push((app, count));
         }
-        let force = forced(self.force);
-        let begun = match apps.as_slice() {
-            [(app, count)] => {
-                let path = format!("/v2/apps{app}{force}");
-                scheduler
-                    .change(Method::PUT, &path, Some(&json!({"instances": count})), None)
-                    .await
-            }
+        let (path, body) = match apps.as_slice() {
+            [(app, count)] => (format!("/v2/apps{app}"), json!({"instances": count})),
             several => {
                 let several = several
                     .iter()
                     .map(|(app, count)| json!({"id": app.as_str(), "instances": count}));
-                let path = format!("/v2/apps{force}");
-                scheduler
-                    .change(Method::PUT, &path, Some(&several.collect::<Value>()), None)
-                    .await
+                ("/v2/apps".into(), several.collect::<Value>())
             }
         };
-        follow(context, scheduler, &begun.map_err(Failure::from)?, &self.following).await
+        let request = Request::new(Method::PUT, &path, &self.following);
+        let begun = scheduler.change(request.body(body)).await?;
+        follow(context, scheduler, &begun, &self.following).await
     }
 }

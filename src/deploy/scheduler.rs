@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::deployment::Deployment;
+use super::follow::Following;
 use super::refused::refused;
 use crate::connection::Connection;
 use crate::settings::Settings;
@@ -79,10 +80,54 @@ pub(crate) struct Instance {
     pub(crate) settings_revision: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) healthy: Option<bool>,
-    /// Why it does not start.
+    /// What its health check finds wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) health_failure: Option<String>,
+    /// Why it does not start, or has not started yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) waiting: Option<String>,
     pub(super) since: String,
+}
+
+/// A change that is asked for.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    /// Where the body comes from, for complaints.
+    place: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// One on the terms that every command takes.
+    pub(super) fn new(method: Method, path: &str, terms: &Following) -> Self {
+        // Said each time: without a word Marathon deletes over what is in the way.
+        let request = Self {
+            method,
+            path: format!("{path}?force={}", terms.force),
+            body: None,
+            place: None,
+        };
+        match &terms.message {
+            Some(message) => request.with("message", message),
+            None => request,
+        }
+    }
+
+    pub(super) fn with(mut self, parameter: &str, value: &str) -> Self {
+        self.path += &format!("&{parameter}={}", encode_query(value));
+        self
+    }
+
+    pub(super) fn body(self, body: Value) -> Self {
+        let body = Some(body);
+        Self { body, ..self }
+    }
+
+    pub(super) fn from(self, place: Option<&'a str>) -> Self {
+        Self { place, ..self }
+    }
 }
 
 impl Scheduler {
@@ -121,20 +166,16 @@ impl Scheduler {
         }
     }
 
-    /// A change. `place` is where the body comes from, for complaints.
-    pub(crate) async fn change(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        place: Option<&str>,
-    ) -> Result<Begun, Problem> {
-        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let reply = self.send(method, path, body).await?;
+    /// A change.
+    pub(crate) async fn change(&self, request: Request<'_>) -> Result<Begun, Problem> {
+        let body = request.body.map(|body| Bytes::from(body.to_string()));
+        let reply = self
+            .send(request.method, &request.path, body.unwrap_or_default())
+            .await?;
         if reply.status.is_success() {
             return decoded(&reply);
         }
-        Err(refused(reply.status.as_u16(), &reply.body, place))
+        Err(refused(reply.status.as_u16(), &reply.body, request.place))
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, Problem> {

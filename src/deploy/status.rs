@@ -77,6 +77,9 @@ impl Status {
             if let Some(reason) = &one.waiting {
                 out.line(format_args!("{} waits: {reason}", one.id))?;
             }
+            if let Some(cause) = &one.health_failure {
+                out.line(format_args!("{} is not healthy: {cause}", one.id))?;
+            }
         }
         Ok(exit::OK)
     }

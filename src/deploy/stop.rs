@@ -4,9 +4,8 @@ use clap::Args;
 use http::Method;
 use serde_json::json;
 
-use super::apply::forced;
 use super::follow::{Following, follow};
-use super::scheduler::{Scheduler, app_id, no_app};
+use super::scheduler::{Request, Scheduler, app_id, no_app};
 use crate::context::Context;
 use crate::failure::Outcome;
 
@@ -24,9 +23,6 @@ pub(super) struct Stop {
     /// Delete the app
     #[arg(long)]
     purge: bool,
-    /// Cancel a deployment that is in the way
-    #[arg(long)]
-    force: bool,
     #[command(flatten)]
     following: Following,
 }
@@ -37,17 +33,14 @@ impl Stop {
         let Some(there) = scheduler.app(&app).await? else {
             return Err(no_app(&app).into());
         };
-        let begun = if self.purge {
+        let path = format!("/v2/apps{app}");
+        let request = if self.purge {
             context.confirm(&format!("This deletes {app}, of which {} run.", there.tasks_running))?;
-            // Without a word Marathon goes over what is in the way.
-            let path = format!("/v2/apps{app}?force={}", self.force);
-            scheduler.change(Method::DELETE, &path, None, None).await?
+            Request::new(Method::DELETE, &path, &self.following)
         } else {
-            let path = format!("/v2/apps{app}{}", forced(self.force));
-            scheduler
-                .change(Method::PUT, &path, Some(&json!({"instances": 0})), None)
-                .await?
+            Request::new(Method::PUT, &path, &self.following).body(json!({"instances": 0}))
         };
+        let begun = scheduler.change(request).await?;
         follow(context, scheduler, &begun, &self.following).await
     }
 }

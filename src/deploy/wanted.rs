@@ -30,6 +30,8 @@ pub(super) struct Amendments {
     pub(super) instances: Option<u32>,
     /// `NAME=VALUE` of the environment.
     pub(super) env: Vec<String>,
+    /// `rollback` or `wait`, of every app.
+    pub(super) on_failure: Option<&'static str>,
 }
 
 /// What a file holds; `-` is standard input.
@@ -156,6 +158,13 @@ fn amend(found: &mut [Found], amendments: &Amendments) -> Result<(), Problem> {
         let env = env.ok_or_else(|| Problem::new(exit::INVALID, format!("{place}: /env has to be an object")))?;
         env.insert(name.into(), json!(value));
     }
+    for (place, fields, _) in found.iter_mut().filter(|_| amendments.on_failure.is_some()) {
+        let labels = fields.entry("labels").or_insert_with(|| json!({}));
+        let labels = labels.as_object_mut();
+        let labels =
+            labels.ok_or_else(|| Problem::new(exit::INVALID, format!("{place}: /labels has to be an object")))?;
+        labels.insert("KEYWAY_ON_FAILURE".into(), json!(amendments.on_failure));
+    }
     Ok(())
 }
 
@@ -213,6 +222,7 @@ mod tests {
             images: vec!["web=registry:5000/web:2".into()],
             instances: Some(7),
             env: vec!["A=b=c".into()],
+            on_failure: Some("wait"),
         };
 
         let wanted = read(&[WEB], &amendments).unwrap().remove(0);
@@ -220,6 +230,7 @@ mod tests {
         assert_eq!(wanted.app.image().unwrap().name, "registry:5000/web:2");
         assert_eq!(wanted.json["instances"], 7);
         assert_eq!(wanted.json["env"]["A"], "b=c");
+        assert_eq!(wanted.json["labels"]["KEYWAY_ON_FAILURE"], "wait");
     }
 
     #[test]

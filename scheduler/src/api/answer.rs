@@ -2,13 +2,20 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::app::AppId;
 use crate::app::invalid::Invalid;
 use crate::engine::{Accepted, Denied};
 use crate::run::Unknown;
+
+/// Fields of a body that have no effect.
+const IGNORED: HeaderName = HeaderName::from_static("x-keyway-ignored");
+
+/// What would not be one item of a list in a header.
+const NOT_IN_LISTS: &AsciiSet = &CONTROLS.add(b' ').add(b',').add(b'%');
 
 /// An answer that is no success.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,10 +155,58 @@ pub(super) fn accepted(accepted: &Accepted) -> Response {
     with_deployment(respond(StatusCode::OK, &body), accepted)
 }
 
+/// Names the fields that have no effect, by their places in the body. Marathon's clients end at fields of an answer that they
+/// do not know, and bear headers.
+pub(super) fn put_ignored(response: &mut Response, places: &[String]) {
+    /// What a header may have, in bytes.
+    const MOST: usize = 4096;
+    let mut value = String::new();
+    for place in places {
+        let place = utf8_percent_encode(place, NOT_IN_LISTS).to_string();
+        if value.len() + place.len() > MOST {
+            break;
+        }
+        value += if value.is_empty() { "" } else { ", " };
+        value += &place;
+    }
+    if let Ok(value) = HeaderValue::from_str(&value)
+        && !value.is_empty()
+    {
+        response.headers_mut().insert(IGNORED, value);
+    }
+}
+
 /// Names the deployment in a header too.
 pub(super) fn with_deployment(mut response: Response, accepted: &Accepted) -> Response {
     if let Ok(id) = HeaderValue::from_str(&accepted.deployment) {
         response.headers_mut().insert("marathon-deployment-id", id);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_effect_is_a_list_in_one_header() {
+        let header = |places: &[&str]| {
+            let mut response = respond(StatusCode::OK, &Value::Null);
+            put_ignored(
+                &mut response,
+                &places.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            );
+            let value = response.headers().get(IGNORED)?;
+            Some(value.to_str().unwrap().to_owned())
+        };
+
+        assert_eq!(header(&[]), None);
+        assert_eq!(
+            header(&["/instancez", "/labels/a, b"]).unwrap(),
+            "/instancez, /labels/a%2C%20b"
+        );
+        assert_eq!(header(&["/größe"]).unwrap(), "/gr%C3%B6%C3%9Fe");
+        let many = vec!["/0123456789"; 1000];
+        assert!((4000..=4200).contains(&header(&many).unwrap().len()));
+    }
 }

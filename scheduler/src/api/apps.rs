@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
-use super::answer::{Answer, Refused, accepted, ok, respond, with_deployment};
+use super::answer::{Answer, Refused, accepted, ok, put_ignored, respond, with_deployment};
 use super::server::Asked;
 use super::view;
 use crate::app::invalid::Invalid;
@@ -55,7 +56,8 @@ pub(super) fn within(asked: &Asked, leading: &Leading, group: &AppId) -> Answer 
 
 /// A new app.
 pub(super) async fn create(asked: &Asked, leading: &Leading) -> Answer {
-    let app = defined(&read::json(&asked.body)?, &AppId::root())?;
+    let read = read::app(&read::json(&asked.body)?, &AppId::root())?;
+    let (app, ignored) = (carried_out(read.app)?, read.ignored);
     let id = app.id.clone();
     let edit: Edit<Refused> = Box::new(move |world, _| match world.apps.contains_key(&app.id) {
         true => Err(Refused::new(
@@ -64,10 +66,11 @@ pub(super) async fn create(asked: &Asked, leading: &Leading) -> Answer {
         )),
         false => Ok(only(Wish::Is(app.clone().into()), &app.id)),
     });
-    let done = change(leading, edit, asked.query.is_on("force", false)).await?;
+    let done = change(asked, leading, edit, false).await?;
     let json = told(asked, leading, &id, &done);
     let mut response = with_deployment(respond(StatusCode::CREATED, &json), &done);
     put_location(&mut response, &id);
+    put_ignored(&mut response, &ignored);
     Ok(response)
 }
 
@@ -75,22 +78,43 @@ pub(super) async fn create(asked: &Asked, leading: &Leading) -> Answer {
 pub(super) async fn update(asked: &Asked, leading: &Leading, id: &AppId, may_create: bool) -> Answer {
     let body = read::json(&asked.body)?;
     let partial = asked.query.is_on("partialUpdate", true);
-    let (tell, is_new) = tokio::sync::oneshot::channel();
+    let (tell, found) = oneshot::channel();
     let id = id.clone();
     let of = id.clone();
+    let wanted = asked.query.get("ifVersion").map(str::to_owned);
     let edit: Edit<Refused> = Box::new(move |world, _| {
+        if let Some(wanted) = &wanted {
+            is_at(world, &of, wanted)?;
+        }
+        let (wish, ignored) = wish(world, &of, &body, partial, may_create)?;
         // Whoever asked may have gone away.
-        let _ = tell.send(!world.apps.contains_key(&of));
-        Ok(only(wish(world, &of, &body, partial, may_create)?, &of))
+        let _ = tell.send((!world.apps.contains_key(&of), ignored));
+        Ok(only(wish, &of))
     });
-    let done = change(leading, edit, asked.query.is_on("force", false)).await?;
+    let done = change(asked, leading, edit, false).await?;
     told(asked, leading, &id, &done);
     let mut response = accepted(&done);
-    if is_new.await == Ok(true) {
-        *response.status_mut() = StatusCode::CREATED;
-        put_location(&mut response, &id);
+    if let Ok((is_new, ignored)) = found.await {
+        put_ignored(&mut response, &ignored);
+        if is_new {
+            *response.status_mut() = StatusCode::CREATED;
+            put_location(&mut response, &id);
+        }
     }
     Ok(response)
+}
+
+/// Refuses to change an app that is not at this version; `none` is one that is not there.
+fn is_at(world: &World, id: &AppId, wanted: &str) -> Result<(), Refused> {
+    let version = world.apps.get(id).map(|app| app.version.to_string());
+    let version = version.as_deref().unwrap_or("none");
+    if version == wanted {
+        return Ok(());
+    }
+    Err(Refused::new(
+        StatusCode::PRECONDITION_FAILED,
+        format!("App '{id}' is at version {version}, not {wanted}"),
+    ))
 }
 
 /// Several apps in one deployment.
@@ -100,23 +124,26 @@ pub(super) async fn update_all(asked: &Asked, leading: &Leading, may_create: boo
         return Err(Refused::unprocessable("the body has to be a list of apps"));
     };
     let partial = asked.query.is_on("partialUpdate", true);
+    let (tell, found) = oneshot::channel();
     let edit: Edit<Refused> = Box::new(move |world, _| {
-        let mut apps = BTreeMap::new();
+        let (mut apps, mut all_ignored) = (BTreeMap::new(), Vec::new());
         for (at, body) in all.iter().enumerate() {
             let id = merge::id(body, &AppId::root()).map_err(|invalid| invalid.within(&format!("/{at}")))?;
-            let wish = wish(world, &id, body, partial, may_create)?;
+            let (wish, ignored) = wish(world, &id, body, partial, may_create)?;
+            all_ignored.extend(ignored.into_iter().map(|path| format!("/{at}{path}")));
             if apps.insert(id.clone(), wish).is_some() {
                 return Err(Refused::unprocessable(format!("{id} is twice in the list")));
             }
         }
+        let _ = tell.send(all_ignored);
         Ok(Proposal {
             apps,
             ..Proposal::default()
         })
     });
-    Ok(accepted(
-        &change(leading, edit, asked.query.is_on("force", false)).await?,
-    ))
+    let mut response = accepted(&change(asked, leading, edit, false).await?);
+    put_ignored(&mut response, &found.await.unwrap_or_default());
+    Ok(response)
 }
 
 /// An app that is to be gone.
@@ -135,9 +162,7 @@ async fn simple(asked: &Asked, leading: &Leading, id: &AppId, wish: Wish, force:
         true => Ok(only(wish, &id)),
         false => Err(Refused::no_app(&id)),
     });
-    Ok(accepted(
-        &change(leading, edit, asked.query.is_on("force", force)).await?,
-    ))
+    Ok(accepted(&change(asked, leading, edit, force).await?))
 }
 
 /// The versions of an app, the newest first.
@@ -160,8 +185,14 @@ fn former(world: &World, id: &AppId, version: &str) -> Result<Arc<App>, Refused>
     world.versions.get(&(id.clone(), time)).cloned().ok_or_else(missing)
 }
 
-/// What a body wants of an app.
-pub(super) fn wish(world: &World, id: &AppId, body: &Value, partial: bool, may_create: bool) -> Result<Wish, Refused> {
+/// What a body wants of an app, and the places of its fields that have no effect.
+fn wish(
+    world: &World,
+    id: &AppId,
+    body: &Value,
+    partial: bool,
+    may_create: bool,
+) -> Result<(Wish, Vec<String>), Refused> {
     let current = world.apps.get(id).map(AsRef::as_ref);
     if current.is_none() && !may_create {
         return Err(Refused::no_app(id));
@@ -170,19 +201,14 @@ pub(super) fn wish(world: &World, id: &AppId, body: &Value, partial: bool, may_c
     match Update::read(body, id, current, absent)? {
         Update::Back(version) => {
             let former = former(world, id, &version.to_string())?;
-            Ok(Wish::Former(former.as_ref().clone().into()))
+            Ok((Wish::Former(former.as_ref().clone().into()), Vec::new()))
         }
-        Update::Definition(read) => Ok(Wish::Is(carried_out(read.app)?.into())),
+        Update::Definition(read) => Ok((Wish::Is(carried_out(read.app)?.into()), read.ignored)),
     }
 }
 
 /// The longest definition that the store takes, twice and with what is written beside it.
 const MOST_BYTES: usize = 128 << 10;
-
-/// A definition that can be carried out.
-pub(super) fn defined(body: &Value, group: &AppId) -> Result<App, Refused> {
-    carried_out(read::app(body, group)?.app)
-}
 
 /// Refuses labels of ours that are not understood.
 pub(super) fn carried_out(app: App) -> Result<App, Refused> {
@@ -205,8 +231,27 @@ pub(super) fn only(wish: Wish, id: &AppId) -> Proposal {
     }
 }
 
-/// Has a change made, and waits until it is written.
-pub(super) async fn change(leading: &Leading, edit: Edit<Refused>, force: bool) -> Result<Accepted, Refused> {
+/// The longest reason that somebody may give for a change, in bytes.
+const MOST_MESSAGE: usize = 1000;
+
+/// Has a change made, and waits until it is written. `force` is what counts if the request does not say.
+pub(super) async fn change(
+    asked: &Asked,
+    leading: &Leading,
+    edit: Edit<Refused>,
+    force: bool,
+) -> Result<Accepted, Refused> {
+    let force = asked.query.is_on("force", force);
+    let message = asked.query.get("message").map(str::to_owned);
+    if message.as_ref().is_some_and(|message| message.len() > MOST_MESSAGE) {
+        return Err(Refused::unprocessable(format!(
+            "the message may have {MOST_MESSAGE} bytes at most"
+        )));
+    }
+    let edit: Edit<Refused> = Box::new(move |world, now| {
+        let proposal = edit(world, now)?;
+        Ok(Proposal { message, ..proposal })
+    });
     let done = leading.call(move |engine, now| engine.change(edit, force, now)).await?;
     Ok(done?)
 }

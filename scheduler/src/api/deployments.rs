@@ -66,7 +66,7 @@ pub(super) async fn delete(asked: &Asked, leading: &Leading, id: &str) -> Answer
             false => Err(Refused::no_deployment(&deployment.id)),
         }
     });
-    Ok(accepted(&super::apps::change(leading, edit, true).await?))
+    Ok(accepted(&super::apps::change(asked, leading, edit, true).await?))
 }
 
 /// What undoes a deployment: of its own changes only.

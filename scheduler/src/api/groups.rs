@@ -6,12 +6,12 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::answer::{Answer, Refused, accepted, ok, respond, with_deployment};
+use super::answer::{Answer, Refused, accepted, ok, put_ignored, respond, with_deployment};
 use super::server::Asked;
 use super::{apps, deployments, view};
 use crate::app::group::{Groups, Shape, Update, tree};
 use crate::app::{App, AppId, read};
-use crate::engine::{Edit, Proposal, Wish, preview};
+use crate::engine::{Edit, Proposal, VERSIONS, Wish, preview};
 use crate::run::Leading;
 use crate::time::Timestamp;
 use crate::world::{Group, World};
@@ -135,9 +135,9 @@ pub(super) async fn change(asked: &Asked, leading: &Leading, id: &AppId, manner:
     let body = read::json(&asked.body)?;
     let known = (manner == Manner::Update || !id.is_root()).then_some(id);
     let update = Update::read(&body, &AppId::root(), known)?;
-    let created = match &update {
-        Update::Definition(definition) => definition.id.clone(),
-        Update::Back(_) | Update::Scale(_) => id.clone(),
+    let (created, ignored) = match &update {
+        Update::Definition(definition) => (definition.id.clone(), definition.ignored.clone()),
+        Update::Back(_) | Update::Scale(_) => (id.clone(), Vec::new()),
     };
     let of = id.clone();
     let edit = move |world: &World| proposal(world, &of, update, manner);
@@ -147,8 +147,9 @@ pub(super) async fn change(asked: &Asked, leading: &Leading, id: &AppId, manner:
         return ok(&json!({ "steps": deployments::steps(&steps) }));
     }
     let edit: Edit<Refused> = Box::new(move |world, _| edit(world));
-    let done = apps::change(leading, edit, asked.query.is_on("force", false)).await?;
+    let done = apps::change(asked, leading, edit, false).await?;
     let mut response = accepted(&done);
+    put_ignored(&mut response, &ignored);
     if manner == Manner::Create {
         *response.status_mut() = StatusCode::CREATED;
         if let Ok(location) = HeaderValue::from_str(&format!("/v2/groups{created}")) {
@@ -165,9 +166,7 @@ pub(super) async fn roll_back(asked: &Asked, leading: &Leading, id: &AppId, vers
         .map_err(|e: crate::time::NoTime| Refused::unprocessable(e.to_string()))?;
     let of = id.clone();
     let edit: Edit<Refused> = Box::new(move |world, _| proposal(world, &of, Update::Back(time), Manner::Update));
-    Ok(accepted(
-        &apps::change(leading, edit, asked.query.is_on("force", false)).await?,
-    ))
+    Ok(accepted(&apps::change(asked, leading, edit, false).await?))
 }
 
 /// A group that is to be gone, with everything in it.
@@ -185,7 +184,7 @@ pub(super) async fn delete(asked: &Asked, leading: &Leading, id: &AppId) -> Answ
             ..Proposal::default()
         })
     });
-    let done = apps::change(leading, edit, asked.query.is_on("force", false)).await?;
+    let done = apps::change(asked, leading, edit, false).await?;
     let body = json!({ "version": done.version.to_string(), "deploymentId": done.deployment });
     Ok(with_deployment(respond(StatusCode::OK, &body), &done))
 }
@@ -213,7 +212,15 @@ fn proposal(world: &World, id: &AppId, update: Update, manner: Manner) -> Result
             let message = format!("Group '{id}' does not exist in version '{time}'");
             let then = back(world, id, time).ok_or_else(|| Refused::unprocessable(message))?;
             let there = old.within(id).apps.into_keys();
-            let wishes = there.map(|app| {
+            let there: Vec<AppId> = there.collect();
+            // Of one that is older than what is kept of it nobody knows how it was then, and it is not deleted for that.
+            let is_unknown = |app: &&AppId| !then.contains_key(*app) && world.versions_of(app).count() >= VERSIONS;
+            if let Some(app) = there.iter().find(is_unknown) {
+                return Err(Refused::unprocessable(format!(
+                    "how {app} was in version '{time}' is no longer kept: put it back by itself, and its group without it"
+                )));
+            }
+            let wishes = there.into_iter().map(|app| {
                 let wish = then
                     .get(&app)
                     .map_or(Wish::Gone, |former| Wish::Former(former.as_ref().clone().into()));

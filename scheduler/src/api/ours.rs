@@ -1,6 +1,6 @@
 //! `/v1`: what Marathon has no place for, since its clients end at fields that they do not know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -117,6 +117,9 @@ fn common(deployment: &Deployment, app: impl Fn(&AppId) -> (Reached, Vec<String>
     if let Some(undoes) = &deployment.undoes {
         json["undoes"] = undoes.as_str().into();
     }
+    if let Some(message) = &deployment.message {
+        json["message"] = message.as_str().into();
+    }
     json
 }
 
@@ -133,10 +136,15 @@ fn app_json(id: &AppId, reached: &Reached, action: &str, waiting: &[String]) -> 
     json
 }
 
-/// Why those that wait do.
+/// Why those that wait do, and what one says that runs and is not well.
 fn waiting(world: &World, app: &AppId, now: Timestamp) -> Vec<String> {
     let waiting = world.instances_of(app).filter_map(|one| reason(world, one, now));
-    waiting.collect::<BTreeSet<_>>().into_iter().collect()
+    let waiting = waiting.collect::<BTreeSet<_>>().into_iter();
+    let current = world.instances_of(app).filter(|one| world.is_current(one));
+    let ill = current
+        .filter_map(|one| Some((one, one.lasting_complaint(now)?)))
+        .map(|(one, cause)| format!("{} is not healthy: {cause}", one.task().0));
+    waiting.chain(ill.take(1)).collect()
 }
 
 fn running_json(world: &World, deployment: &Deployment, now: Timestamp) -> Value {
@@ -177,13 +185,12 @@ pub(super) async fn instances(asked: &Asked, store: &Client, leading: &Leading, 
             format!("read the agents' reports: {e}"),
         )
     })?;
-    let report = |task: &TaskId| {
-        let entry = reports
-            .value
-            .iter()
-            .find(|entry| entry.key[keys::AGENTS.len()..] == task.0)?;
-        serde_json::from_slice::<Value>(&entry.value).ok()
-    };
+    let reports: HashMap<&str, &[u8]> = reports
+        .value
+        .iter()
+        .map(|entry| (entry.key.as_str(), entry.value.as_ref()))
+        .collect();
+    let report = |task: &TaskId| serde_json::from_slice::<Value>(reports.get(keys::agent(task).as_str())?).ok();
     let all = world
         .instances_of(id)
         .map(|instance| instance_json(&world, instance, report(&instance.task()), asked.now));
@@ -204,6 +211,9 @@ fn instance_json(world: &World, instance: &Instance, report: Option<Value>, now:
     }
     if let Some(reason) = reason(world, instance, now) {
         json["waiting"] = reason.into();
+    }
+    if let Some(cause) = instance.complaint() {
+        json["health_failure"] = cause.into();
     }
     if let Some(report) = report {
         for (name, place) in [

@@ -39,7 +39,7 @@ pub(super) fn reason(world: &World, instance: &Instance, now: Timestamp) -> Opti
                 .unwrap_or_default();
             format!("it failed, and is started again in {left}{why}")
         }
-        Waiting::Constraint(reason) | Waiting::Refused(reason) => reason.clone(),
+        Waiting::Constraint(reason) | Waiting::Refused(reason) | Waiting::Preparing(reason) => reason.clone(),
         Waiting::Secret(key) => {
             format!("the secret {key} has no value: write one with `keyway kv put {key} @FILE`")
         }

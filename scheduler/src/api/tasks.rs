@@ -107,9 +107,7 @@ async fn delete(asked: &Asked, leading: &Leading, ids: &[InstanceId], word: &str
     }
     if scale {
         let edit = scale_down(ids.to_vec());
-        return Ok(accepted(
-            &super::apps::change(leading, edit, asked.query.is_on("force", false)).await?,
-        ));
+        return Ok(accepted(&super::apps::change(asked, leading, edit, false).await?));
     }
     let tasks = {
         let world = leading.world();

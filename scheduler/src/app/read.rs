@@ -52,6 +52,10 @@ pub fn json(text: &[u8]) -> Result<Value, Invalid> {
 /// A definition that somebody sent; an id without a leading slash is in `group`. Its times are zero: it has none until it is
 /// laid beside what was there before ([`App::stamped`]).
 pub fn app(value: &Value, group: &AppId) -> Result<Read, Invalid> {
+    read(value, group, rules::check)
+}
+
+fn read(value: &Value, group: &AppId, check: impl FnOnce(&App, &Findings)) -> Result<Read, Invalid> {
     let fields = value.as_object().ok_or_else(Invalid::no_object)?;
     let findings = Findings::default();
     let value = Value::Object(legacy::translate(fields.clone(), &findings));
@@ -61,15 +65,19 @@ pub fn app(value: &Value, group: &AppId) -> Result<Read, Invalid> {
         object.leave(&["version", "versionInfo"]);
         definition(&mut object, group, &findings)
     });
+    if let Some(app) = &read {
+        check(app, &findings);
+    }
     let ignored = findings.conclude()?;
     // A definition without mistakes was read.
     let app = read.ok_or_else(Invalid::no_object)?;
     Ok(Read { app, ignored })
 }
 
-/// A definition as [`App::to_json`] wrote it, with its times.
+/// A definition as [`App::to_json`] wrote it, with its times. By the rules of its time it was taken: those of today, which
+/// may be others, are not asked.
 pub fn stored(value: &Value) -> Result<App, Invalid> {
-    let Read { mut app, .. } = self::app(value, &AppId::root())?;
+    let Read { mut app, .. } = read(value, &AppId::root(), |_, _| {})?;
     let time = |place: &str| {
         let time = value.pointer(place).and_then(Value::as_str).unwrap_or_default();
         time.parse::<Timestamp>()
@@ -126,7 +134,6 @@ fn definition(object: &mut Object<'_>, group: &AppId, findings: &Findings) -> Op
         .into_iter()
         .collect();
     network::settle(&mut app, definitions, findings);
-    rules::check(&app, findings);
     Some(app)
 }
 

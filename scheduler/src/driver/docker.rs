@@ -17,7 +17,7 @@ mod parameters;
 mod start;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ struct Inner {
     followed: Mutex<HashMap<String, Followed>>,
     /// Somebody is followed, so events are of interest.
     wanted: Notify,
+    /// Containers that are being asked or forced to stop, by their ids.
+    stopping: Mutex<HashSet<(String, Stop)>>,
     told: mpsc::UnboundedSender<Told>,
 }
 
@@ -107,6 +109,7 @@ impl Containers {
             pulls: Mutex::default(),
             followed: Mutex::default(),
             wanted: Notify::new(),
+            stopping: Mutex::default(),
             told,
         });
         let watching = tokio::spawn(watch::watch(Arc::clone(&inner)));
@@ -131,13 +134,20 @@ impl Containers {
     }
 
     pub(super) fn stop(&self, task: &TaskId, id: &str, stop: Stop) {
-        let (inner, task, id) = (Arc::clone(&self.inner), task.clone(), id.to_owned());
+        let asked = (id.to_owned(), stop);
+        if !self.inner.stopping().insert(asked.clone()) {
+            // Somebody is at it, for as long as the Engine does not answer.
+            return;
+        }
+        let (inner, task) = (Arc::clone(&self.inner), task.clone());
         tokio::spawn(async move {
-            while let Err(error) = inner.kill(&id, stop).await {
+            while let Err(error) = inner.kill(&asked.0, stop).await {
                 if !inner.waits_out(&error).await {
-                    return tracing::warn!(task = %task.0, "its container cannot be stopped: {error:#}");
+                    tracing::warn!(task = %task.0, "its container cannot be stopped: {error:#}");
+                    break;
                 }
             }
+            inner.stopping().remove(&asked);
         });
     }
 
@@ -157,6 +167,10 @@ impl Containers {
 }
 
 impl Inner {
+    fn stopping(&self) -> MutexGuard<'_, HashSet<(String, Stop)>> {
+        self.stopping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A client of the Engine, whether it answers or not.
     fn engine(&self) -> anyhow::Result<Docker> {
         Ok(Docker::connect_with_unix(

@@ -99,7 +99,12 @@ impl Kept {
                 .to_str()
                 .is_some_and(|name| TaskId(name.into()).app() == app)
             {
-                all.push((entry.metadata()?.modified()?, entry.path()));
+                match entry.metadata() {
+                    Ok(metadata) => all.push((metadata.modified()?, entry.path())),
+                    // Another task of the app is trimming too.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         all.sort();

@@ -150,8 +150,11 @@ impl Processes {
         tokio::task::spawn_blocking(move || {
             let _coming = coming;
             let Inner { sandboxes, kept, .. } = &*processes.0;
-            let kept = kept.keep(&task, &sandboxes.of(&task));
-            if let Err(error) = kept.and_then(|()| sandboxes.remove(&task)) {
+            if let Err(error) = kept.keep(&task, &sandboxes.of(&task)) {
+                tracing::warn!(task = %task.0, "what it wrote cannot be kept: {error}");
+            }
+            // It may hold secrets.
+            if let Err(error) = sandboxes.remove(&task) {
                 tracing::warn!(task = %task.0, "what it left cannot be removed: {error}");
             }
         });

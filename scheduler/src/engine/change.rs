@@ -37,6 +37,8 @@ pub struct Proposal {
     pub sentenced: BTreeSet<InstanceId>,
     /// The deployment that this undoes.
     pub undoes: Option<String>,
+    /// Why, as whoever asked for it says.
+    pub message: Option<String>,
 }
 
 /// Makes a proposal of what is there now. Its error is for whoever asked.
@@ -73,6 +75,9 @@ pub enum Denied<E> {
 
 /// The most deployments at once.
 const MOST: usize = 100;
+
+/// How many versions of an app are kept.
+pub const VERSIONS: usize = 50;
 
 /// The longest row of a deployment: a transaction of 512 KiB, less what base64 and names add.
 pub(super) const MOST_BYTES: usize = 380_000;
@@ -211,11 +216,13 @@ impl Engine {
             current: 0,
             step_began: now,
             progress: now,
+            nearest: None,
             rollouts: BTreeMap::new(),
             sentenced: proposal.sentenced,
             before,
             waits_for,
             undoes: proposal.undoes,
+            message: proposal.message,
         };
         Draft {
             groups: proposal.groups,
@@ -259,10 +266,9 @@ impl Engine {
 
     /// Keeps the newest versions, and those that something still runs or may go back to.
     fn forget_old_versions(&mut self, app: &AppId) {
-        const KEPT: usize = 50;
         let stable = self.world.launches.get(app).and_then(|launches| launches.stable);
         let run: BTreeSet<Timestamp> = self.world.instances_of(app).map(|instance| instance.version).collect();
-        let old = self.world.versions_of(app).skip(KEPT).map(|(version, _)| version);
+        let old = self.world.versions_of(app).skip(VERSIONS).map(|(version, _)| version);
         let old = old.filter(|version| !run.contains(version) && stable != Some(*version));
         for version in old.collect::<Vec<_>>() {
             self.world.versions.remove(&(app.clone(), version));

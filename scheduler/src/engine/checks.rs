@@ -23,7 +23,7 @@ impl Engine {
             match since.map(|since| since + SETTLED) {
                 Some(settled) if now < settled => self.alarm_by(settled, app),
                 Some(_) => {
-                    self.made_progress(app, now);
+                    self.got_better(app);
                     self.put(Instance {
                         proved: true,
                         ..instance.as_ref().clone()
@@ -72,8 +72,9 @@ impl Engine {
                 .and_then(|check| check.last_cause.clone());
             self.tell(Event::unhealthy_kill(now, &instance, &cause.unwrap_or_default()));
         }
+        self.turn.is_news |= !instance.proved && instance.lasting_complaint(now).is_some();
         if after == Some(true) && before != after {
-            self.made_progress(&id.app, now);
+            self.got_better(&id.app);
         }
         if before == after && !is_first && !verdict.kill {
             // Only times and counts: nothing to plan for.
@@ -99,7 +100,7 @@ impl Engine {
         self.turn.is_news |= instance.readiness.as_ref() != Some(&readiness);
         instance.readiness = Some(readiness);
         if is_ready {
-            self.made_progress(&id.app, now);
+            self.got_better(&id.app);
         }
         self.put(instance);
     }

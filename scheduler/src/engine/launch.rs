@@ -49,9 +49,10 @@ impl Engine {
             Err(waiting) => {
                 match &waiting {
                     Waiting::Backoff { until } => self.alarm(*until, &app.id),
-                    Waiting::PortTaken(_) => self.alarm_by(now + PORT_AGAIN, &app.id),
+                    // So is one of whichever app has all ports.
+                    Waiting::PortTaken(_) | Waiting::Refused(_) => self.alarm_by(now + PORT_AGAIN, &app.id),
                     // Whoever tells of secrets tells when this one has come.
-                    Waiting::Constraint(_) | Waiting::Refused(_) | Waiting::Secret(_) => {}
+                    Waiting::Constraint(_) | Waiting::Preparing(_) | Waiting::Secret(_) => {}
                 }
                 if instance.waiting.as_ref() != Some(&waiting) {
                     instance.waiting = Some(waiting);

@@ -19,6 +19,9 @@ use crate::time::Timestamp;
 /// can carry, and not a scheduler without memory.
 const MOST_COMING: usize = 2000;
 
+/// What the agent in an instance, which forces its program itself when its grace is over, has to tell how that ended.
+const TELLING: Duration = Duration::from_secs(1);
+
 /// When what was forced to end and has not ended is forced again.
 const FORCE_AGAIN: Duration = Duration::from_secs(30);
 
@@ -181,11 +184,13 @@ impl Engine {
 
     fn press_one(&mut self, mut instance: Instance, now: Timestamp) {
         let spec = self.world.spec(&instance);
-        let drain = match spec.map(|spec| Extension::of(&spec.labels)) {
-            Some(Ok(extension)) if instance.proved => extension.drain,
-            _ => Duration::ZERO,
-        };
-        let grace = spec.and_then(|spec| spec.kill_grace).unwrap_or(GRACE);
+        let extension = spec.and_then(|spec| Extension::of(&spec.labels).ok());
+        let drain = extension.as_ref().filter(|_| instance.proved);
+        let drain = drain.map_or(Duration::ZERO, |extension| extension.drain);
+        let has_agent = extension.is_none_or(|extension| extension.agent.is_some());
+        let telling = if has_agent { TELLING } else { Duration::ZERO };
+        let grace = spec.and_then(|spec| spec.kill_grace);
+        let grace = grace.map_or(GRACE, |grace| grace + telling);
         let task = instance.task();
         let app = instance.id.app.clone();
         let Stage::Stopping {

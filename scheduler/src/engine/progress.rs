@@ -1,21 +1,25 @@
 //! Deployments, step by step, to their end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::change::MOST_BYTES;
+use super::tasks::brief;
 use super::{Engine, Wish};
 use crate::app::AppId;
 use crate::deployment::{Deployment, Outcome, Past};
 use crate::event::Event;
 use crate::extension::{Extension, OnFailure};
 use crate::keys;
-use crate::plan::deployment::Kind;
+use crate::plan::deployment::{Action, Kind};
 use crate::plan::replace;
 use crate::time::Timestamp;
 
 /// How many ended deployments are kept.
 const KEPT: usize = 200;
+
+/// How long progress is not written again, at most.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many failures are told as the reason of one that is given up.
 const FAILURES: usize = 8;
@@ -23,10 +27,12 @@ const FAILURES: usize = 8;
 impl Engine {
     /// Goes on with every deployment whose step is done, and ends those that have stood still for too long.
     pub(super) fn advance(&mut self, now: Timestamp) {
+        let better = std::mem::take(&mut self.better);
         for id in self.world.deployments.keys().cloned().collect::<Vec<_>>() {
             while self.step_is_done(&id) {
                 self.next_step(&id, now);
             }
+            self.measure(&id, &better, now);
             self.watch_progress(&id, now);
         }
     }
@@ -62,6 +68,7 @@ impl Engine {
     pub(super) fn begin_step(&mut self, mut deployment: Deployment, now: Timestamp) {
         deployment.step_began = now;
         deployment.progress = now;
+        deployment.nearest = None;
         deployment.rollouts.clear();
         let Some(step) = deployment.steps.get(deployment.current).cloned() else {
             return self.end(&deployment, Outcome::Done, now);
@@ -143,17 +150,69 @@ impl Engine {
         }
     }
 
-    /// Something of an app became better.
-    pub(super) fn made_progress(&mut self, app: &AppId, now: Timestamp) {
-        if let Some(deployment) = self.world.deployment_of(app)
-            && deployment.progress < now
-        {
-            let deployment = Deployment {
-                progress: now,
-                ..deployment.as_ref().clone()
-            };
-            self.keep(deployment);
+    /// Something of an app may have become better.
+    pub(super) fn got_better(&mut self, app: &AppId) {
+        self.better.insert(app.clone());
+    }
+
+    /// Takes note if the step of a deployment is nearer to its end than it ever was: what is well for a moment, again and
+    /// again, comes no nearer.
+    fn measure(&mut self, id: &str, better: &BTreeSet<AppId>, now: Timestamp) {
+        let Some(deployment) = self.world.deployments.get(id).cloned() else {
+            return;
+        };
+        if !deployment.apps().any(|app| better.contains(app)) {
+            return;
         }
+        let distance = self.distance(&deployment);
+        if deployment.nearest.is_some_and(|nearest| nearest <= distance) {
+            return;
+        }
+        let is_due = deployment.nearest.is_none() || now >= deployment.progress + self.pause(&deployment);
+        let nearer = Deployment {
+            nearest: Some(distance),
+            progress: if is_due { now } else { deployment.progress },
+            ..deployment.as_ref().clone()
+        };
+        match is_due {
+            true => self.keep(nearer),
+            // The row is long, and is not written for every instance.
+            false => drop(self.world.deployments.insert(id.into(), nearer.into())),
+        }
+    }
+
+    /// What is still to become of the apps of a step: instances that have to go, to come, to be well and to be ready.
+    fn distance(&self, deployment: &Deployment) -> u32 {
+        let of = |action: &Action| {
+            let target = match (action.kind, self.world.apps.get(&action.app)) {
+                (Kind::Stop, _) | (_, None) => 0,
+                (_, Some(app)) => app.instances,
+            };
+            let (mut there, mut well, mut ready, mut going) = (0, 0, 0, 0);
+            for one in self.world.instances_of(&action.app) {
+                if self.world.is_current(one) && one.is_wanted() {
+                    there += 1;
+                    well += u32::from(self.world.is_well(one));
+                    ready += u32::from(self.world.is_ready(one));
+                } else {
+                    going += 1;
+                }
+            }
+            going + u32::abs_diff(there, target) + target.saturating_sub(well) + target.saturating_sub(ready)
+        };
+        deployment
+            .steps
+            .get(deployment.current)
+            .into_iter()
+            .flatten()
+            .map(of)
+            .sum()
+    }
+
+    /// How long progress is not written again.
+    fn pause(&self, deployment: &Deployment) -> Duration {
+        let patience = self.patience(deployment).map_or(PAUSE, |(patience, _)| patience / 4);
+        patience.min(PAUSE)
     }
 
     /// How long a deployment may stand still in its present step, and what comes then.
@@ -190,16 +249,31 @@ impl Engine {
     fn why_it_stands_still(&self, deployment: &Deployment, patience: Duration) -> String {
         let step = deployment.steps.get(deployment.current);
         let apps = step.into_iter().flatten().map(|action| &action.app);
-        let failures = apps.filter_map(|app| {
-            let failure = self.world.launches.get(app)?.failure.as_ref()?;
-            (failure.at >= deployment.step_began)
-                .then(|| format!("; {} {}: {}", failure.task, failure.state, failure.message))
-        });
+        let failures = apps.filter_map(|app| self.ended_badly(app, deployment).or_else(|| self.runs_badly(app)));
         let failures: String = failures.take(FAILURES).collect();
         format!(
             "nothing became better for {}{failures}",
             kvapi::duration::format(patience)
         )
+    }
+
+    /// The last task of an app that has failed in a deployment's step.
+    fn ended_badly(&self, app: &AppId, deployment: &Deployment) -> Option<String> {
+        let failure = self.world.launches.get(app)?.failure.as_ref()?;
+        (failure.at >= deployment.step_began)
+            .then(|| format!("; {} {}: {}", failure.task, failure.state, failure.message))
+    }
+
+    /// A task of an app that runs what is wanted and is not well.
+    fn runs_badly(&self, app: &AppId) -> Option<String> {
+        let mut current = self.world.instances_of(app).filter(|one| self.world.is_current(one));
+        current.find_map(|one| {
+            Some(brief(format!(
+                "; {} is not healthy: {}",
+                one.task().0,
+                one.complaint()?
+            )))
+        })
     }
 
     /// Puts back what was healthy before, of the apps that were there before.

@@ -15,6 +15,18 @@ use crate::keys;
 use crate::plan::deployment::Kind;
 use crate::time::Timestamp;
 
+/// How much of why a task failed is kept, in bytes: it goes into rows that have a limit, and into the reason of a deployment.
+const MESSAGE: usize = 2000;
+
+/// The beginning of what may be as long as a program likes.
+pub(super) fn brief(mut message: String) -> String {
+    if message.len() > MESSAGE {
+        message.truncate(message.floor_char_boundary(MESSAGE));
+        message.push('…');
+    }
+    message
+}
+
 impl Engine {
     /// What drivers have found at the beginning: tasks that run are adopted, those that ended meanwhile have ended, and
     /// those that nobody knows are stopped.
@@ -82,6 +94,19 @@ impl Engine {
                 }
             }
             Told::Refused { task, refusal } => self.refused(&task, &refusal, now),
+            Told::Preparing { task, what } => self.prepares(&task, what),
+        }
+    }
+
+    /// A task will come later, and why.
+    fn prepares(&mut self, task: &TaskId, what: String) {
+        let staging = self
+            .of(task)
+            .filter(|instance| matches!(instance.stage, Stage::Staging { .. }));
+        if let Some(mut instance) = staging {
+            instance.waiting = Some(Waiting::Preparing(what));
+            self.world.instances.insert(instance.id.clone(), instance.into());
+            self.turn.is_news = true;
         }
     }
 
@@ -97,6 +122,7 @@ impl Engine {
             return self.end_stray(task.clone(), handle, now);
         };
         instance.addresses = addresses;
+        instance.waiting = None;
         match &mut instance.stage {
             Stage::Staging { at } => {
                 instance.stage = Stage::Running {
@@ -138,8 +164,14 @@ impl Engine {
     /// Where a task is, so that what it left can be removed.
     fn hold(&mut self, task: &TaskId, handle: Handle) {
         if let Some(mut instance) = self.of(task) {
-            if let Stage::Staging { at } = instance.stage {
-                instance.stage = Stage::Running { staged: at, at, handle };
+            match &mut instance.stage {
+                Stage::Staging { at } => {
+                    let at = *at;
+                    instance.stage = Stage::Running { staged: at, at, handle };
+                }
+                // It was called off, and had been started all the same.
+                Stage::Stopping { handle: unknown, .. } => *unknown = Some(handle),
+                Stage::Scheduled | Stage::Running { .. } => {}
             }
             self.world.instances.insert(instance.id.clone(), instance.into());
         }
@@ -152,10 +184,12 @@ impl Engine {
             Stage::Stopping { why, .. } => Some(why),
             Stage::Scheduled | Stage::Staging { .. } | Stage::Running { .. } => None,
         };
-        let (state, condition, message) = ended(end, why);
+        let (state, condition, message) = ended(end, why, instance.health.complaint());
         self.tell(Event::status(now, &instance, state, &message));
         self.tell(Event::instance_changed(now, &instance, condition));
         self.act(Act::Leave(instance.id.clone()));
+        // An agent that was killed has left its report, and no other one will have its name.
+        self.erase(keys::agent(task));
         if let Some(handle) = instance.handle() {
             let (task, handle) = (task.clone(), handle.clone());
             self.act(Act::Forget { task, handle });
@@ -168,7 +202,7 @@ impl Engine {
         if instance.is_wanted() && !self.is_replaced(&instance) && self.world.apps.contains_key(&instance.id.app) {
             self.again(instance, None, now);
         } else {
-            self.made_progress(&instance.id.app, now);
+            self.got_better(&instance.id.app);
             self.remove(&instance.id);
         }
     }
@@ -176,7 +210,7 @@ impl Engine {
     /// A task could not be started.
     fn refused(&mut self, task: &TaskId, refusal: &Refusal, now: Timestamp) {
         let Some(instance) = self.of(task) else { return };
-        let message = refusal.to_string();
+        let message = brief(refusal.to_string());
         let state = match refusal {
             Refusal::CalledOff => "TASK_KILLED",
             _ => "TASK_FAILED",
@@ -238,7 +272,7 @@ impl Engine {
         let failure = Failure {
             task: instance.task().0,
             state: state.into(),
-            message,
+            message: brief(message),
             host: instance.host.clone(),
             version: instance.version,
             at: now,

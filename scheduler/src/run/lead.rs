@@ -44,8 +44,8 @@ struct Leader {
 }
 
 /// Where whoever leads has the folders of plain processes, by which they are found again. It outlives the lock.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
     machine: String,
     folder: PathBuf,
 }
@@ -57,7 +57,8 @@ enum Obstacle {
     Store(#[from] Error),
     #[error(
         "this scheduler cannot lead: plain processes run that one with --state-dir {} has started, and here they would not \
-         be found and be started a second time; start it with that folder, or stop them first", .0.display()
+         be found and be started a second time; start it with that folder, or stop them first and delete the key {}",
+        .0.display(), keys::PLACE
     )]
     Elsewhere(PathBuf),
 }
@@ -141,16 +142,17 @@ impl Candidate {
 
     pub(super) async fn run(mut self) {
         let mut said = None;
+        let place = self.place();
         while !*self.stopped.borrow() {
             let mut stopped = self.stopped.clone();
             let tried = tokio::select! {
-                tried = self.try_to_lead() => tried,
+                tried = self.try_to_lead(place.as_ref()) => tried,
                 () = is_stopped(&mut stopped) => return,
             };
             match tried {
                 Ok(Some((session, asked))) => {
                     said = None;
-                    self.lead(&session, asked).await;
+                    self.lead(&session, asked, place.clone()).await;
                     self.role.send_replace(Role::Unknown);
                     let options = WriteOptions::default();
                     if let Err(error) = self.client.destroy_session(&session, &options).await {
@@ -174,7 +176,7 @@ impl Candidate {
     }
 
     /// The session with which it leads, and when it was asked for; `None` if somebody else led, and that has changed.
-    async fn try_to_lead(&mut self) -> Result<Option<(String, Instant)>, Obstacle> {
+    async fn try_to_lead(&mut self, place: Option<&Place>) -> Result<Option<(String, Instant)>, Obstacle> {
         let options = WriteOptions::default();
         let found = self.client.get(keys::LEADER, Consistency::Default).await?;
         if let Some(entry) = found.value
@@ -194,8 +196,7 @@ impl Candidate {
             self.client.get_blocking(keys::LEADER, entry.modify_index, wait).await?;
             return Ok(None);
         }
-        let place = self.place();
-        if let Some(place) = &place {
+        if let Some(place) = place {
             self.refuse_elsewhere(place).await?;
         }
         let terms = SessionTerms {
@@ -215,10 +216,6 @@ impl Candidate {
         if let Ok(stored) = &stored
             && stored.done
         {
-            if let Some(place) = place {
-                let value = serde_json::to_vec(&place).expect("texts have a JSON form");
-                self.client.put(keys::PLACE, value, &options).await?;
-            }
             return Ok(Some((session, asked)));
         }
         self.client.destroy_session(&session, &options).await?;
@@ -226,12 +223,9 @@ impl Candidate {
     }
 
     fn place(&self) -> Option<Place> {
-        let folder = &self.config.driver.folder;
-        let whole = folder.canonicalize().or_else(|_| std::path::absolute(folder));
-        Some(Place {
-            machine: machine()?,
-            folder: whole.ok()?,
-        })
+        let folder = self.config.driver.folder.clone();
+        let machine = machine()?;
+        Some(Place { machine, folder })
     }
 
     /// Refuses to lead if processes may run that it would not find. With a start of the machine they have ended, and what
@@ -258,7 +252,7 @@ impl Candidate {
     }
 
     /// Leads until that is over.
-    async fn lead(&mut self, session: &str, asked: Instant) {
+    async fn lead(&mut self, session: &str, asked: Instant, place: Option<Place>) {
         // What was asked of an earlier term does not concern this one.
         while self.abdicated.try_recv().is_ok() {}
         let gate = Gate::default();
@@ -268,6 +262,7 @@ impl Candidate {
             config: self.config.clone(),
             hub: self.hub.clone(),
             session: session.into(),
+            place,
             gate: gate.clone(),
         };
         let mut stopped = self.stopped.clone();
@@ -277,6 +272,8 @@ impl Candidate {
                 Err(error) => {
                     tracing::error!("this scheduler cannot lead: {error:#}");
                     sleep(PAUSE).await;
+                    // Another one may be able to.
+                    self.waits = true;
                 }
             },
             () = renewed(&self.client, session, asked, &gate) => tracing::warn!("this scheduler does not lead any more: its session is over"),

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use ask::{Bound, Question};
 
 use super::now;
-use crate::app::{CheckProtocol, HealthCheck, ReadinessCheck};
+use crate::app::{AppId, CheckProtocol, HealthCheck, ReadinessCheck};
 use crate::driver::{Driver, TaskId};
 use crate::engine::Probing;
 use crate::health::{Moment, Probe, next_probe};
@@ -20,6 +20,9 @@ use crate::instance::{InstanceId, Readiness};
 
 /// How many are asked at once.
 const AT_ONCE: usize = 256;
+
+/// And of one app: where nobody answers, each question takes its whole time, and other apps are to be asked meanwhile.
+const OF_ONE_APP: usize = 64;
 
 /// What was found.
 pub(super) enum Heard {
@@ -41,6 +44,7 @@ pub(super) struct Prober {
     driver: Arc<Driver>,
     heard: mpsc::UnboundedSender<Heard>,
     at_once: Arc<Semaphore>,
+    of_app: HashMap<AppId, Arc<Semaphore>>,
     /// What is asked of each; dropped, it is asked no more.
     asked: HashMap<InstanceId, JoinSet<()>>,
 }
@@ -51,6 +55,7 @@ impl Prober {
             driver,
             heard,
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            of_app: HashMap::new(),
             asked: HashMap::new(),
         }
     }
@@ -58,11 +63,22 @@ impl Prober {
     /// Asks from now on, in place of what was asked before.
     pub(super) fn ask(&mut self, probing: Probing) {
         let id = probing.instance.id.clone();
+        let of_app = match self.of_app.get(&id.app) {
+            Some(of_app) => Arc::clone(of_app),
+            None => {
+                // Of apps that nobody asks any more nothing is kept.
+                self.of_app.retain(|_, of_app| Arc::strong_count(of_app) > 1);
+                let new = Arc::new(Semaphore::new(OF_ONE_APP));
+                self.of_app.insert(id.app.clone(), Arc::clone(&new));
+                new
+            }
+        };
         let one = One {
             probing: Arc::new(probing),
             driver: Arc::clone(&self.driver),
             heard: self.heard.clone(),
             at_once: Arc::clone(&self.at_once),
+            of_app,
         };
         let mut asks = JoinSet::new();
         for (index, check) in one.probing.app.health_checks.iter().cloned().enumerate() {
@@ -88,6 +104,7 @@ struct One {
     driver: Arc<Driver>,
     heard: mpsc::UnboundedSender<Heard>,
     at_once: Arc<Semaphore>,
+    of_app: Arc<Semaphore>,
 }
 
 impl One {
@@ -127,7 +144,7 @@ impl One {
 
     /// Asks once, within the time that the check gives.
     async fn probe(&self, check: &HealthCheck) -> Probe {
-        let Ok(_one_of_many) = self.at_once.acquire().await else {
+        let (Ok(_one_of_app), Ok(_one_of_many)) = (self.of_app.acquire().await, self.at_once.acquire().await) else {
             return Probe::Ignored;
         };
         let bound = Bound::from_now(check.timeout);

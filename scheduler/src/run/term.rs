@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::lead::Place;
 use super::prober::{Heard, Prober};
 use super::writer::{Decided, Perform, Writer};
 use super::{CallBox, Config, Leading, Role, now, secrets, with_cluster};
@@ -34,6 +35,8 @@ pub(super) struct Term {
     pub(super) config: Config,
     pub(super) hub: Hub,
     pub(super) session: String,
+    /// Where what it starts is found again; `None` where nobody can say.
+    pub(super) place: Option<Place>,
     /// Nothing is started when it is closed.
     pub(super) gate: Gate,
 }
@@ -41,6 +44,16 @@ pub(super) struct Term {
 impl Term {
     /// Leads until the lock is lost.
     pub(super) async fn run(self, role: &watch::Sender<Role>) -> anyhow::Result<()> {
+        let writer = Writer {
+            client: self.client.clone(),
+            session: self.session.clone(),
+        };
+        // Before anything is started there.
+        if let Some(place) = &self.place
+            && !writer.put(keys::PLACE, place).await?
+        {
+            return Ok(());
+        }
         let world = self.load().await?;
         let (tell, mut told) = mpsc::unbounded_channel();
         let (heard, mut hears) = mpsc::unbounded_channel();
@@ -71,10 +84,6 @@ impl Term {
             prober: Prober::new(Arc::clone(&driver), heard),
             hub: self.hub.clone(),
             world: publish,
-        };
-        let writer = Writer {
-            client: self.client.clone(),
-            session: self.session.clone(),
         };
         let mut writing = std::pin::pin!(writer.run(to_write, performer));
         let mut answers = Vec::new();
@@ -119,7 +128,8 @@ impl Term {
         }
     }
 
-    /// All that the store holds of ours.
+    /// All that the store holds of ours. What somebody wants and nobody here can read must not be taken for unwanted: a newer
+    /// scheduler may have written it, so then this one does not lead. What only tells of the past is left out.
     async fn load(&self) -> anyhow::Result<World> {
         let mut world = World::default();
         for prefix in [
@@ -134,8 +144,10 @@ impl Term {
         ] {
             let list = self.client.list(prefix, Consistency::Consistent).await;
             for entry in list.with_context(|| format!("read {prefix}"))?.value {
-                if let Err(bad) = world.load(&entry.key, &entry.value) {
-                    tracing::error!("{bad}");
+                match world.load(&entry.key, &entry.value) {
+                    Err(bad) if ![keys::PAST, keys::LAUNCHES].contains(&prefix) => return Err(bad.into()),
+                    Err(bad) => tracing::error!("{bad}"),
+                    Ok(()) => {}
                 }
             }
         }

@@ -12,6 +12,7 @@ use http::StatusCode;
 use kvapi::client::WriteOptions;
 use kvapi::types::TxnOp;
 use kvapi::{Client, Error};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -26,6 +27,9 @@ const MOST_ROWS: usize = 120;
 
 /// And the most bytes: its limit, less what base64 and names add.
 const MOST_BYTES: usize = 300_000;
+
+/// How many acts are done at once: among them are events, and whoever listens must be able to keep up.
+const MOST_ACTS: usize = 256;
 
 /// Before it is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -72,7 +76,10 @@ impl Writer {
                 return Ok(());
             }
             for decided in all {
-                for act in decided.turn.acts {
+                for (at, act) in decided.turn.acts.into_iter().enumerate() {
+                    if at % MOST_ACTS == MOST_ACTS - 1 {
+                        tokio::task::yield_now().await;
+                    }
                     perform.act(act);
                 }
                 perform.publish(Arc::new(decided.world));
@@ -82,6 +89,12 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Writes one key by itself. Whether it still leads.
+    pub(super) async fn put(&self, key: &str, value: &impl Serialize) -> anyhow::Result<bool> {
+        let value = serde_json::to_vec(value)?;
+        self.write([(key.to_owned(), Some(value))].into()).await
     }
 
     /// Whether it still leads.

@@ -30,7 +30,10 @@ pub(super) fn body(
     files: &[(PathBuf, String)],
 ) -> Result<ContainerCreateBody, Refusal> {
     if image.privileged && !docker.privileged {
-        return Err(Refusal::Other("privileged containers are not allowed here".to_owned()));
+        return Err(Refusal::Other(
+            "privileged containers are not allowed here: the scheduler's flag --allow-privileged allows them"
+                .to_owned(),
+        ));
     }
     let (exposed, bindings) = ports(launch, docker);
     let mut host = HostConfig {

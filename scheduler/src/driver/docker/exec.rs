@@ -119,11 +119,13 @@ impl Inner {
         let (kept, task) = (self.kept.clone(), task.clone());
         tokio::task::spawn_blocking(move || {
             fs::create_dir_all(&folder)?;
-            for (name, text) in OUTPUTS.into_iter().zip([stdout, stderr]) {
-                File::create(folder.join(name))?.write_all(&text)?;
-            }
-            kept.keep(&task, &folder)?;
-            fs::remove_dir_all(&folder)
+            let written = OUTPUTS.into_iter().zip([stdout, stderr]);
+            let written = written
+                .map(|(name, text)| File::create(folder.join(name))?.write_all(&text))
+                .collect::<std::io::Result<()>>();
+            let kept = written.and_then(|()| kept.keep(&task, &folder));
+            fs::remove_dir_all(&folder)?;
+            kept
         })
         .await??;
         Ok(())

@@ -10,7 +10,7 @@ use bollard::query_parameters::{
 use futures_util::StreamExt as _;
 
 use super::super::starting::Start;
-use super::super::{Handle, Launch, Refusal, Told};
+use super::super::{Handle, Launch, Refusal, TaskId, Told};
 use super::body::body;
 use super::{CLUSTER, Followed, Inner, Starter, TASK, is_away, said, status};
 use crate::app::Image;
@@ -65,9 +65,14 @@ impl Starter {
         let mut attempt = Try::First;
         let started = loop {
             match inner.started(&launch, &image, attempt, &start).await {
-                Err(Trouble::Away(error)) if inner.waits_out(&error).await => attempt = Try::Again,
-                // Nobody wants to know any more.
-                Err(Trouble::Away(_)) => return,
+                Err(Trouble::Away(error)) => {
+                    inner.prepares(&task, format!("the Docker Engine does not answer: {error:#}"));
+                    if !inner.waits_out(&error).await {
+                        // Nobody wants to know any more.
+                        return;
+                    }
+                    attempt = Try::Again;
+                }
                 Err(Trouble::Refused(refusal)) => break Err(refusal),
                 Ok(started) => break Ok(started),
             }
@@ -101,6 +106,11 @@ async fn take_away(engine: &Docker, id: &str) {
 }
 
 impl Inner {
+    fn prepares(&self, task: &TaskId, what: String) {
+        let task = task.clone();
+        self.tell(Told::Preparing { task, what });
+    }
+
     async fn started(
         &self,
         launch: &Launch,
@@ -113,7 +123,7 @@ impl Inner {
             .engine()
             .map_err(|error| Trouble::of(error, Refusal::Other))
             .map_err(asked)?;
-        let getting = self.image(&engine, image);
+        let getting = self.image(&engine, image, &launch.task);
         let config = match attempt {
             // A pull may take any time.
             Try::First => start.unless_called_off(getting).await?,
@@ -205,7 +215,7 @@ impl Inner {
     }
 
     /// What an image starts by itself. It is pulled if it is not there, or if it has to be new.
-    async fn image(&self, engine: &Docker, image: &Image) -> Result<ImageConfig, Trouble> {
+    async fn image(&self, engine: &Docker, image: &Image, task: &TaskId) -> Result<ImageConfig, Trouble> {
         let lock = {
             let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(pulls.entry(image.name.clone()).or_default())
@@ -222,6 +232,7 @@ impl Inner {
                 Err(error) => return Err(Trouble::of(error, refused)),
             }
         }
+        self.prepares(task, format!("the image {} is being pulled", image.name));
         let (name, tag) = name_and_tag(&image.name);
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
         let mut progress = std::pin::pin!(engine.create_image(Some(options), None, None));

@@ -16,6 +16,12 @@ use crate::app::{Protocol, Volume, VolumeFrom};
 impl Processes {
     pub(in super::super) async fn start(self, launch: Launch, start: Start) {
         let task = launch.task.clone();
+        if !launch.fetch.is_empty() {
+            let names = launch.fetch.iter().map(|fetch| fetch.uri.as_str());
+            let what = format!("{} is being fetched", names.collect::<Vec<_>>().join(", "));
+            let task = task.clone();
+            self.0.tell(Told::Preparing { task, what });
+        }
         if is_name(&task.0)
             && let Err(refusal) = self.0.fetcher.gather(&task, &launch.fetch, &start).await
         {

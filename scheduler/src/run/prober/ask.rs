@@ -23,6 +23,9 @@ use crate::tls;
 /// How much of a readiness check's answer is kept.
 const KEPT: usize = 4096;
 
+/// How much of the first line of an answer that is not a good one is told, in characters.
+const LINE: usize = 200;
+
 /// How long all steps of one question may take together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
@@ -114,14 +117,36 @@ impl Informed {
 /// Whether it answers from 200 to 399.
 pub(super) async fn http(question: Question<'_>, ignore_1xx: bool, bound: Bound) -> Result<Probe, String> {
     let informed = Informed::default();
-    let answer = get(question, &informed, bound).await.map(|answer| answer.status());
-    match answer {
-        Ok(status) if (200..=399).contains(&status.as_u16()) => Ok(Probe::Good),
+    let answer = match get(question, &informed, bound).await {
+        Ok(answer) => answer,
         // It said something, and nothing that counts.
-        Ok(status) if ignore_1xx && status.is_informational() => Ok(Probe::Ignored),
-        Err(_) if ignore_1xx && informed.is_so() => Ok(Probe::Ignored),
-        Ok(status) => Err(format!("it answered {}", status.as_u16())),
-        Err(cause) => Err(cause),
+        Err(_) if ignore_1xx && informed.is_so() => return Ok(Probe::Ignored),
+        Err(cause) => return Err(cause),
+    };
+    match answer.status() {
+        status if (200..=399).contains(&status.as_u16()) => Ok(Probe::Good),
+        status if ignore_1xx && status.is_informational() => Ok(Probe::Ignored),
+        _ => Err(complaint(answer, bound).await),
+    }
+}
+
+/// What an answer that is not a good one says: its status, and the first line of its text.
+async fn complaint(answer: http::Response<Incoming>, bound: Bound) -> String {
+    let status = answer.status().as_u16();
+    let text = async { Limited::new(answer.into_body(), KEPT).collect().await };
+    let text = bound.step(String::new, text).await;
+    let text = text.map(|text| text.to_bytes()).unwrap_or_default();
+    let line: String = String::from_utf8_lossy(&text)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(LINE)
+        .collect();
+    match line.trim() {
+        "" => format!("it answered {status}"),
+        line => format!("it answered {status}: {line}"),
     }
 }
 
