@@ -1,4 +1,5 @@
 //! What an app may say that Marathon has no field for: in its labels, which every client of Marathon leaves alone.
+//! docs/marathon.md tells each with its default, and a test compares the two.
 //!
 //! | label | what it is |
 //! | --- | --- |
@@ -138,6 +139,8 @@ fn told(labels: &BTreeMap<String, String>) -> Result<AgentUse, BadLabel> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn labels(of: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -190,6 +193,24 @@ mod tests {
         assert_eq!(agent(&[("KEYWAY_AGENT", "off")]), None);
         let both = [("KEYWAY_AGENT", "off"), ("KEYWAY_ON_CHANGE", "restart")];
         assert_eq!(Extension::of(&labels(&both)).unwrap_err().label, "KEYWAY_AGENT");
+    }
+
+    /// The labels are those whose names stand in the code above; of a family `KEYWAY_X_` stands for `KEYWAY_X_*`.
+    #[test]
+    fn every_label_has_its_row_in_the_documentation() {
+        let code = include_str!("extension.rs").split("#[cfg(test)]").next().unwrap();
+        let texts = code.split('"').filter(|text| text.starts_with("KEYWAY_"));
+        let known: BTreeSet<&str> = texts.collect();
+        let page = include_str!("../../docs/marathon.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `KEYWAY_"));
+        let firsts = rows.filter_map(|row| row.split(" | ").next());
+        let names = firsts.flat_map(|cell| cell.split("`, `KEYWAY_"));
+        let told: BTreeSet<String> = names
+            .map(|name| format!("KEYWAY_{}", name.trim_end_matches(['`', '*'])))
+            .collect();
+
+        assert!(known.len() > 8, "{known:?}");
+        assert_eq!(told.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
     }
 
     #[test]

@@ -158,7 +158,10 @@ pub(super) fn refused(app: &mut Object<'_>) {
         ("check", "say it in healthChecks"),
         ("executorResources", "leave it out: there is no executor"),
         ("residency", "mount a folder of the host with container.volumes"),
-        ("resourceLimits", "say it in cpus and mem, which are limits too"),
+        (
+            "resourceLimits",
+            "leave it out: mem is a limit already, and cpus is a share",
+        ),
     ] {
         app.refuse(name, remedy);
     }
