@@ -110,9 +110,14 @@ pub(super) fn metrics(leading: &Leading) -> Answer {
 
 /// As Prometheus reads them.
 pub(super) fn prometheus(leading: &Leading) -> Answer {
-    let world = leading.world();
+    let lines = exposition(&leading.world());
+    Ok(text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", lines))
+}
+
+/// The lines that Prometheus reads. What each number is stands in docs/metrics.md, which a test compares with this.
+fn exposition(world: &World) -> String {
     let mut out = String::new();
-    for (name, help, number) in numbers(&world) {
+    for (name, help, number) in numbers(world) {
         let name = format!("keyway_scheduler_{name}");
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {number}\n");
     }
@@ -121,5 +126,31 @@ pub(super) fn prometheus(leading: &Leading) -> Answer {
         out,
         "# TYPE marathon_apps_active_gauge gauge\nmarathon_apps_active_gauge {active}\n"
     );
-    Ok(text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", out))
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_metrics_are_those_that_the_documentation_explains() {
+        let page = include_str!("../../../docs/metrics.md");
+        let rows = page.lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            let name = cells.next()?.trim_end_matches('`');
+            let is_ours = name.starts_with("keyway_scheduler_") || name.starts_with("marathon_");
+            is_ours.then_some(())?;
+            Some(format!("{name} {}", cells.next()?))
+        });
+        let explained: BTreeSet<String> = rows.collect();
+
+        let told = exposition(&World::default());
+
+        let types = told.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        assert_eq!(types.map(str::to_owned).collect::<BTreeSet<_>>(), explained);
+        assert!(told.contains("\nkeyway_scheduler_apps 0\n"), "{told}");
+    }
 }

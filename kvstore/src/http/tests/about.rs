@@ -91,8 +91,9 @@ async fn the_metrics_are_those_that_the_documentation_explains() {
     let rows = include_str!("../../../../docs/metrics.md").lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| `")?.split(" | ");
         let name = cells.next()?.trim_end_matches('`');
-        // What an agent tells is its own to test.
-        (!name.starts_with("keyway_agent_")).then_some(())?;
+        // What agents and schedulers tell is their own to test.
+        let others = ["keyway_agent_", "keyway_scheduler_", "marathon_"];
+        others.iter().all(|other| !name.starts_with(other)).then_some(())?;
         Some(format!("{name} {}", cells.next()?))
     });
     let mut explained: Vec<String> = rows.collect();
