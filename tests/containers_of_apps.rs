@@ -296,29 +296,44 @@ async fn is_missing(home: &Home, scene: &Scene) -> anyhow::Result<()> {
 
 /// How a program ended in a container is told with its code and its last words.
 async fn ends(scene: &Scene) -> anyhow::Result<()> {
-    let bad = json!({
-        "id": "/bad", "instances": 1, "cpus": 0.1, "mem": 64,
-        "args": ["demo-app", "--config", "/nothing"],
-        "container": { "type": "DOCKER", "docker": { "image": "app:1" } },
-        "networks": [{ "mode": "host" }],
-    });
-    scene.dev.api.change("PUT", "/v2/apps/bad", &bad).await?;
-    let failure = eventually("its end is told", async || {
-        let json = scene.dev.api.get("/v2/apps/bad").await.ok()?;
-        let failure = json["app"]["lastTaskFailure"].clone();
-        failure.is_object().then_some(failure)
-    })
-    .await?;
-    assert_eq!(failure["state"], "TASK_FAILED", "{failure}");
-    let message = failure["message"].as_str().unwrap_or_default();
-    assert!(message.contains("it ended with code 3"), "{failure}");
-    let path = format!("/v1/tasks/{}/logs", failure["taskId"].as_str().unwrap_or_default());
-    let said = scene.dev.api.text(&path).await?;
-    assert!(said.contains("/nothing"), "{said}");
-    let gone = scene
-        .dev
-        .api
-        .change("DELETE", "/v2/apps/bad?force=true", &Value::Null)
+    let api = &scene.dev.api;
+    for (id, arguments, state, message, words) in [
+        (
+            "bad",
+            json!(["demo-app", "--config", "/nothing"]),
+            "TASK_FAILED",
+            "it ended with code 3",
+            "/nothing",
+        ),
+        (
+            "well",
+            json!(["--version"]),
+            "TASK_FINISHED",
+            "it ended by itself",
+            "keyway ",
+        ),
+    ] {
+        let app = json!({
+            "id": format!("/{id}"), "instances": 1, "cpus": 0.1, "mem": 64, "args": arguments,
+            "container": { "type": "DOCKER", "docker": { "image": "app:1" } },
+            "networks": [{ "mode": "host" }],
+        });
+        let path = format!("/v2/apps/{id}");
+        api.change("PUT", &path, &app).await?;
+        let failure = eventually("its end is told", async || {
+            let json = api.get(&path).await.ok()?;
+            let failure = json["app"]["lastTaskFailure"].clone();
+            failure.is_object().then_some(failure)
+        })
         .await?;
-    scene.dev.api.done(&gone).await
+        assert_eq!(failure["state"], state, "{failure}");
+        let told = failure["message"].as_str().unwrap_or_default();
+        assert!(told.contains(message), "{failure}");
+        let logs = format!("/v1/tasks/{}/logs", failure["taskId"].as_str().unwrap_or_default());
+        let said = api.text(&logs).await?;
+        assert!(said.contains(words), "{said}");
+        api.changed("DELETE", &format!("{path}?force=true"), &Value::Null)
+            .await?;
+    }
+    Ok(())
 }

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use scheduler::app::{Command as AppCommand, Image, Network, Resources};
+use scheduler::app::{Command as AppCommand, Image, Network, Resources, Volume, VolumeFrom};
 use scheduler::driver::{AgentUse, DockerSettings, Driver, End, Handle, Launch, Refusal, Settings, Stop, TaskId, Told};
+use scheduler::instance;
 use tokio::sync::mpsc;
 
 use crate::containers::copy_static;
@@ -143,17 +144,32 @@ fn containers_start_are_followed_and_leave_nothing_but_their_output() {
         let stranger = docker.first(home, "stranger").await?;
 
         let name = "web.instance-1._app.1";
-        let web = launch(name, "echo ready; echo bad >&2; sleep 1000");
+        home.write("shared/of-the-host", "from the host\n")?;
+        let shared = home.path("shared").display().to_string();
+        let mut web = launch(
+            name,
+            "cat /shared/of-the-host; echo from inside >/shared/of-the-container; echo x >/fixed/x || echo refused; \
+             echo ready; echo bad >&2; sleep 1000",
+        );
+        let volumes = [("/shared", false), ("/fixed", true)].map(|(path, read_only)| Volume {
+            container_path: path.into(),
+            from: VolumeFrom::Host(shared.clone()),
+            read_only,
+        });
+        web.volumes = volumes.into();
         let handle = scene.start(web.clone()).await?;
         scene.says(name, &handle, "ready").await?;
+        let said = scene.logs(name, &handle).await?;
+        assert!(said.contains("from the host\n") && said.contains("refused\n"), "{said}");
+        assert_eq!(home.read("shared/of-the-container")?, "from inside\n");
+        assert!(!home.path("shared/x").exists());
         let labels = docker
             .run(home, &["inspect", "-f", "{{json .Config.Labels}}", name])
             .await?;
         assert!(labels.contains(r#""keyway.cluster":"ours""#), "{labels}");
-        let memory = docker
-            .run(home, &["inspect", "-f", "{{.HostConfig.Memory}}", name])
-            .await?;
-        assert_eq!(memory, "67108864");
+        let limits = "{{.HostConfig.Memory}} {{.HostConfig.CpuShares}}";
+        let limits = docker.run(home, &["inspect", "-f", limits, name]).await?;
+        assert_eq!(limits, "67108864 102", "64 MiB, and a tenth of 1024 shares");
         let task = TaskId(name.into());
         let limit = Duration::from_secs(60);
         let answer = scene
@@ -177,8 +193,20 @@ fn containers_start_are_followed_and_leave_nothing_but_their_output() {
         let kept = scene.logs(name, &handle).await?;
         assert!(kept.contains("ready\n") && kept.contains("bad\n"), "{kept}");
 
+        let handle = scene.start(launch("well", "exit 0")).await?;
+        let end = scene.ended("well").await?;
+        assert_eq!(end, End::Exited(0));
+        assert_eq!(instance::ended(&end, None).0, "TASK_FINISHED");
+        scene.driver.forget(&TaskId("well".into()), &handle);
+        holds("its container is gone", async || {
+            docker.run(home, &["inspect", "well"]).await.is_err()
+        })
+        .await?;
+
         let handle = scene.start(launch("short", "exit 7")).await?;
-        assert_eq!(scene.ended("short").await?, End::Exited(7));
+        let end = scene.ended("short").await?;
+        assert_eq!(end, End::Exited(7));
+        assert_eq!(instance::ended(&end, None).0, "TASK_FAILED");
         let refusal = scene.refused(launch("short", "exit 7")).await?.to_string();
         assert_eq!(refusal, "it has been started before");
         let found = scene.driver.find().await?;

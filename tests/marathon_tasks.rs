@@ -274,3 +274,50 @@ fn of_two_that_may_not_share_a_host_one_runs_and_is_rolled_beside_itself() {
         dev.api.changed("PUT", "/v2/apps/web?force=true", &alone).await
     });
 }
+
+/// Case 73, of a plain process: how an end is called, in the event and in what is told of the app.
+#[test]
+fn a_program_that_ends_by_itself_has_finished_with_0_and_failed_with_anything_else() {
+    test(async |home| {
+        let dev = Dev::start(home, "dev", &[]).await?;
+        for (id, line, state, words) in [
+            ("/well", "exit 0", "TASK_FINISHED", "it ended by itself"),
+            ("/badly", "exit 3", "TASK_FAILED", "it ended with code 3"),
+        ] {
+            let mut app = idle(id, 1);
+            app["cmd"] = json!(line);
+            // Longer than the test: it is started once.
+            app["backoffSeconds"] = json!(1000);
+            app["maxLaunchDelaySeconds"] = json!(1000);
+            let mut events = dev.api.events("event_type=status_update_event").await?;
+            dev.api.change("POST", "/v2/apps", &app).await?;
+            let ended = loop {
+                let (_, event) = events.json().await?;
+                if !matches!(event["taskStatus"].as_str(), Some("TASK_STAGING" | "TASK_RUNNING")) {
+                    break event;
+                }
+            };
+            assert_eq!(
+                (&ended["appId"], &ended["taskStatus"], &ended["message"]),
+                (&json!(id), &json!(state), &json!(words)),
+                "{ended}"
+            );
+            let failure = eventually("its end is told of the app", async || {
+                let app = get(&dev.api, id).await.ok()?;
+                app["lastTaskFailure"]
+                    .is_object()
+                    .then(|| app["lastTaskFailure"].clone())
+            })
+            .await?;
+            assert_eq!(
+                (&failure["taskId"], &failure["state"], &failure["message"]),
+                (&ended["taskId"], &json!(state), &json!(words)),
+                "{failure}"
+            );
+            dev.api
+                .changed("DELETE", &format!("/v2/apps{id}"), &Value::Null)
+                .await?;
+        }
+        Ok(())
+    });
+}
