@@ -11,10 +11,13 @@ fn strategy(minimum: f64, over: f64) -> UpgradeStrategy {
     }
 }
 
-/// Rows 27 to 34, those of apps that keep no state on a machine: we take no others.
+/// Rows 24, 25 and 27 to 34. In 23, 26 and 28 an app that keeps its state on a machine goes below its floor, where others
+/// have one more: none is taken here, and nothing else goes below its floor.
 #[test]
 fn cases_23_to_34_the_cap_and_what_goes_at_once() {
     for (n, minimum, over, there, ill, cap, first) in [
+        (1, 0.5, 0.0, 1, 1, 1, 0),
+        (5, 0.5, 0.0, 5, 0, 5, 2),
         (1, 0.5, 0.0, 1, 0, 2, 0),
         (1, 0.5, 0.0, 0, 0, 1, 0),
         (2, 0.5, 0.0, 2, 0, 2, 1),
