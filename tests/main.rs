@@ -94,6 +94,7 @@ mod marathon_apps;
 mod marathon_clients;
 mod marathon_deployments;
 mod marathon_events;
+mod marathon_groups;
 mod marathon_health;
 mod marathon_programs;
 mod marathon_tasks;

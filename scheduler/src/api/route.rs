@@ -24,7 +24,7 @@ pub(super) enum Route {
     AppTask(AppId, String),
     Versions(AppId),
     Version(AppId, String),
-    /// GET, POST, PUT, PATCH, DELETE.
+    /// GET, POST, PUT, DELETE.
     Group(AppId),
     GroupApps(AppId),
     GroupVersions(AppId),
