@@ -1,6 +1,6 @@
 //! Deployments, groups and who answers, as clients of Marathon see them: cases of docs/marathon-cases.md.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use http::HeaderMap;
@@ -94,6 +94,58 @@ fn a_deployment_is_told_while_it_goes_on_and_is_taken_back_or_left_as_it_is() {
         assert_eq!(get(&dev.api, "/web").await?["env"], bad["env"]);
         let unknown = dev.api.refused("DELETE", &path, &Value::Null).await?;
         assert_eq!(unknown.0, 404);
+        Ok(())
+    });
+}
+
+/// Case 18: of several that go on beside each other.
+#[test]
+fn the_first_of_several_deployments_is_taken_back_alone() {
+    test(async |home| {
+        let dev = Dev::start(home, "dev", &[]).await?;
+        let versions = |id: &str| {
+            let (mut good, mut bad) = good_and_bad();
+            (good["id"], bad["id"]) = (json!(id), json!(id));
+            (good, bad)
+        };
+        let mut all = Vec::new();
+        for id in ["/one", "/two"] {
+            let (good, bad) = versions(id);
+            dev.api.changed("POST", "/v2/apps", &good).await?;
+            all.push(dev.api.change("PUT", &format!("/v2/apps{id}"), &bad).await?);
+        }
+        all.push(dev.api.change("POST", "/v2/apps", &nowhere("/three")).await?);
+        let going_on = async || -> anyhow::Result<BTreeSet<String>> {
+            let told = under_way(&dev.api).await?;
+            Ok(told
+                .iter()
+                .filter_map(|one| one["id"].as_str().map(str::to_owned))
+                .collect())
+        };
+        let from = |nth: usize| -> BTreeSet<String> { all[nth..].iter().cloned().collect() };
+        assert_eq!(going_on().await?, from(0));
+        let env = async |id: &str| anyhow::Ok(get(&dev.api, id).await?["env"].clone());
+        let (good, bad) = good_and_bad();
+
+        for (nth, (one, two, three)) in [
+            (&good["env"], &bad["env"], 200),
+            (&good["env"], &good["env"], 200),
+            (&good["env"], &good["env"], 404),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let path = format!("/v2/deployments/{}", all[nth]);
+            dev.api.changed("DELETE", &path, &Value::Null).await?;
+            assert_eq!((&env("/one").await?, &env("/two").await?), (one, two));
+            let (status, told) = dev.api.ask("GET", "/v2/apps/three", &Value::Null).await?;
+            assert_eq!(status, three, "{told}");
+            assert_eq!(going_on().await?, from(nth + 1));
+        }
+        for id in ["/one", "/two"] {
+            let tasks = dev.api.tasks(id).await?;
+            assert_eq!(tasks.len(), 2, "{tasks:?}");
+        }
         Ok(())
     });
 }
@@ -212,6 +264,9 @@ fn ping_leader_and_info_answer_as_marathon_does() {
             assert!(kind.starts_with(accept), "{kind}");
         }
 
+        let words = dev.api.text("/").await?;
+        assert!(words.contains("/v2") && words.contains("/v1"), "{words}");
+
         let leader = dev.api.get("/v2/leader").await?;
         let address = dev.api.address.trim_start_matches("http://");
         assert_eq!(leader, json!({ "leader": address }));
@@ -227,6 +282,49 @@ fn ping_leader_and_info_answer_as_marathon_does() {
         for name in ["name", "version", "buildref", "frameworkId"] {
             assert!(info[name].is_string(), "{name}: {info}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_prometheus_reads_is_what_there_is() {
+    test(async |home| {
+        let dev = Dev::start(home, "dev", &[]).await?;
+        dev.api.changed("POST", "/v2/apps", &idle("/web", 2)).await?;
+        dev.api.change("POST", "/v2/apps", &nowhere("/waits")).await?;
+        let read = async || -> anyhow::Result<BTreeMap<String, u64>> {
+            let reply = dev
+                .api
+                .reply(HeaderMap::new(), "GET", "/metrics/prometheus", "")
+                .await?;
+            anyhow::ensure!(reply.status == 200, "{}", reply.status);
+            let kind = reply.headers["content-type"].to_str()?;
+            anyhow::ensure!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+            let text = String::from_utf8_lossy(&reply.body).into_owned();
+            let mut numbers = BTreeMap::new();
+            for line in text.lines().filter(|line| !line.starts_with('#')) {
+                let (name, number) = line.split_once(' ').with_context(|| line.to_owned())?;
+                anyhow::ensure!(text.contains(&format!("# TYPE {name} gauge\n")), "{text}");
+                numbers.insert(name.to_owned(), number.parse()?);
+            }
+            Ok(numbers)
+        };
+        holds("one waits", async || {
+            let numbers = read().await.unwrap_or_default();
+            numbers.get("keyway_scheduler_instances_waiting") == Some(&1)
+        })
+        .await?;
+        let expected = [
+            ("keyway_scheduler_apps", 2),
+            ("keyway_scheduler_deployments", 1),
+            ("keyway_scheduler_instances", 3),
+            ("keyway_scheduler_instances_running", 2),
+            ("keyway_scheduler_instances_healthy", 2),
+            ("keyway_scheduler_instances_waiting", 1),
+            ("marathon_apps_active_gauge", 2),
+        ]
+        .map(|(name, number)| (name.to_owned(), number));
+        assert_eq!(read().await?, BTreeMap::from(expected));
         Ok(())
     });
 }
