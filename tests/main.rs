@@ -88,6 +88,7 @@ mod variables;
 // The scheduler: apps deployed, rolled and kept well; the command that does so.
 mod balancer;
 mod deploy;
+mod deploy_failures;
 mod deploying;
 mod labels;
 mod marathon_apps;
