@@ -1,6 +1,7 @@
 """The whole surface of the client `marathon` (marathon-python), against a scheduler: its address is the first argument.
 
-Apps are small shell programs; whatever the client cannot read, it raises.
+Apps are small shell programs; whatever the client cannot read, it raises. A public method of the client that is not called
+here is an error at the end.
 """
 
 import collections
@@ -14,11 +15,32 @@ for name in ("Iterable", "Mapping", "MutableMapping", "Sequence"):
     setattr(collections, name, getattr(collections.abc, name))
 
 from marathon import MarathonClient
-from marathon.exceptions import ConflictError, MarathonHttpError, NotFoundError
+from marathon.exceptions import ConflictError, InternalServerError, MarathonHttpError, NotFoundError
 from marathon.models import MarathonApp, MarathonDeployment, MarathonGroup
 from marathon.models.app import MarathonHealthCheck
 
-client = MarathonClient(sys.argv[1], timeout=10)
+# What asks for something that Marathon itself serves no more: with which arguments it is called, and why it finds nothing.
+CALLBACKS = "Marathon has told events by /v2/events alone since it removed callbacks"
+DEAD = {
+    "list_event_subscriptions": ((), CALLBACKS),
+    "create_event_subscription": (("http://127.0.0.1:1/",), CALLBACKS),
+    "delete_event_subscription": (("http://127.0.0.1:1/",), CALLBACKS),
+}
+
+
+class Noting:
+    """The client; notes which of its methods are used from here, and not by each other."""
+
+    def __init__(self, client):
+        self.client = client
+        self.called = set()
+
+    def __getattr__(self, name):
+        self.called.add(name)
+        return getattr(self.client, name)
+
+
+client = Noting(MarathonClient(sys.argv[1], timeout=10))
 LINE = "while :; do sleep 1; done"
 
 
@@ -106,9 +128,12 @@ assert client.get_app("py").instances == 1
 client.kill_tasks("py")
 until("another one", lambda: any(one.state == "TASK_RUNNING" for one in client.list_tasks("py")))
 
-client.create_app("fails", MarathonApp(cmd="exit 3", mem=16, cpus=0.1))
+# Its pause is longer than this program: it is started a second time because that is asked.
+client.create_app("fails", MarathonApp(cmd="exit 3", mem=16, cpus=0.1, backoff_seconds=1000, max_launch_delay_seconds=2000))
+failure = until("its failure is told", lambda: client.get_app("fails").last_task_failure)
 until("it is queued", lambda: [item for item in client.list_queue() if item.app.id == "/fails"])
-until("its failure is told", lambda: client.get_app("fails").last_task_failure)
+client.reset_delay("fails")
+until("it has failed again", lambda: client.get_app("fails").last_task_failure.task_id != failure.task_id)
 client.delete_app("fails", force=True)
 at_rest()
 
@@ -135,11 +160,17 @@ client.create_group(MarathonGroup(id="/shop", apps=[MarathonApp(id="web", cmd=LI
 at_rest()
 assert client.get_group("/shop").apps[0].id == "/shop/web"
 assert client.list_groups()
+then = client.get_group("/shop").version
 client.scale_group("/shop", 2)
 at_rest()
 assert client.get_app("/shop/web").instances == 2
-client.update_group("/shop", MarathonGroup(apps=[MarathonApp(id="/shop/web", cmd=LINE, mem=16, cpus=0.1, instances=1)]))
+assert client.get_group("/shop").version != then
+assert client.rollback_group("/shop", then)["deploymentId"]
 at_rest()
+assert client.get_app("/shop/web").instances == 1
+client.update_group("/shop", MarathonGroup(apps=[MarathonApp(id="/shop/web", cmd=LINE, mem=16, cpus=0.1, instances=2)]))
+at_rest()
+assert client.get_app("/shop/web").instances == 2
 assert client.list_versions("/shop/web")
 client.delete_group("/shop")
 at_rest()
@@ -163,4 +194,26 @@ kinds = {event.event_type for event in events}
 for kind in ("api_post_event", "status_update_event", "deployment_info", "deployment_step_success", "deployment_success",
              "deployment_failed", "group_change_success", "app_terminated_event"):
     assert kind in kinds, (kind, kinds)
+
+for name, (arguments, why) in DEAD.items():
+    try:
+        getattr(client.client, name)(*arguments)
+        raise AssertionError(name + " is served: " + why)
+    except NotFoundError:
+        pass
+
+
+def leads():
+    try:
+        return client.get_leader()["leader"] and client.list_apps() == []
+    except (NotFoundError, InternalServerError):
+        return False
+
+
+assert client.delete_leader()["message"]
+until("it leads again", leads)
+
+public = {name for name in dir(MarathonClient) if not name.startswith("_")}
+assert client.called | set(DEAD) == public, (public - client.called - set(DEAD), set(DEAD) - public)
+assert not client.called & set(DEAD), client.called & set(DEAD)
 print("done")
