@@ -108,5 +108,6 @@ mod schedulers;
 mod secrets_of_apps;
 mod tls;
 // What ships beside the programs, and the rules of the house.
+mod examples;
 mod templates;
 mod tidy;
