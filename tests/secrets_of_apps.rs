@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::containers_of_tasks::import_small;
 use crate::harness::dev::{Api, Dev};
-use crate::harness::{Docker, Home, Options, Server, alone, by_environment, eventually, holds, test};
+use crate::harness::{Docker, Home, Keyway, Options, Server, alone, by_environment, eventually, holds, test};
 
 /// Every secret of these tests begins so.
 const MARK: &str = "marked-";
@@ -242,5 +242,27 @@ fn a_container_has_its_secrets_as_variables_and_as_files_of_its_user() {
         })
         .await?;
         docker.end(home).await
+    });
+}
+
+#[test]
+fn containers_are_never_given_the_socket_at_which_everything_may_be_written() {
+    test(async |home| {
+        let folder = home.path("tasks").display().to_string();
+        let engine = home.path("docker.sock").display().to_string();
+        let keyway = || Keyway::new(home).addr("unix:///run/keyway/whole.sock");
+        let flags = ["scheduler", "--state-dir", &folder, "--http-addr", "127.0.0.1:0"];
+
+        let said = keyway()
+            .run(&[&flags[..], &["--docker-socket", &engine]].concat())
+            .await?
+            .expect(2)?;
+
+        assert!(
+            said.err.contains("/run/keyway/whole.sock") && said.err.contains("--agent-addr"),
+            "{}",
+            said.err
+        );
+        Ok(())
     });
 }

@@ -316,6 +316,12 @@ impl Engine {
         self.dirty.insert(id.app);
     }
 
+    /// Keeps what is known of an instance in memory alone: what has no row, or gets it with the next change, and is nothing to
+    /// plan for.
+    fn note(&mut self, instance: Instance) {
+        self.world.instances.insert(instance.id.clone(), instance.into());
+    }
+
     /// An instance is no more.
     fn remove(&mut self, id: &InstanceId) {
         if let Some(instance) = self.world.instances.remove(id) {

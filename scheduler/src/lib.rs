@@ -16,6 +16,7 @@
 //! | [`engine`] | what goes in becomes what is to be written and done |
 //! | [`event`] | what the event stream tells |
 //! | [`pushed`], [`secret`] | what a registry tells of images, and how it shows that it may |
+//! | [`mod@limits`] | how long bodies, definitions, rows and messages may be |
 //! | [`share`], [`time`] | a part of a number of instances, exactly; points in time as the API writes them |
 //!
 //! What acts:
@@ -40,6 +41,7 @@ pub mod health;
 pub mod hub;
 pub mod instance;
 pub mod keys;
+pub mod limits;
 pub mod plan;
 pub mod pushed;
 pub mod run;

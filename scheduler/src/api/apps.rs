@@ -17,6 +17,7 @@ use crate::app::{App, AppId, merge, read};
 use crate::engine::{Accepted, Edit, Proposal, Wish};
 use crate::event::Event;
 use crate::extension::Extension;
+use crate::limits;
 use crate::run::Leading;
 use crate::time::Timestamp;
 use crate::world::World;
@@ -207,17 +208,15 @@ fn wish(
     }
 }
 
-/// The longest definition that the store takes, twice and with what is written beside it.
-const MOST_BYTES: usize = 128 << 10;
-
 /// Refuses labels of ours that are not understood.
 pub(super) fn carried_out(app: App) -> Result<App, Refused> {
     let extension = Extension::of(&app.labels);
     extension.map_err(|bad| Invalid::meaning(&format!("/labels/{}", bad.label), bad.what))?;
     let bytes = app.to_json().to_string().len();
-    if bytes > MOST_BYTES {
+    if bytes > limits::DEFINITION {
         let what = format!(
-            "is {bytes} bytes long, and {MOST_BYTES} is the most: put what is long into a setting or a template"
+            "is {bytes} bytes long, and {} is the most: put what is long into a setting or a template",
+            limits::DEFINITION
         );
         return Err(Invalid::meaning("/", what).into());
     }
@@ -231,9 +230,6 @@ pub(super) fn only(wish: Wish, id: &AppId) -> Proposal {
     }
 }
 
-/// The longest reason that somebody may give for a change, in bytes.
-const MOST_MESSAGE: usize = 1000;
-
 /// Has a change made, and waits until it is written. `force` is what counts if the request does not say.
 pub(super) async fn change(
     asked: &Asked,
@@ -243,9 +239,10 @@ pub(super) async fn change(
 ) -> Result<Accepted, Refused> {
     let force = asked.query.is_on("force", force);
     let message = asked.query.get("message").map(str::to_owned);
-    if message.as_ref().is_some_and(|message| message.len() > MOST_MESSAGE) {
+    if message.as_ref().is_some_and(|message| message.len() > limits::REASON) {
         return Err(Refused::unprocessable(format!(
-            "the message may have {MOST_MESSAGE} bytes at most"
+            "the message may have {} bytes at most",
+            limits::REASON
         )));
     }
     let edit: Edit<Refused> = Box::new(move |world, now| {

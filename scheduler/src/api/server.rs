@@ -24,12 +24,10 @@ use super::route::Route;
 use super::{about, apps, deployments, groups, hooks, ours, queue, stream, tasks};
 use crate::engine::Settings;
 use crate::hub::Hub;
+use crate::limits;
 use crate::run::{Leading, Role, Scheduler};
 use crate::secret::Secret;
 use crate::time::Timestamp;
-
-/// The longest body that is read: definitions of a few thousand apps.
-const MOST_BYTES: usize = 8 << 20;
 
 /// Where it listens.
 #[derive(Debug)]
@@ -150,11 +148,11 @@ async fn handle(
 }
 
 async fn read(body: Body) -> Result<Bytes, Refused> {
-    let body = Limited::new(body, MOST_BYTES).collect().await;
+    let body = Limited::new(body, limits::BODY).collect().await;
     let body = body.map_err(|e| {
         Refused::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body cannot be read, or is longer than {MOST_BYTES} bytes: {e}"),
+            format!("the body cannot be read, or is longer than {} bytes: {e}", limits::BODY),
         )
     })?;
     Ok(body.to_bytes())

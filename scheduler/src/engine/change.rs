@@ -11,6 +11,7 @@ use crate::deployment::{Deployment, Outcome};
 use crate::event::Event;
 use crate::instance::InstanceId;
 use crate::keys;
+use crate::limits;
 use crate::plan::deployment::{Difference, Step, before_each, steps};
 use crate::time::Timestamp;
 use crate::world::{Group, World};
@@ -79,9 +80,6 @@ const MOST: usize = 100;
 /// How many versions of an app are kept.
 pub const VERSIONS: usize = 50;
 
-/// The longest row of a deployment: a transaction of 512 KiB, less what base64 and names add.
-pub(super) const MOST_BYTES: usize = 380_000;
-
 impl Engine {
     /// Changes what is wanted. With `force`, deployments that are in the way are cancelled.
     pub fn change<E>(&mut self, edit: Edit<E>, force: bool, now: Timestamp) -> Result<Accepted, Denied<E>> {
@@ -110,11 +108,11 @@ impl Engine {
         let id = (self.chance)();
         let draft = self.draft(id.clone(), proposal, now);
         let bytes = draft.deployment.most_bytes(|app| draft.instances(app));
-        if bytes > MOST_BYTES {
+        if bytes > limits::DEPLOYMENT {
             return Err(Denied::TooLarge {
                 apps: draft.deployment.before.len(),
                 bytes,
-                most: MOST_BYTES,
+                most: limits::DEPLOYMENT,
             });
         }
         for deployment in in_the_way {

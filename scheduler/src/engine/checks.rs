@@ -78,7 +78,7 @@ impl Engine {
         }
         if before == after && !is_first && !verdict.kill {
             // Only times and counts: nothing to plan for.
-            self.world.instances.insert(id.clone(), instance.into());
+            self.note(instance);
             return;
         }
         if is_first {

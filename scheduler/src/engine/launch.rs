@@ -56,7 +56,7 @@ impl Engine {
                 }
                 if instance.waiting.as_ref() != Some(&waiting) {
                     instance.waiting = Some(waiting);
-                    self.world.instances.insert(instance.id.clone(), instance.into());
+                    self.note(instance);
                     self.turn.is_news = true;
                 }
             }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::change::MOST_BYTES;
 use super::tasks::brief;
 use super::{Engine, Wish};
 use crate::app::AppId;
@@ -11,6 +10,7 @@ use crate::deployment::{Deployment, Outcome, Past};
 use crate::event::Event;
 use crate::extension::{Extension, OnFailure};
 use crate::keys;
+use crate::limits;
 use crate::plan::deployment::{Action, Kind};
 use crate::plan::replace;
 use crate::time::Timestamp;
@@ -138,7 +138,7 @@ impl Engine {
             outcome,
             reached,
         }
-        .within(MOST_BYTES);
+        .within(limits::DEPLOYMENT);
         let key = keys::past(now, &deployment.id);
         self.write(key.clone(), &past);
         self.world.past.insert(key[keys::PAST.len()..].into(), past.into());

@@ -12,16 +12,14 @@ use crate::event::Event;
 use crate::health::Health;
 use crate::instance::{Instance, InstanceId, Stage, Waiting, Why, ended};
 use crate::keys;
+use crate::limits;
 use crate::plan::deployment::Kind;
 use crate::time::Timestamp;
 
-/// How much of why a task failed is kept, in bytes: it goes into rows that have a limit, and into the reason of a deployment.
-const MESSAGE: usize = 2000;
-
 /// The beginning of what may be as long as a program likes.
 pub(super) fn brief(mut message: String) -> String {
-    if message.len() > MESSAGE {
-        message.truncate(message.floor_char_boundary(MESSAGE));
+    if message.len() > limits::MESSAGE {
+        message.truncate(message.floor_char_boundary(limits::MESSAGE));
         message.push('…');
     }
     message
@@ -105,7 +103,7 @@ impl Engine {
             .filter(|instance| matches!(instance.stage, Stage::Staging { .. }));
         if let Some(mut instance) = staging {
             instance.waiting = Some(Waiting::Preparing(what));
-            self.world.instances.insert(instance.id.clone(), instance.into());
+            self.note(instance);
             self.turn.is_news = true;
         }
     }
@@ -157,7 +155,7 @@ impl Engine {
         let Some(mut instance) = self.instance(id) else { return };
         if let Stage::Stopping { asked, forced, .. } = &mut instance.stage {
             (*asked, *forced) = (None, false);
-            self.world.instances.insert(id.clone(), instance.into());
+            self.note(instance);
         }
     }
 
@@ -173,7 +171,7 @@ impl Engine {
                 Stage::Stopping { handle: unknown, .. } => *unknown = Some(handle),
                 Stage::Scheduled | Stage::Running { .. } => {}
             }
-            self.world.instances.insert(instance.id.clone(), instance.into());
+            self.note(instance);
         }
     }
 

@@ -20,13 +20,11 @@ use super::Answer;
 use super::batch::batches;
 use crate::engine::{Act, Turn};
 use crate::keys;
+use crate::limits;
 use crate::world::World;
 
 /// The most values of one transaction: Consul's limit, less the check.
 const MOST_ROWS: usize = 120;
-
-/// And the most bytes: its limit, less what base64 and names add.
-const MOST_BYTES: usize = 300_000;
 
 /// How many acts are done at once: among them are events, and whoever listens must be able to keep up.
 const MOST_ACTS: usize = 256;
@@ -99,7 +97,7 @@ impl Writer {
 
     /// Whether it still leads.
     async fn write(&self, rows: BTreeMap<String, Option<Vec<u8>>>) -> anyhow::Result<bool> {
-        for batch in batches(rows, MOST_ROWS, MOST_BYTES) {
+        for batch in batches(rows, MOST_ROWS, limits::TRANSACTION) {
             let mut ops = vec![TxnOp {
                 session: self.session.clone(),
                 ..TxnOp::new("check-session", keys::LEADER)

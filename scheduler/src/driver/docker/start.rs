@@ -118,11 +118,11 @@ impl Inner {
         attempt: Try,
         start: &Start,
     ) -> Result<(String, Vec<String>), Trouble> {
-        let asked = |trouble: Trouble| trouble.at(attempt);
+        let told = |trouble: Trouble| trouble.at(attempt);
         let engine = self
             .engine()
             .map_err(|error| Trouble::of(error, Refusal::Other))
-            .map_err(asked)?;
+            .map_err(told)?;
         let getting = self.image(&engine, image, &launch.task);
         let config = match attempt {
             // A pull may take any time.
@@ -130,7 +130,7 @@ impl Inner {
             // A container may be there already.
             Try::Again => getting.await,
         };
-        let config = config.map_err(asked)?;
+        let config = config.map_err(told)?;
         let Ok(_slot) = self.requests.acquire().await else {
             return Err(Refusal::Other("the scheduler ends".to_owned()).into());
         };

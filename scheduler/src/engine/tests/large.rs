@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::town::{Town, app};
 use crate::app::{AppId, read};
 use crate::deployment::Outcome;
-use crate::engine::change::MOST_BYTES;
 use crate::engine::{Denied, Wish};
+use crate::limits::DEPLOYMENT;
 
 /// How many there are; of some more the row would be too long.
 const APPS: usize = 80;
@@ -55,7 +55,7 @@ fn many_apps_are_deployed_fail_are_rolled_and_go_and_no_row_is_longer_than_the_s
     done(&mut town, (0..APPS).map(|n| (named(n), Wish::Gone)).collect());
     assert_eq!(town.live(), 0);
     let longest = town.longest;
-    assert!((MOST_BYTES / 2..=MOST_BYTES).contains(&longest), "{longest}");
+    assert!((DEPLOYMENT / 2..=DEPLOYMENT).contains(&longest), "{longest}");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn what_would_be_too_long_to_be_kept_is_refused_before_anything_is() {
     let Denied::TooLarge { apps, bytes, most } = refused else {
         panic!("{refused:?}");
     };
-    assert_eq!((apps, most), (2 * APPS, MOST_BYTES));
+    assert_eq!((apps, most), (2 * APPS, DEPLOYMENT));
     assert!(bytes > most);
     assert_eq!((town.longest, town.live(), town.engine.world().apps.len()), (0, 0, 0));
 }
