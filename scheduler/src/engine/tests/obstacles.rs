@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::town::{Town, app};
 use crate::app::AppId;
 use crate::deployment::Outcome;
+use crate::driver::{Handle, Refusal, Told};
 use crate::engine::{Place, Wanted, Wish};
 use crate::instance::{Stage, Waiting};
 
@@ -119,4 +120,41 @@ fn two_apps_may_have_one_port_of_different_protocols() {
     town.propose(gone, true).unwrap();
     town.pass(Duration::from_secs(5));
     assert_eq!((town.healthy("/again"), town.healthy("/both")), (1, 0));
+}
+
+#[test]
+fn what_is_done_before_a_start_is_known_until_it_has_started() {
+    let mut town = Town::new();
+    town.put(&app("hanging", 1));
+    town.calm();
+    let task = town.instances("/web")[0].task();
+    let what = "the image web:1 is being pulled".to_owned();
+
+    town.tell(Told::Preparing {
+        task: task.clone(),
+        what: what.clone(),
+    });
+    assert_eq!(town.instances("/web")[0].waiting, Some(Waiting::Preparing(what)));
+
+    town.tell(Told::Running {
+        task,
+        handle: Handle::Process { pid: 1, started: 7 },
+        addresses: Vec::new(),
+    });
+    assert_eq!(town.instances("/web")[0].waiting, None);
+}
+
+#[test]
+fn what_is_told_of_a_failure_is_not_as_long_as_a_program_likes() {
+    let mut town = Town::new();
+    town.put(&app("hanging", 1));
+    town.calm();
+    let task = town.instances("/web")[0].task();
+
+    town.tell(Told::Refused {
+        task,
+        refusal: Refusal::Other("ü".repeat(100_000)),
+    });
+
+    assert!(town.longest < 10_000, "{}", town.longest);
 }

@@ -82,7 +82,11 @@ fn a_version_that_never_is_healthy_is_rolled_back_and_those_that_fit_are_kept() 
     else {
         panic!("{:?}", town.outcome(&accepted.deployment));
     };
-    assert!(reason.starts_with("nothing became better for 30s"), "{reason}");
+    assert!(
+        reason.starts_with("nothing became better for 30s; web.instance-"),
+        "{reason}"
+    );
+    assert!(reason.ends_with(" is not healthy: 500"), "{reason}");
     assert_eq!(town.outcome(&undo), Some(Outcome::Done));
     assert_eq!((town.count("good"), town.live(), town.healthy("/web")), (4, 4, 4));
     let after: Vec<_> = town.instances("/web").iter().map(|one| one.task()).collect();
@@ -102,6 +106,27 @@ fn a_version_that_never_is_healthy_is_rolled_back_and_those_that_fit_are_kept() 
         (4, 2, 2, 0),
         "as it was when it ended, and not as it is now"
     );
+}
+
+#[test]
+fn what_is_well_for_a_moment_again_and_again_makes_no_progress() {
+    let mut town = Town::new();
+    let mut good = strategy("good", 4, 0.5, 0.0);
+    good["labels"] = json!({ "KEYWAY_PROGRESS_DEADLINE": "30s" });
+    town.put(&good);
+    town.calm();
+
+    let mut brief = good.clone();
+    brief["env"]["DOES"] = json!("brief");
+    let accepted = town.put(&brief);
+    town.pass(Duration::from_secs(120));
+
+    let outcome = town.outcome(&accepted.deployment);
+    assert!(
+        matches!(outcome, Some(Outcome::Failed { undone_by: Some(_), .. })),
+        "{outcome:?}"
+    );
+    assert_eq!((town.count("good"), town.live(), town.healthy("/web")), (4, 4, 4));
 }
 
 #[test]

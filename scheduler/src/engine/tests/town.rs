@@ -2,7 +2,7 @@
 //!
 //! What a task does is in its command: `good` runs and is healthy, `bad` ends with code 1, `ill` runs and never is
 //! healthy, `missing` cannot be started, `hanging` is about to start for ever, `stubborn` is healthy and ends only when it is
-//! forced, `slow` takes a second to end when it is asked.
+//! forced, `slow` takes a second to end when it is asked, `brief` ends with code 1 as soon as it has been healthy.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -122,6 +122,12 @@ impl Town {
     pub(super) fn secrets(&mut self, sources: &[&str]) {
         let keys = sources.iter().map(|source| format!("_keyway/secrets/{source}"));
         self.engine.secrets(keys.collect());
+        self.carry_out();
+    }
+
+    /// A driver tells something.
+    pub(super) fn tell(&mut self, told: Told) {
+        self.engine.told(told, self.now);
         self.carry_out();
     }
 
@@ -272,9 +278,12 @@ impl Town {
             Soon::Probed(id, task, check) => {
                 let does = self.there.get(&task).map(|there| there.does.as_str());
                 let probe = match does {
-                    Some("good" | "stubborn" | "slow") => Probe::Good,
+                    Some("good" | "stubborn" | "slow" | "brief") => Probe::Good,
                     _ => Probe::Bad("500".into()),
                 };
+                if does == Some("brief") {
+                    self.soon.push_back(Soon::Ends(task.clone(), End::Exited(1)));
+                }
                 self.engine.probed(&id, &task, check, probe, self.now);
             }
         }
