@@ -139,7 +139,7 @@ impl Microbots {
         wanted.version = 2;
         let (_, app) = fleet.define(&wanted)?;
         teller.keyway(format_args!("deploy apply -f {}", file.display()));
-        let (crowd, lookout) = (Crowd::begin(&balancer.address)?, Lookout::begin(fleet));
+        let (crowd, lookout) = (Crowd::begin(&balancer.address)?, Lookout::begin(fleet).await?);
         let began = Instant::now();
         let begun = fleet.deploy(&app).await?;
         let mut view = View::new(settings, teller.out());
@@ -159,7 +159,8 @@ impl Microbots {
         teller.seen(
             &format!(
                 "{} healthy or more, {} there at most",
-                seen.fewest_healthy, seen.most_there
+                seen.fewest_healthy,
+                seen.most_told.max(seen.most_there)
             ),
             format_args!("of {} looks at the API and at {where_else}", seen.looks),
         );

@@ -10,7 +10,7 @@ use kvapi::client::{Reply, encode_key, encode_query};
 use kvapi::problem::exit;
 use kvapi::{Address, Client, Problem, codes};
 use scheduler::app::AppId;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -63,6 +63,9 @@ pub(crate) struct Counted {
     pub(super) cmd: Option<String>,
     pub(super) args: Option<Vec<String>>,
     pub(super) container: Option<Value>,
+    /// Also those that are on their way out; of an app by itself, not in a list of apps.
+    #[serde(default)]
+    pub(crate) tasks: Vec<IgnoredAny>,
 }
 
 /// One copy of an app, as the scheduler and its agent tell of it.

@@ -37,11 +37,19 @@ pub(crate) struct Member {
 pub(crate) struct Census {
     /// `None` is a stranger.
     known: BTreeMap<u32, Option<Member>>,
+    /// Those that were on both lists of the last look.
+    stayed: BTreeSet<u32>,
 }
 
 impl Census {
+    /// Reads the table twice, one list right after the other. Reading one takes time, in which some end and others begin; but
+    /// who is on both was there between the two, and who was there between the two is on one of them, unless it lived no longer
+    /// than they take.
     pub(crate) fn look(&mut self, whose: &Whose) {
-        let there: BTreeSet<u32> = pids().collect();
+        let first: BTreeSet<u32> = pids().collect();
+        let second: BTreeSet<u32> = pids().collect();
+        let there = &first | &second;
+        self.stayed = &first & &second;
         self.known.retain(|pid, _| there.contains(pid));
         for pid in there {
             let known = self.known.entry(pid).or_default();
@@ -61,9 +69,20 @@ impl Census {
             .collect()
     }
 
-    /// How many instances have a process.
-    pub(crate) fn instances(&self) -> usize {
-        let tasks = self.known.values().flatten().map(|member| &member.task);
+    /// How many instances had a process between the two lists of the last look: no fewer than these.
+    pub(crate) fn at_least(&self) -> usize {
+        self.tasks(|pid| self.stayed.contains(&pid))
+    }
+
+    /// The same: no more than these.
+    pub(crate) fn at_most(&self) -> usize {
+        self.tasks(|_| true)
+    }
+
+    /// How many tasks have one of these processes.
+    fn tasks(&self, is_one: impl Fn(u32) -> bool) -> usize {
+        let members = self.known.iter().filter(|(pid, _)| is_one(**pid));
+        let tasks = members.filter_map(|(_, known)| known.as_ref().map(|member| &member.task));
         tasks.collect::<BTreeSet<_>>().len()
     }
 }
@@ -107,5 +126,64 @@ pub(crate) fn kill(folder: &Path) {
             // It may have ended by itself just now.
             let _ = send(Pid::from_raw(pid), Signal::SIGKILL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn who_has_gone_since_the_last_look_is_not_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let whose = Whose::Below(folder.path().into());
+        let start = |task: &str| {
+            let mut sleep = Command::new("sleep");
+            sleep
+                .arg("1000")
+                .env("KEYWAY_TASK_DIR", folder.path().join(task))
+                .spawn()
+                .unwrap()
+        };
+        let mut all = [start("a"), start("a"), start("b")];
+        let mut census = Census::default();
+
+        census.look(&whose);
+        assert_eq!((census.at_least(), census.at_most()), (2, 2));
+
+        for child in &mut all[1..] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        census.look(&whose);
+        assert_eq!((census.at_least(), census.at_most()), (1, 1));
+        all[0].kill().unwrap();
+        all[0].wait().unwrap();
+    }
+
+    #[test]
+    fn who_is_on_one_list_alone_was_there_or_was_not() {
+        let member = |task: &str| {
+            let part = Part::Server;
+            Some(Member {
+                task: task.into(),
+                part,
+            })
+        };
+        let census = Census {
+            known: [
+                (1, member("a")),
+                (2, member("a")),
+                (3, member("b")),
+                (4, None),
+                (5, member("c")),
+            ]
+            .into(),
+            stayed: [2, 3, 4].into(),
+        };
+
+        assert_eq!((census.at_least(), census.at_most()), (2, 3));
     }
 }

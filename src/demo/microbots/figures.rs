@@ -26,8 +26,14 @@ pub(super) struct Figures {
     p99_ms: f64,
     looks: usize,
     floor: u32,
+    /// By the scheduler's API.
     fewest_healthy: u32,
+    /// By the table of processes, or the Engine's list.
+    fewest_there: usize,
     cap: u32,
+    /// Tasks, by the scheduler's API.
+    most_told: usize,
+    /// By the table of processes, or the Engine's list.
     most_there: usize,
     used: Used,
 }
@@ -52,8 +58,10 @@ impl Figures {
             looks: seen.looks,
             floor: instances - part,
             fewest_healthy: seen.fewest_healthy,
+            fewest_there: seen.fewest_there,
             // Where nothing could be stopped or started, one more may be there.
             cap: instances + part.max(1),
+            most_told: seen.most_told,
             most_there: seen.most_there,
             used,
         }
@@ -98,15 +106,72 @@ impl Figures {
                 self.failed, self.requests
             ));
         }
-        if self.fewest_healthy < self.floor {
-            return broken(format!(
-                "{} were healthy, and {} is the floor",
-                self.fewest_healthy, self.floor
-            ));
+        let (floor, cap) = (self.floor as usize, self.cap as usize);
+        for (fewest, what) in [
+            (self.fewest_healthy as usize, "were healthy by the API"),
+            (self.fewest_there, "were there"),
+        ] {
+            if fewest < floor {
+                return broken(format!("{fewest} {what}, and {floor} is the floor"));
+            }
         }
-        if self.most_there > self.cap as usize {
-            return broken(format!("{} were there, and {} is the cap", self.most_there, self.cap));
+        for (most, what) in [
+            (self.most_told, "were there by the API"),
+            (self.most_there, "were there"),
+        ] {
+            if most > cap {
+                return broken(format!("{most} {what}, and {cap} is the cap"));
+            }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hdrhistogram::Histogram;
+
+    use super::*;
+
+    #[test]
+    fn floor_and_cap_have_to_hold_by_the_api_and_by_what_is_there() {
+        let used = Used {
+            main_mib: 0.0,
+            main_cpu_seconds: 0.0,
+            agents: 100,
+            agent_mib: 0.0,
+            agents_cpu_seconds: 0.0,
+            servers: 100,
+            server_mib: 0.0,
+        };
+        let tally = Tally {
+            requests: 1,
+            failed: 0,
+            reason: None,
+            latency: Histogram::new(3).unwrap(),
+        };
+        let verdict = |fewest_healthy, fewest_there, most_told, most_there| {
+            let seen = Seen {
+                looks: 1,
+                fewest_healthy,
+                fewest_there,
+                most_told,
+                most_there,
+            };
+            let figures = Figures::new(100, [Duration::ZERO; 3], &tally, seen, used);
+            figures.verdict().map_err(|problem| problem.what)
+        };
+
+        assert_eq!(verdict(95, 95, 105, 105), Ok(()));
+        for (figures, reason) in [
+            ((94, 95, 105, 105), "94 were healthy by the API, and 95 is the floor"),
+            ((95, 94, 105, 105), "94 were there, and 95 is the floor"),
+            ((95, 95, 106, 105), "106 were there by the API, and 105 is the cap"),
+            ((95, 95, 105, 106), "106 were there, and 105 is the cap"),
+        ] {
+            let (healthy, there, told, most) = figures;
+            let told = verdict(healthy, there, told, most).unwrap_err();
+            assert_eq!(told, format!("the demo does not hold: {reason}"));
+        }
     }
 }
