@@ -1,7 +1,9 @@
 //! `keyway dev` and `keyway scheduler`: apps deployed, rolled and kept well, with real processes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -24,12 +26,19 @@ pub(crate) fn app(home: &Home, instances: u32) -> anyhow::Result<Value> {
     }))
 }
 
-async fn put(dev: &Dev, home: &Home, greeting: &str) -> anyhow::Result<()> {
-    dev.keyway(home)
-        .run(&["kv", "put", "app/greeting", greeting])
-        .await?
-        .expect(0)?;
-    Ok(())
+/// Stores the setting. At which revision.
+async fn put(dev: &Dev, home: &Home, greeting: &str) -> anyhow::Result<u64> {
+    let words = ["kv", "put", "app/greeting", greeting, "-o", "json"];
+    let said = dev.keyway(home).run(&words).await?.expect(0)?.json()?;
+    said["revision"].as_u64().with_context(|| said.to_string())
+}
+
+/// The revision of the settings that each instance is at, by the name of its task; `None` while one of them does not tell.
+async fn revisions(api: &Api) -> Option<BTreeMap<String, u64>> {
+    let json = api.get("/v1/apps/web/instances").await.ok()?;
+    let all = json["instances"].as_array()?.iter();
+    all.map(|one| Some((one["task"].as_str()?.to_owned(), one["settings_revision"].as_u64()?)))
+        .collect()
 }
 
 /// What the instance at a port says.
@@ -64,7 +73,7 @@ pub(crate) fn processes(home: &Home) -> Vec<i32> {
 fn an_app_is_deployed_gets_its_settings_is_rolled_and_leaves_nothing() {
     test(async |home| {
         let mut dev = Dev::start(home, "dev", &["--data-dir", &home.path("d").display().to_string()]).await?;
-        put(&dev, home, "hello").await?;
+        let stored = put(&dev, home, "hello").await?;
         let first = app(home, 3)?;
 
         let deployment = dev.api.change("PUT", "/v2/apps/web", &first).await?;
@@ -76,7 +85,30 @@ fn an_app_is_deployed_gets_its_settings_is_rolled_and_leaves_nothing() {
             assert!(says(port).await.is_some_and(|text| text.contains("hello")));
         }
 
-        put(&dev, home, "good day").await?;
+        let old = eventually("each instance's agent tells its revision", async || {
+            revisions(&dev.api).await.filter(|all| all.len() == 3)
+        })
+        .await?;
+        let changed = put(&dev, home, "good day").await?;
+        assert!(
+            old.values().all(|at| (stored..changed).contains(at)),
+            "{old:?} are of a setting of {stored}, before {changed}"
+        );
+        let mut seen = vec![old.clone()];
+        let all_have = eventually("each is at the revision of what was put", async || {
+            let now = revisions(&dev.api).await?;
+            let is_new = now.values().all(|at| *at >= changed);
+            seen.push(now);
+            is_new.then_some(())
+        });
+        all_have.await.with_context(|| format!("{changed}: {seen:?}"))?;
+        for (before, after) in seen.iter().zip(&seen[1..]) {
+            assert!(before.keys().eq(old.keys()) && after.keys().eq(old.keys()), "{seen:?}");
+            assert!(
+                before.iter().all(|(task, at)| after[task] >= *at),
+                "none goes back: {seen:?}"
+            );
+        }
         for task in &before {
             let port = task["ports"][0].as_u64().unwrap();
             holds("all follow the setting", async || {
@@ -84,17 +116,6 @@ fn an_app_is_deployed_gets_its_settings_is_rolled_and_leaves_nothing() {
             })
             .await?;
         }
-        holds("each instance's agent tells its revision", async || {
-            let json = dev.api.get("/v1/apps/web/instances").await.unwrap_or_default();
-            let instances = json["instances"].as_array().cloned().unwrap_or_default();
-            let revision = instances.first().map(|one| one["settings_revision"].clone());
-            instances.len() == 3
-                && revision.is_some_and(|revision| revision.as_u64() > Some(2))
-                && instances
-                    .iter()
-                    .all(|one| one["settings_revision"] == instances[0]["settings_revision"])
-        })
-        .await?;
 
         let mut second = first;
         second["env"] = json!({ "VERSION": "2" });
