@@ -1,8 +1,8 @@
-//! Apps with images through the whole scheduler, with a real Docker Engine that is killed in the middle of a roll.
+//! Apps with images through the whole scheduler, with a real Docker Engine; either is killed in the middle of a roll.
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
@@ -13,6 +13,9 @@ use crate::harness::dev::Dev;
 use crate::harness::{Containers, Docker, Exit, Home, Options, Server, alone, ask, eventually, holds};
 
 const BOUND: Duration = Duration::from_secs(300);
+
+/// The store's socket for agents, alone in its folder.
+const AGENTS: &str = "agents/agent.sock";
 
 /// A store with a socket for agents, a Docker Engine with two versions of an image, a container that is nobody's, and a
 /// scheduler.
@@ -41,18 +44,15 @@ impl Scene {
         let words = ["run", "-d", "--name", "stranger", "--network", "none", "app:1"];
         let program = ["demo-app", "--config", "/app.conf"];
         let stranger = docker.run(home, &[&words[..], &program[..]].concat()).await?;
-        let socket = home.path("agents/agent.sock").display().to_string();
+        let socket = home.path(AGENTS).display().to_string();
         std::fs::create_dir(home.path("agents"))?;
         let options = Options {
-            flags: vec!["--agent-socket".into(), socket.clone()],
+            flags: vec!["--agent-socket".into(), socket],
             ..Options::default()
         };
         let server = Server::with(home, options).await?;
         server.put("app/greeting", "hello").await?;
-        let engine = home.path("docker.sock").display().to_string();
-        let flags = ["--docker-socket", &engine, "--agent-addr", &format!("unix://{socket}")];
-        let dev = Dev::alone_with(home, "scheduler", &server.address.to_string(), "tasks", &flags).await?;
-        holds("it leads", async || dev.api.get("/v2/apps").await.is_ok()).await?;
+        let dev = scheduler(home, &server, "scheduler").await?;
         Ok(Some(Self {
             docker,
             server,
@@ -100,12 +100,48 @@ impl Scene {
         Ok(())
     }
 
+    /// The tasks whose containers have been started since the Engine runs, as often as they were.
+    async fn starts(&self, home: &Home) -> anyhow::Result<Vec<String>> {
+        // It tells until then, and what has happened is in it.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let until = (now.as_secs() + 1).to_string();
+        let words = [
+            "events",
+            "--since",
+            "1h",
+            "--until",
+            &until,
+            "--format",
+            "{{.Actor.Attributes.name}}",
+        ];
+        let filters = [
+            "--filter",
+            "type=container",
+            "--filter",
+            "event=start",
+            "--filter",
+            "label=keyway.task",
+        ];
+        let told = self.docker.run(home, &[&words[..], &filters].concat()).await?;
+        Ok(told.lines().map(str::to_owned).collect())
+    }
+
     async fn end(mut self, home: &Home) -> anyhow::Result<()> {
         self.dev.program.signal(Signal::SIGTERM)?;
         assert_eq!(self.dev.program.exit().await?, Exit::Code(0));
         drop(self.server);
         self.docker.end(home).await
     }
+}
+
+/// One for the store and the Engine of a test; it leads.
+async fn scheduler(home: &Home, server: &Server, name: &str) -> anyhow::Result<Dev> {
+    let engine = home.path("docker.sock").display().to_string();
+    let agents = format!("unix://{}", home.path(AGENTS).display());
+    let flags = ["--docker-socket", &engine, "--agent-addr", &agents];
+    let dev = Dev::alone_with(home, name, &server.address.to_string(), "tasks", &flags).await?;
+    holds("it leads", async || dev.api.get("/v2/apps").await.is_ok()).await?;
+    Ok(dev)
 }
 
 /// What an instance says at a port.
@@ -135,20 +171,38 @@ fn app(home: &Home) -> anyhow::Result<Value> {
     }))
 }
 
+/// What is killed in the middle of a roll, by KILL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Killed {
+    /// The Engine, and what becomes of the containers then.
+    Engine(Containers),
+    /// The scheduler; another one comes.
+    Scheduler,
+}
+
 /// Case 73. The containers live on without their Engine.
 #[test]
 fn the_engine_is_killed_in_a_roll_and_no_container_is_started_twice_or_forgotten() {
-    alone(BOUND, async |home| roll(home, Containers::Live).await);
+    alone(BOUND, async |home| roll(home, Killed::Engine(Containers::Live)).await);
 }
 
 /// The containers end with it.
 #[test]
 fn the_engine_and_all_its_containers_are_killed_in_a_roll_and_the_roll_ends_right() {
-    alone(BOUND, async |home| roll(home, Containers::End).await);
+    alone(BOUND, async |home| roll(home, Killed::Engine(Containers::End)).await);
 }
 
-async fn roll(home: &Home, containers: Containers) -> anyhow::Result<()> {
-    let Some(scene) = Scene::start(home, containers).await? else {
+#[test]
+fn the_scheduler_is_killed_in_a_roll_and_another_starts_no_container_twice_and_forgets_none() {
+    alone(BOUND, async |home| roll(home, Killed::Scheduler).await);
+}
+
+async fn roll(home: &Home, killed: Killed) -> anyhow::Result<()> {
+    let containers = match killed {
+        Killed::Engine(containers) => containers,
+        Killed::Scheduler => Containers::Live,
+    };
+    let Some(mut scene) = Scene::start(home, containers).await? else {
         return Ok(());
     };
     let first = app(home)?;
@@ -167,11 +221,27 @@ async fn roll(home: &Home, containers: Containers) -> anyhow::Result<()> {
         (!running.is_subset(&before) && !running.is_disjoint(&before)).then_some(())
     })
     .await?;
-    scene.docker.kill(home).await?;
+    match killed {
+        Killed::Engine(_) => scene.docker.kill(home).await?,
+        Killed::Scheduler => {
+            scene.dev.program.kill().await?;
+            scene.dev = scheduler(home, &scene.server, "another").await?;
+        }
+    }
     scene.dev.api.done(&deployment).await?;
 
     scene.is_whole(home, "good day").await?;
-    assert!(scene.containers(home, &["-a"]).await?.is_disjoint(&before));
+    let after = scene.containers(home, &["-a"]).await?;
+    assert!(after.is_disjoint(&before));
+    if killed == Killed::Scheduler {
+        // Each once, and none that was not needed: what was under way was gone on with.
+        let mut starts = scene.starts(home).await?;
+        starts.sort();
+        assert!(
+            starts.iter().eq(before.union(&after)),
+            "{starts:?}, {before:?}, {after:?}"
+        );
+    }
     let ask = [
         "inspect",
         "-f",
