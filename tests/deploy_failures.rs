@@ -1,10 +1,14 @@
 //! `keyway deploy` when it fails: what is put back, what is left, exit codes and words.
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use crate::deploy::{broken, deploy, start, state, web};
-use crate::harness::{holds, test};
-use crate::marathon_apps::get;
+use crate::harness::dev::Dev;
+use crate::harness::{Home, Server, holds, test};
+use crate::marathon_apps::{get, names};
+use crate::marathon_health::answering;
+use crate::schedulers::{CAP, FLOOR, INSTANCES, Looks, app, are_the_same, clear, put_greeting};
 
 #[test]
 fn a_version_that_fails_is_rolled_back_and_its_last_lines_are_told() {
@@ -65,6 +69,60 @@ fn a_first_version_that_fails_is_left_and_the_next_one_takes_its_place() {
         assert_eq!(state(&dev, home).await, "running");
         Ok(())
     });
+}
+
+/// Its program runs, and says by itself that it is not well.
+#[test]
+fn a_version_whose_health_check_fails_is_stopped_at_the_first_wave_and_rolled_back() {
+    test(async |home| never_well(home, 0).await);
+}
+
+/// The same, and each instance is ended for that and started again.
+#[test]
+fn a_version_whose_health_check_ends_it_is_stopped_at_the_first_wave_and_rolled_back() {
+    test(async |home| never_well(home, 1).await);
+}
+
+/// `most` is how often a check may fail until it ends the instance; 0 is never.
+async fn never_well(home: &Home, most: u32) -> anyhow::Result<()> {
+    let server = Server::start(home).await?;
+    let dev = Dev::alone(home, "scheduler", &server.address.to_string(), "tasks").await?;
+    let folder = home.path("tasks").display().to_string();
+    holds("it leads", async || dev.api.get("/v2/apps").await.is_ok()).await?;
+    put_greeting(&dev, home).await?;
+    let good = app(home)?;
+    home.write("good.json", good.to_string())?;
+    deploy(&dev, home, &["apply", "-f", "good.json"]).await?.expect(0)?;
+    let before = names(&dev.api.tasks("/web").await?);
+
+    home.write("bad/health", "503")?;
+    let answers = answering(home, "/web", "bad", INSTANCES)["cmd"].clone();
+    let answers = answers.as_str().context("a command")?;
+    let mut bad = good;
+    // It does not listen to TERM: what is not well is there for a moment after it was given up.
+    bad["cmd"] = json!(format!(
+        "echo 'the database db:5432 refuses us'; trap '' TERM; {answers}"
+    ));
+    bad["taskKillGracePeriodSeconds"] = json!(1);
+    bad["labels"]["KEYWAY_PROGRESS_DEADLINE"] = json!("7s");
+    bad["healthChecks"] = json!([{
+        "protocol": "HTTP", "path": "/health", "gracePeriodSeconds": 2, "intervalSeconds": 1, "timeoutSeconds": 1,
+        "maxConsecutiveFailures": most,
+    }]);
+    home.write("bad.json", bad.to_string())?;
+    // Only what is good answers with the greeting.
+    let looks = Looks::begin(&folder);
+    let said = deploy(&dev, home, &["apply", "-f", "bad.json"]).await?.expect(7)?;
+    looks.hold(FLOOR, CAP).await?;
+
+    assert!(said.err.contains("it answered 503"), "{}", said.err);
+    assert!(said.err.contains("  | the database db:5432 refuses us"), "{}", said.err);
+    assert!(said.err.contains("what was before is back"), "{}", said.err);
+    are_the_same(&dev.api, &folder, INSTANCES).await?;
+    let after = names(&dev.api.tasks("/web").await?);
+    let kept = before.intersection(&after).count();
+    assert!(kept >= FLOOR, "no more than the first wave went: {before:?}, {after:?}");
+    clear(&dev.api, &folder).await
 }
 
 #[test]

@@ -81,14 +81,14 @@ fn look(folder: &str, stop: &AtomicBool) -> (usize, usize) {
     (least, most)
 }
 
-/// Somebody who looks meanwhile.
-struct Looks {
+/// Somebody who looks meanwhile at the tasks below a folder.
+pub(crate) struct Looks {
     stop: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<(usize, usize)>,
 }
 
 impl Looks {
-    fn begin(folder: &str) -> Self {
+    pub(crate) fn begin(folder: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (folder, told) = (folder.to_owned(), Arc::clone(&stop));
         Self {
@@ -97,21 +97,29 @@ impl Looks {
         }
     }
 
-    async fn hold(self, floor: usize, cap: usize) -> anyhow::Result<()> {
+    /// At least so many answered with the greeting all the time, and at most so many were there.
+    pub(crate) async fn hold(mut self, floor: usize, cap: usize) -> anyhow::Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        let (least, most) = self.task.await?;
+        let (least, most) = (&mut self.task).await?;
         anyhow::ensure!(least >= floor, "{least} answered, and {floor} is the floor");
         anyhow::ensure!(most <= cap, "{most} were there, and {cap} is the cap");
         Ok(())
     }
 }
 
-const INSTANCES: u32 = 8;
-const FLOOR: usize = 6;
-const CAP: usize = 10;
+/// A test that has failed does not wait for it.
+impl Drop for Looks {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+pub(crate) const INSTANCES: u32 = 8;
+pub(crate) const FLOOR: usize = 6;
+pub(crate) const CAP: usize = 10;
 
 /// Of eight at least six are healthy and at most ten there.
-fn app(home: &Home) -> anyhow::Result<Value> {
+pub(crate) fn app(home: &Home) -> anyhow::Result<Value> {
     let mut app = crate::deploying::app(home, INSTANCES)?;
     app["upgradeStrategy"] = json!({ "minimumHealthCapacity": 0.75, "maximumOverCapacity": 0.25 });
     Ok(app)
@@ -122,7 +130,7 @@ fn tasks_folder(home: &Home) -> PathBuf {
 }
 
 /// The API and the table of processes name the same tasks, each with one first process.
-async fn are_the_same(api: &Api, folder: &str, count: u32) -> anyhow::Result<()> {
+pub(crate) async fn are_the_same(api: &Api, folder: &str, count: u32) -> anyhow::Result<()> {
     let mut last = String::new();
     let same = eventually_within(PATIENCE, "API and processes are the same", async || {
         let json = api.get("/v2/apps/web").await.ok()?;
@@ -148,7 +156,7 @@ async fn is_in_the_middle(folder: &str, before: &Tasks) -> anyhow::Result<()> {
     .await
 }
 
-async fn put_greeting(dev: &Dev, home: &Home) -> anyhow::Result<()> {
+pub(crate) async fn put_greeting(dev: &Dev, home: &Home) -> anyhow::Result<()> {
     let put = dev.keyway(home).run(&["kv", "put", "app/greeting", "hello"]).await?;
     put.expect(0).map(drop)
 }
@@ -165,7 +173,7 @@ async fn done(api: &Api, deployment: &str) -> anyhow::Result<()> {
 }
 
 /// Takes the app away, so that nothing is left behind.
-async fn clear(api: &Api, folder: &str) -> anyhow::Result<()> {
+pub(crate) async fn clear(api: &Api, folder: &str) -> anyhow::Result<()> {
     let gone = api.change("DELETE", "/v2/apps/web", &Value::Null).await?;
     done(api, &gone).await?;
     holds("nothing is left", async || Tasks::below(folder).all.is_empty()).await
