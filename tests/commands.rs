@@ -418,6 +418,16 @@ fn bench_deploys_rolls_and_says_what_it_took() {
         ] {
             assert!(figure(what, name) > 0.0, "{what}: {said}");
         }
+
+        let named = ["bench", "deploy", "--addr", "http://127.0.0.1:1"];
+        let refused = Keyway::new(home).run(&named).await?.expect(2)?;
+        assert!(
+            refused
+                .err
+                .contains("nothing is deployed on what somebody else started"),
+            "{}",
+            refused.err
+        );
         Ok(())
     });
 }

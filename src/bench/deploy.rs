@@ -52,6 +52,13 @@ pub(crate) struct Deploy {
 
 impl Deploy {
     pub(super) async fn run(self, context: Context<'_>) -> Outcome {
+        if context.settings.addresses_named {
+            return Err(
+                Problem::new(exit::USAGE, "nothing is deployed on what somebody else started")
+                    .help("leave out --addr and KEYWAY_ADDR: store and scheduler of this measurement are its own")
+                    .into(),
+            );
+        }
         let mut report = Report::default();
         for &instances in &self.instances {
             let mut fleet = Fleet::start(&self.dir, None, context.settings).await?;

@@ -2,7 +2,8 @@
 //!
 //! Without --addr a server of our own is started, as a process of its own so that its memory can be
 //! told from ours. Beside every figure stand the yardsticks of the same run: how often this disk
-//! can sync, and how fast an empty handler answers on the same accept loop.
+//! can sync, and how fast an empty handler answers on the same accept loop. Deploys have none of
+//! these: what starts is bound by the processors.
 
 mod deploy;
 mod empty;
