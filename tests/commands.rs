@@ -1,10 +1,6 @@
 //! `keyway kv` as a script uses it: bytes, exit codes, words.
 
-use std::time::Duration;
-
-use anyhow::Context as _;
-
-use crate::harness::{Home, Keyway, Said, Server, alone, holds, test};
+use crate::harness::{Home, Keyway, Said, Server, holds, test};
 
 async fn kv(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {
     server.keyway(home).run(&[&["kv"], arguments].concat()).await
@@ -309,125 +305,6 @@ fn version_help_and_completions_need_no_server() {
                 "{shell}"
             );
         }
-        Ok(())
-    });
-}
-
-#[test]
-fn bench_measures_any_server_and_says_so_in_json() {
-    test(async |home| {
-        let server = Server::start(home).await?;
-        let load = ["--clients", "4", "--duration", "200ms"];
-        let watch = ["--streams", "5", "--rounds", "3"];
-        let render = ["--templates", "4", "--readers", "1,4", "--rounds", "3"];
-        let fleet = ["--agents", "3", "--keys", "5", "--by", "prefix", "--rounds", "3"];
-        for arguments in [
-            ["put"].iter().chain(&load).collect::<Vec<_>>(),
-            ["get"].iter().chain(&load).collect(),
-            ["watch"].iter().chain(&watch).collect(),
-            ["watch", "--blocking"].iter().chain(&watch).collect(),
-            ["render"].iter().chain(&render).collect(),
-            ["render"].iter().chain(&fleet).collect(),
-        ] {
-            let mut all = vec!["bench", "-o", "json"];
-            all.extend(arguments);
-            let said = server.keyway(home).run(&all).await?.expect(0)?;
-            serde_json::from_slice::<serde_json::Value>(&said.out)
-                .with_context(|| format!("{all:?}: {}", said.text()))?;
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn bench_starts_as_many_servers_as_it_is_told_to_and_asks_those_it_is_told_to() {
-    test(async |home| {
-        for (ask, count) in [("leader", 1), ("follower", 1), ("all", 3)] {
-            let load = ["--clients", "4", "--duration", "200ms", "--servers", "3", "--ask", ask];
-            let all = [&["bench", "put", "-o", "json"], &load[..]].concat();
-            let said = Keyway::new(home).run(&all).await?.expect(0)?.json()?;
-            let asked = said["about"]["address"].as_str().unwrap_or_default();
-            assert_eq!(asked.split(',').count(), count, "{said}");
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn bench_kills_leaders_and_says_how_long_no_write_was_taken() {
-    alone(Duration::from_secs(180), async |home| {
-        let arguments = ["bench", "failover", "--rounds", "2", "--clients", "4", "-o", "json"];
-        let said = Keyway::new(home).run(&arguments).await?.expect(0)?.json()?;
-        let [killed, writes, ..] = said["lines"].as_array().map_or(&[][..], Vec::as_slice) else {
-            anyhow::bail!("{said}");
-        };
-        assert_eq!(killed["kills"], 2, "{said}");
-        let ms = |name: &str| killed[name].as_f64().unwrap_or_default();
-        // The others stay true to a leader for a second, and nobody is elected before.
-        assert!(ms("min_ms") > 500.0 && ms("min_ms") <= ms("median_ms"), "{said}");
-        assert!(ms("median_ms") <= ms("max_ms") && ms("max_ms") < 30_000.0, "{said}");
-        assert!(writes["acknowledged"].as_u64() > Some(20), "{said}");
-        assert_eq!(
-            writes["unknown"], 0,
-            "the clients repeat what was lost, under its request id: {said}"
-        );
-
-        let named = Keyway::new(home)
-            .run(&["bench", "failover", "--addr", "http://127.0.0.1:1"])
-            .await?;
-        let refused = named.expect(2)?;
-        assert!(
-            refused
-                .err
-                .contains("servers that somebody else started are not killed")
-        );
-        Ok(())
-    });
-}
-
-#[test]
-fn bench_deploys_rolls_and_says_what_it_took() {
-    alone(Duration::from_secs(120), async |home| {
-        let folder = home.path("").display().to_string();
-        let arguments = [
-            "bench",
-            "deploy",
-            "--instances",
-            "4",
-            "--by",
-            "2",
-            "--dir",
-            &folder,
-            "-o",
-            "json",
-        ];
-        let said = Keyway::new(home).run(&arguments).await?.expect(0)?.json()?;
-        let lines = said["lines"].as_array().cloned().unwrap_or_default();
-        let figure = |what: &str, name: &str| {
-            let line = lines.iter().find(|line| line["what"] == what);
-            line.and_then(|line| line[name].as_f64()).unwrap_or_default()
-        };
-        for (what, name) in [
-            ("deployed", "seconds"),
-            ("at rest", "agent_mib"),
-            ("GET /v2/apps?embed=apps.tasks", "p99_ms"),
-            ("put, until the last is signalled", "seconds"),
-            ("rolled", "seconds"),
-            ("all stopped", "seconds"),
-            ("healthy, until haproxy leads to it", "p50_ms"),
-        ] {
-            assert!(figure(what, name) > 0.0, "{what}: {said}");
-        }
-
-        let named = ["bench", "deploy", "--addr", "http://127.0.0.1:1"];
-        let refused = Keyway::new(home).run(&named).await?.expect(2)?;
-        assert!(
-            refused
-                .err
-                .contains("nothing is deployed on what somebody else started"),
-            "{}",
-            refused.err
-        );
         Ok(())
     });
 }

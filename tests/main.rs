@@ -12,6 +12,7 @@ mod denied;
 mod readme;
 // The store as its users see it: the command line, the API, watches, doors, what a kill leaves.
 mod assertions;
+mod benches;
 mod clients;
 mod clients_failover;
 mod commands;

@@ -69,16 +69,24 @@ async fn all_went_well(home: &Home, words: &[&str], instances: u32) -> anyhow::R
     Ok(())
 }
 
+/// An image that has this program and nothing else.
+pub(crate) const IMAGE: &str = "microbots:1";
+
+/// Builds it.
+pub(crate) async fn build(home: &Home, docker: &Docker) -> anyhow::Result<()> {
+    copy_static(home, "keyway", "image")?;
+    home.write("image/Dockerfile", "FROM scratch\nCOPY keyway /\n")?;
+    let folder = home.path("image").display().to_string();
+    docker.run(home, &["build", "-q", "-t", IMAGE, &folder]).await.map(drop)
+}
+
 #[test]
 fn they_are_containers_if_they_are_to_be_and_none_is_left() {
     alone(Duration::from_secs(1200), async |home| {
         let Some(docker) = Docker::with_network(home, Containers::End).await? else {
             return Ok(());
         };
-        copy_static(home, "keyway", "image")?;
-        home.write("image/Dockerfile", "FROM scratch\nCOPY keyway /\n")?;
-        let image = home.path("image").display().to_string();
-        docker.run(home, &["build", "-q", "-t", "microbots:1", &image]).await?;
+        build(home, &docker).await?;
         let stranger = [
             "run",
             "-d",
@@ -86,7 +94,7 @@ fn they_are_containers_if_they_are_to_be_and_none_is_left() {
             "stranger",
             "--network",
             "none",
-            "microbots:1",
+            IMAGE,
             "/keyway",
             "dev",
         ];
@@ -94,15 +102,7 @@ fn they_are_containers_if_they_are_to_be_and_none_is_left() {
         let instances = long(5, 100);
         let mut words = microbots(home, instances);
         let socket = home.path("docker.sock").display().to_string();
-        let more = [
-            "--image",
-            "microbots:1",
-            "--docker-socket",
-            &socket,
-            "--once",
-            "-o",
-            "json",
-        ];
+        let more = ["--image", IMAGE, "--docker-socket", &socket, "--once", "-o", "json"];
         words.extend(more.map(str::to_owned));
         let words: Vec<_> = words.iter().map(String::as_str).collect();
 

@@ -36,6 +36,7 @@ use crate::app::{Fetch, Image, Protocol, Resources, Volume};
 use crate::time::Timestamp;
 
 pub use both::Driver;
+pub use docker::REQUESTS;
 pub use gate::Gate;
 
 /// What all tasks of a scheduler have in common.

@@ -3,7 +3,7 @@
 //! Without --addr a server of our own is started, as a process of its own so that its memory can be
 //! told from ours. Beside every figure stand the yardsticks of the same run: how often this disk
 //! can sync, and how fast an empty handler answers on the same accept loop. Deploys have none of
-//! these: what starts is bound by the processors.
+//! these: what starts is bound by the processors. Beside containers stands the Engine alone.
 
 mod deploy;
 mod empty;
@@ -80,6 +80,8 @@ pub(crate) enum Ask {
 impl Bench {
     pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
         let mut stop = Stop::listen()?;
+        // What it has deployed would outlive it.
+        let ends_by_itself = matches!(self, Self::Deploy(_));
         let measure = async {
             match self {
                 Self::Put(put) => put.run(context).await,
@@ -96,7 +98,7 @@ impl Bench {
         tokio::select! {
             biased;
             outcome = measure => outcome,
-            () = stop.next() => Ok(INTERRUPTED),
+            () = stop.next(), if !ends_by_itself => Ok(INTERRUPTED),
         }
     }
 }

@@ -17,11 +17,11 @@ use crate::deploy::{Deployment, View};
 use crate::failure::{Failure, Outcome};
 use crate::fleet::balancer::Balancer;
 use crate::fleet::crowd::Crowd;
+use crate::fleet::image::Instead;
 use crate::fleet::lookout::Lookout;
 use crate::fleet::used::Used;
 use crate::fleet::{APP, Fleet, Runs, SETTING, Wanted};
 use crate::output::Out;
-use crate::scheduler::usual_engine;
 use crate::settings::Settings;
 use crate::signals::{INTERRUPTED, Stop};
 
@@ -45,12 +45,8 @@ pub(crate) struct Microbots {
     /// How many
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     instances: u32,
-    /// Run this image, which has this program as /keyway, instead of processes
-    #[arg(long, value_name = "IMAGE")]
-    image: Option<String>,
-    /// The Docker Engine's socket [default: /var/run/docker.sock]
-    #[arg(long, value_name = "PATH", requires = "image")]
-    docker_socket: Option<PathBuf>,
+    #[command(flatten)]
+    instead: Instead,
     /// End after the story
     #[arg(long)]
     once: bool,
@@ -104,7 +100,7 @@ impl Microbots {
             self.instances
         ));
         teller.step("A store, a scheduler, and HAProxy with a file that the agent renders");
-        let fleet = Fleet::start(&self.dir, self.engine()?.as_deref(), settings).await?;
+        let fleet = Fleet::start(&self.dir, self.instead.engine()?.as_deref(), settings).await?;
         let stage = stage.insert(Stage { fleet, balancer: None });
         let fleet = &stage.fleet;
         fleet.put(SETTING, "hello".into()).await?;
@@ -152,7 +148,7 @@ impl Microbots {
             &format!("{} requests, {} failed", tally.requests, tally.failed),
             format_args!("in {:.1} s", rolled.as_secs_f64()),
         );
-        let where_else = match self.image {
+        let where_else = match self.instead.image() {
             None => "the table of processes",
             Some(_) => "the Engine's list",
         };
@@ -187,25 +183,13 @@ impl Microbots {
         Ok(figures)
     }
 
-    /// The Engine's socket, if it is to be containers.
-    fn engine(&self) -> Result<Option<PathBuf>, Problem> {
-        if self.image.is_none() {
-            return Ok(None);
-        }
-        let socket = self.docker_socket.clone().or_else(usual_engine);
-        match socket.filter(|socket| socket.exists()) {
-            Some(socket) => Ok(Some(socket)),
-            None => Err(Problem::new(exit::NOT_FOUND, "there is no Docker Engine")
-                .help("start one, or name its socket with --docker-socket")),
-        }
-    }
-
     fn wanted(&self, version: u32) -> Wanted<'_> {
         Wanted {
             instances: self.instances,
             version,
             strategy: STRATEGY,
-            runs: self.image.as_deref().map_or(Runs::Processes, Runs::Image),
+            balanced: true,
+            runs: self.instead.image().map_or(Runs::Processes, Runs::Image),
         }
     }
 }

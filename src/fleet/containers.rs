@@ -7,8 +7,9 @@ use http::{Method, StatusCode};
 use kvapi::problem::exit;
 use kvapi::{Address, Problem};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
-use crate::connection::Connection;
+use crate::connection::{Answer, Connection};
 
 /// See the module: those of one store's cluster.
 #[derive(Debug, Clone)]
@@ -62,6 +63,56 @@ impl Containers {
         Ok(())
     }
 
+    /// Creates one, as the Engine's API defines them, and starts it. Its id.
+    pub(crate) async fn run(&self, name: &str, definition: &Value) -> Result<String, Problem> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Created {
+            id: String,
+        }
+        let mut definition = definition.clone();
+        definition["Labels"] = json!({ "keyway.cluster": self.cluster, "keyway.task": name });
+        let mut connection = self.connection().await?;
+        connection.always_send("content-type", "application/json")?;
+        let created = done(
+            &mut connection,
+            Method::POST,
+            "/containers/create",
+            definition.to_string(),
+        )
+        .await?;
+        let Created { id } = serde_json::from_slice(&created.body)
+            .map_err(|e| Problem::new(exit::BUG, format!("what the Docker Engine says of a container: {e}")))?;
+        done(
+            &mut connection,
+            Method::POST,
+            &format!("/containers/{id}/start"),
+            String::new(),
+        )
+        .await?;
+        Ok(id)
+    }
+
+    /// TERM to one; when it has ended it is removed.
+    pub(crate) async fn end(&self, id: &str) -> Result<(), Problem> {
+        let mut connection = self.connection().await?;
+        done(
+            &mut connection,
+            Method::POST,
+            &format!("/containers/{id}/stop?t=10"),
+            String::new(),
+        )
+        .await?;
+        done(
+            &mut connection,
+            Method::DELETE,
+            &format!("/containers/{id}?force=true&v=true"),
+            String::new(),
+        )
+        .await?;
+        Ok(())
+    }
+
     async fn list(&self, also_ended: bool) -> Result<Vec<Listed>, Problem> {
         // {"label":["keyway.cluster=ID"]}
         let filters = format!("%7B%22label%22%3A%5B%22keyway.cluster%3D{}%22%5D%7D", self.cluster);
@@ -77,5 +128,14 @@ impl Containers {
 
     async fn connection(&self) -> Result<Connection, Problem> {
         Connection::open(&self.engine).await
+    }
+}
+
+/// The answer to what must be done, or be so already.
+async fn done(connection: &mut Connection, method: Method, path: &str, body: String) -> Result<Answer, Problem> {
+    let answer = connection.ask(method, path, body.into()).await?;
+    match answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED {
+        true => Ok(answer),
+        false => Err(answer.refused()),
     }
 }

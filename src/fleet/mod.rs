@@ -7,6 +7,7 @@
 //! | [`crowd`] | clients that ask all the time |
 //! | [`census`] | the processes of instances, by the kernel's table |
 //! | [`containers`] | the containers of instances, by the Engine's list |
+//! | [`image`] | the flags by which they are containers |
 //! | [`lookout`] | how many there are and how many are healthy, again and again |
 //! | [`used`] | CPU and memory of it all |
 
@@ -14,6 +15,7 @@ pub(crate) mod balancer;
 pub(crate) mod census;
 pub(crate) mod containers;
 pub(crate) mod crowd;
+pub(crate) mod image;
 pub(crate) mod lookout;
 pub(crate) mod used;
 
@@ -42,6 +44,20 @@ pub(crate) const SETTING: &str = "microbots/greeting";
 
 const TEMPLATE: &str = "greeting = {{key \"microbots/greeting\"}}\nlimit = 5\n";
 
+/// What a container of an instance runs, with the file and the port that it has inside.
+pub(crate) const IN_A_CONTAINER: [&str; 6] = [
+    "/keyway",
+    "demo-app",
+    "--config",
+    "/app.conf",
+    "--listen",
+    "0.0.0.0:8000",
+];
+pub(crate) const PORT: u16 = 8000;
+
+/// The most memory of an instance, in MiB.
+pub(crate) const MEMORY: u32 = 32;
+
 /// How long a single request may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -62,7 +78,7 @@ pub(crate) struct Fleet {
 pub(crate) enum Runs<'a> {
     /// This program, as processes.
     Processes,
-    /// The same, with no balancer in front; whoever listens at the socket is told of every setting that was read.
+    /// The same; whoever listens at the socket is told of every setting that was read.
     Telling(&'a Path),
     /// An image that has this program as `/keyway`.
     Image(&'a str),
@@ -75,6 +91,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) version: u32,
     /// `minimumHealthCapacity` and `maximumOverCapacity`.
     pub(crate) strategy: (f64, f64),
+    /// Whether there is a balancer in front, which is given time before one stops.
+    pub(crate) balanced: bool,
     pub(crate) runs: Runs<'a>,
 }
 
@@ -170,7 +188,7 @@ impl Fleet {
             "id": APP,
             "instances": wanted.instances,
             "cpus": 0.01,
-            "mem": 32,
+            "mem": MEMORY,
             "env": { "VERSION": wanted.version.to_string() },
             "labels": {
                 "KEYWAY_TEMPLATE": format!("{}:app.conf", template.display()),
@@ -182,7 +200,7 @@ impl Fleet {
                 "maximumOverCapacity": wanted.strategy.1,
             },
         });
-        if !matches!(wanted.runs, Runs::Telling(_)) {
+        if wanted.balanced {
             app["labels"]["HAPROXY_0_PATH"] = "/".into();
         }
         match wanted.runs {
@@ -200,19 +218,12 @@ impl Fleet {
             }
             Runs::Image(image) => {
                 app["labels"]["KEYWAY_TEMPLATE"] = format!("{}:/app.conf", template.display()).into();
-                app["args"] = json!([
-                    "/keyway",
-                    "demo-app",
-                    "--config",
-                    "/app.conf",
-                    "--listen",
-                    "0.0.0.0:8000"
-                ]);
+                app["args"] = json!(IN_A_CONTAINER);
                 app["networks"] = json!([{ "mode": "container/bridge" }]);
                 app["container"] = json!({
                     "type": "DOCKER",
                     "docker": { "image": image },
-                    "portMappings": [{ "containerPort": 8000, "hostPort": 0 }],
+                    "portMappings": [{ "containerPort": PORT, "hostPort": 0 }],
                 });
             }
         }

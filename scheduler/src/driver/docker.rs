@@ -35,8 +35,8 @@ use super::{DockerSettings, Gate, Settings, Stop, TaskId, Told};
 const CLUSTER: &str = "keyway.cluster";
 const TASK: &str = "keyway.task";
 
-/// How many requests are made at once: each is a connection of its own.
-const REQUESTS: usize = 16;
+/// How many requests are made at once to an Engine: each is a connection of its own.
+pub const REQUESTS: usize = 16;
 
 /// How long until an Engine that does not answer is asked again.
 const AGAIN: Duration = Duration::from_millis(250);

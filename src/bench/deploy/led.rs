@@ -52,6 +52,7 @@ async fn measure(fleet: &Fleet, balancer: &Balancer) -> Result<Histogram<u64>, F
             instances,
             version: 1,
             strategy: (1.0, 1.0),
+            balanced: true,
             runs: Runs::Processes,
         };
         let (_, app) = fleet.define(&wanted)?;
