@@ -157,7 +157,7 @@ pub struct Launches {
     pub pushed: Option<String>,
 }
 
-/// The last task that ended and was to run on.
+/// The last task that ended and was to run on, or one that runs and is not well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub task: String,

@@ -71,6 +71,13 @@ pub(crate) struct Failed {
     pub(super) at: String,
 }
 
+impl Failed {
+    /// Or it runs, and is not well.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state != "TASK_RUNNING"
+    }
+}
+
 /// How following a deployment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -42,8 +42,9 @@ impl Teller {
             lines.extend(new_reasons.map(|text| format!("{} waits: {text}", part.id)));
             let is_new = |failed: &&Failed| old.and_then(|old| old.failure.as_ref()) != Some(*failed);
             if let Some(failed) = part.failure.as_ref().filter(is_new) {
+                let became = if failed.has_ended() { "ended" } else { "runs" };
                 lines.push(format!(
-                    "{}: {} ended, {}: {}",
+                    "{}: {} {became}, {}: {}",
                     part.id, failed.task, failed.state, failed.message
                 ));
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::tasks::brief;
 use super::{Engine, Wish};
 use crate::app::AppId;
-use crate::deployment::{Deployment, Outcome, Past};
+use crate::deployment::{Deployment, Failure, Outcome, Past};
 use crate::event::Event;
 use crate::extension::{Extension, OnFailure};
 use crate::keys;
@@ -109,9 +109,15 @@ impl Engine {
 
     /// A deployment has ended.
     pub(super) fn end(&mut self, deployment: &Deployment, outcome: Outcome, now: Timestamp) {
-        let reached = deployment
-            .apps()
-            .map(|app| (app.clone(), self.world.reached(deployment, app)));
+        let has_failed = matches!(outcome, Outcome::Failed { .. });
+        let reached = deployment.apps().map(|app| {
+            let mut reached = self.world.reached(deployment, app);
+            if has_failed && reached.failure.is_none() {
+                // It will be gone before anybody can ask how it is.
+                reached.failure = self.unwell(app, now);
+            }
+            (app.clone(), reached)
+        });
         let reached = reached.collect();
         self.erase(keys::deployment(&deployment.id));
         self.world.deployments.remove(&deployment.id);
@@ -241,15 +247,16 @@ impl Engine {
         if on_failure == OnFailure::Wait {
             return;
         }
-        let reason = self.why_it_stands_still(&deployment, patience);
+        let reason = self.why_it_stands_still(&deployment, patience, now);
         self.give_up(&deployment, reason, now);
     }
 
     /// What somebody would want to hear first.
-    fn why_it_stands_still(&self, deployment: &Deployment, patience: Duration) -> String {
+    fn why_it_stands_still(&self, deployment: &Deployment, patience: Duration, now: Timestamp) -> String {
         let step = deployment.steps.get(deployment.current);
         let apps = step.into_iter().flatten().map(|action| &action.app);
-        let failures = apps.filter_map(|app| self.ended_badly(app, deployment).or_else(|| self.runs_badly(app)));
+        let failures = apps.filter_map(|app| self.ended_badly(app, deployment).or_else(|| self.unwell(app, now)));
+        let failures = failures.map(|failure| format!("; {} {}: {}", failure.task, failure.state, failure.message));
         let failures: String = failures.take(FAILURES).collect();
         format!(
             "nothing became better for {}{failures}",
@@ -258,21 +265,23 @@ impl Engine {
     }
 
     /// The last task of an app that has failed in a deployment's step.
-    fn ended_badly(&self, app: &AppId, deployment: &Deployment) -> Option<String> {
-        let failure = self.world.launches.get(app)?.failure.as_ref()?;
-        (failure.at >= deployment.step_began)
-            .then(|| format!("; {} {}: {}", failure.task, failure.state, failure.message))
+    fn ended_badly(&self, app: &AppId, deployment: &Deployment) -> Option<Failure> {
+        let failure = self.world.launches.get(app)?.failure.clone()?;
+        (failure.at >= deployment.step_began).then_some(failure)
     }
 
     /// A task of an app that runs what is wanted and is not well.
-    fn runs_badly(&self, app: &AppId) -> Option<String> {
+    fn unwell(&self, app: &AppId, now: Timestamp) -> Option<Failure> {
         let mut current = self.world.instances_of(app).filter(|one| self.world.is_current(one));
         current.find_map(|one| {
-            Some(brief(format!(
-                "; {} is not healthy: {}",
-                one.task().0,
-                one.complaint()?
-            )))
+            Some(Failure {
+                task: one.task().0,
+                state: one.state().into(),
+                message: brief(format!("it is not healthy: {}", one.complaint()?)),
+                host: one.host.clone(),
+                version: one.version,
+                at: now,
+            })
         })
     }
 

@@ -86,7 +86,7 @@ fn a_version_that_never_is_healthy_is_rolled_back_and_those_that_fit_are_kept() 
         reason.starts_with("nothing became better for 30s; web.instance-"),
         "{reason}"
     );
-    assert!(reason.ends_with(" is not healthy: 500"), "{reason}");
+    assert!(reason.ends_with(" TASK_RUNNING: it is not healthy: 500"), "{reason}");
     assert_eq!(town.outcome(&undo), Some(Outcome::Done));
     assert_eq!((town.count("good"), town.live(), town.healthy("/web")), (4, 4, 4));
     let after: Vec<_> = town.instances("/web").iter().map(|one| one.task()).collect();
