@@ -103,7 +103,7 @@ impl Scheduler {
     pub(crate) async fn run(self, context: Context<'_>) -> Outcome {
         let mut stop = Stop::listen()?;
         let docker = docker(self.tasks.docker_socket, self.tasks.no_docker);
-        let store = store_of_tasks(self.tasks.agent_addr.as_ref(), context.client, docker.is_some())?;
+        let store = store_of_tasks(self.tasks.agent_addr.as_ref(), &context.client, docker.is_some())?;
         let plan = Plan {
             settings: engine::Settings {
                 host: self.tasks.host,

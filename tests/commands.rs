@@ -1,5 +1,7 @@
 //! `keyway kv` as a script uses it: bytes, exit codes, words.
 
+use anyhow::Context as _;
+
 use crate::harness::{Home, Keyway, Said, Server, holds, test};
 
 async fn kv(server: &Server, home: &Home, arguments: &[&str]) -> anyhow::Result<Said> {

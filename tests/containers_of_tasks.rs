@@ -41,9 +41,15 @@ impl Scene {
         Ok(Self { driver, told })
     }
 
+    /// What the driver tells next, but for what it is at before a start.
     async fn told(&mut self) -> anyhow::Result<Told> {
-        let told = tokio::time::timeout(BOUND, self.told.recv()).await;
-        told.context("the driver says nothing")?.context("the driver is gone")
+        loop {
+            let told = tokio::time::timeout(BOUND, self.told.recv()).await;
+            let told = told.context("the driver says nothing")?.context("the driver is gone")?;
+            if !matches!(told, Told::Preparing { .. }) {
+                return Ok(told);
+            }
+        }
     }
 
     async fn start(&mut self, launch: Launch) -> anyhow::Result<Handle> {
@@ -196,7 +202,7 @@ fn containers_start_are_followed_and_leave_nothing_but_their_output() {
         let handle = scene.start(launch("well", "exit 0")).await?;
         let end = scene.ended("well").await?;
         assert_eq!(end, End::Exited(0));
-        assert_eq!(instance::ended(&end, None).0, "TASK_FINISHED");
+        assert_eq!(instance::ended(&end, None, None).0, "TASK_FINISHED");
         scene.driver.forget(&TaskId("well".into()), &handle);
         holds("its container is gone", async || {
             docker.run(home, &["inspect", "well"]).await.is_err()
@@ -206,7 +212,7 @@ fn containers_start_are_followed_and_leave_nothing_but_their_output() {
         let handle = scene.start(launch("short", "exit 7")).await?;
         let end = scene.ended("short").await?;
         assert_eq!(end, End::Exited(7));
-        assert_eq!(instance::ended(&end, None).0, "TASK_FAILED");
+        assert_eq!(instance::ended(&end, None, None).0, "TASK_FAILED");
         let refusal = scene.refused(launch("short", "exit 7")).await?.to_string();
         assert_eq!(refusal, "it has been started before");
         let found = scene.driver.find().await?;

@@ -167,7 +167,8 @@ fn several_apps_of_a_file_are_one_deployment_and_go_back_together() {
             db["id"] = json!("/shop/db");
             db["env"] = json!({"DB": api});
             db["dependencies"] = json!([]);
-            home.write(file, json!([of_api, db]).to_string())
+            home.write(file, json!([of_api, db]).to_string())?;
+            Ok(())
         };
         let versions = async || -> anyhow::Result<BTreeSet<(String, String)>> {
             let apps = dev.api.get("/v2/apps").await?["apps"].clone();

@@ -99,11 +99,7 @@ async fn never_well(home: &Home, most: u32) -> anyhow::Result<()> {
     let answers = answering(home, "/web", "bad", INSTANCES)["cmd"].clone();
     let answers = answers.as_str().context("a command")?;
     let mut bad = good;
-    // It does not listen to TERM: what is not well is there for a moment after it was given up.
-    bad["cmd"] = json!(format!(
-        "echo 'the database db:5432 refuses us'; trap '' TERM; {answers}"
-    ));
-    bad["taskKillGracePeriodSeconds"] = json!(1);
+    bad["cmd"] = json!(format!("echo 'the database db:5432 refuses us'; {answers}"));
     bad["labels"]["KEYWAY_PROGRESS_DEADLINE"] = json!("7s");
     bad["healthChecks"] = json!([{
         "protocol": "HTTP", "path": "/health", "gracePeriodSeconds": 2, "intervalSeconds": 1, "timeoutSeconds": 1,

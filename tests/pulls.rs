@@ -118,6 +118,13 @@ fn a_pull_that_hangs_is_called_off_with_its_app_and_holds_up_nobody() {
         };
         dev.api.change("PUT", "/v2/apps/one", &image("one")).await?;
         holds("somebody waits for a part", async || registry.waiting() > 0).await?;
+        let said = dev
+            .keyway(home)
+            .run(&["deploy", "status", "/one"])
+            .await?
+            .expect(0)?
+            .text();
+        assert!(said.contains("/one:1 is being pulled"), "{said}");
 
         // With another image, and for good: both instances of either, the one that pulls and the one that waits for it.
         let other = dev.api.change("PUT", "/v2/apps/one?force=true", &image("two")).await?;

@@ -374,7 +374,7 @@ fn a_definition_that_cannot_be_read_stops_nothing_and_is_named() {
         .await?;
         let now = Tasks::below(&folder);
         assert!(before.all.keys().eq(now.all.keys()), "{before:?} {now:?}");
-        server.put(key, &known).await?;
+        server.put(key, known).await?;
         are_the_same(&two.api, &folder, 3).await?;
         let now = Tasks::below(&folder);
         assert!(before.all.keys().eq(now.all.keys()), "{before:?} {now:?}");

@@ -23,7 +23,7 @@ const LINES: usize = 10;
 
 /// What every command takes that begins a deployment.
 #[derive(Debug, Default, Args)]
-pub(super) struct Following {
+pub(crate) struct Following {
     /// Cancel a deployment that is in the way
     #[arg(long)]
     pub(super) force: bool,

@@ -36,8 +36,9 @@ use kvapi::Problem;
 use kvapi::problem::exit;
 
 pub(crate) use self::deployment::{Deployment, State};
+pub(crate) use self::follow::Following;
 use self::scheduler::DEFAULT;
-pub(crate) use self::scheduler::{Begun, Instance, Scheduler, app_id};
+pub(crate) use self::scheduler::{Begun, Instance, Request, Scheduler, app_id};
 pub(crate) use self::stream::news;
 pub(crate) use self::view::View;
 use crate::context::Context;

@@ -104,7 +104,7 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// One on the terms that every command takes.
-    pub(super) fn new(method: Method, path: &str, terms: &Following) -> Self {
+    pub(crate) fn new(method: Method, path: &str, terms: &Following) -> Self {
         // Said each time: without a word Marathon deletes over what is in the way.
         let request = Self {
             method,
@@ -123,7 +123,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    pub(super) fn body(self, body: Value) -> Self {
+    pub(crate) fn body(self, body: Value) -> Self {
         let body = Some(body);
         Self { body, ..self }
     }

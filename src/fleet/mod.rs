@@ -31,7 +31,7 @@ use tempfile::TempDir;
 
 use self::census::Whose;
 use self::containers::Containers;
-use crate::deploy::{Begun, Deployment, Instance, Scheduler, State, app_id, news};
+use crate::deploy::{Begun, Deployment, Following, Instance, Request, Scheduler, State, app_id, news};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::spawned::{self, Spawned, allow_many_files};
@@ -233,7 +233,8 @@ impl Fleet {
     /// Begins to deploy what is wanted.
     pub(crate) async fn deploy(&self, app: &Value) -> Result<Begun, Problem> {
         let path = format!("/v2/apps{APP}");
-        self.scheduler.change(Method::PUT, &path, Some(app), None).await
+        let request = Request::new(Method::PUT, &path, &Following::default());
+        self.scheduler.change(request.body(app.clone())).await
     }
 
     /// Waits until a deployment is done, and shows how it goes.

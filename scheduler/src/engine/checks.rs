@@ -92,7 +92,7 @@ impl Engine {
     }
 
     /// The readiness check of a task has an answer.
-    pub fn ready(&mut self, id: &InstanceId, task: &TaskId, readiness: Readiness, now: Timestamp) {
+    pub fn ready(&mut self, id: &InstanceId, task: &TaskId, readiness: Readiness) {
         let Some(mut instance) = self.running(id, task) else {
             return;
         };

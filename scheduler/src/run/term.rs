@@ -167,7 +167,7 @@ fn hear(engine: &mut Engine, heard: Heard) {
             instance,
             task,
             readiness,
-        } => engine.ready(&instance, &task, readiness, now()),
+        } => engine.ready(&instance, &task, readiness),
     }
 }
 

@@ -44,11 +44,15 @@ impl Scene {
         fs::read_to_string(self.folder(task).join(file)).unwrap_or_default()
     }
 
+    /// What the driver tells next, but for what it is at before a start.
     pub(crate) async fn told(&mut self) -> Told {
-        timeout(BOUND, self.told.recv())
-            .await
-            .expect("word from the driver")
-            .unwrap()
+        loop {
+            let told = timeout(BOUND, self.told.recv()).await;
+            let told = told.expect("word from the driver").unwrap();
+            if !matches!(told, Told::Preparing { .. }) {
+                return told;
+            }
+        }
     }
 
     /// Starts a line of a shell, and waits until it runs.

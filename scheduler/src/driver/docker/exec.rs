@@ -119,10 +119,8 @@ impl Inner {
         let (kept, task) = (self.kept.clone(), task.clone());
         tokio::task::spawn_blocking(move || {
             fs::create_dir_all(&folder)?;
-            let written = OUTPUTS.into_iter().zip([stdout, stderr]);
-            let written = written
-                .map(|(name, text)| File::create(folder.join(name))?.write_all(&text))
-                .collect::<std::io::Result<()>>();
+            let mut texts = OUTPUTS.into_iter().zip([stdout, stderr]);
+            let written = texts.try_for_each(|(name, text)| File::create(folder.join(name))?.write_all(&text));
             let kept = written.and_then(|()| kept.keep(&task, &folder));
             fs::remove_dir_all(&folder)?;
             kept
