@@ -186,7 +186,11 @@ fn several_apps_of_a_file_are_one_deployment_and_go_back_together() {
         let said = deploy(&dev, home, &["apply", "-f", "shop.json"]).await?.expect(0)?;
 
         let at = |words: &str| said.err.find(words).with_context(|| format!("{words} in {}", said.err));
-        assert!(at("start /shop/db")? < at("start /shop/api")?, "{}", said.err);
+        assert!(
+            at("start /shop/api, scale /shop/db")? < at(": scale /shop/api\n")?,
+            "{}",
+            said.err
+        );
         assert_eq!(said.err.matches(" begins, version ").count(), 1, "{}", said.err);
         assert!(
             said.text().starts_with("/shop/api, /shop/db are at version "),
@@ -400,7 +404,7 @@ fn what_deploy_prints_as_json_is_what_the_page_says() {
         };
         page.is("deploy plan", &whole(&["plan", "-f", "web.json"]).await?)?;
         for (file, code) in [("web.json", 0), ("broken.json", 7)] {
-            let lines = json(&["apply", "-f", file], code).await?;
+            let lines = json(&["apply", "-f", file, "-m", "a reason"], code).await?;
             let (end, progress) = lines.split_last().context("no line")?;
             progress.iter().try_for_each(|line| page.is("deploy progress", line))?;
             page.is("deploy end", end)?;
@@ -421,7 +425,12 @@ fn what_deploy_prints_as_json_is_what_the_page_says() {
         .await?;
 
         // The other direction: what is on the page is real.
-        let elsewhere: BTreeSet<&str> = ["deploy instance settings_revision", "deploy instance waiting"].into();
+        let elsewhere: BTreeSet<&str> = [
+            "deploy instance settings_revision",
+            "deploy instance waiting",
+            "deploy instance health_failure",
+        ]
+        .into();
         let never = page.unseen(|name| name.starts_with("deploy "));
         let never: Vec<&String> = never
             .iter()

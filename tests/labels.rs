@@ -14,8 +14,9 @@ fn app(home: &Home) -> anyhow::Result<Value> {
     home.write(
         "agent.toml",
         format!(
-            "[[template]]\nsource = \"{}\"\ndestination = \"c.conf\"\n",
-            home.path("c.hbs").display()
+            "[[template]]\nsource = \"{}\"\ndestination = \"{}\"\n",
+            home.path("c.hbs").display(),
+            home.path("c.conf").display()
         ),
     )?;
     let seen = home.path("seen");
@@ -23,8 +24,9 @@ fn app(home: &Home) -> anyhow::Result<Value> {
     Ok(json!({
         "id": "/labels", "cpus": 0.1, "mem": 32,
         "cmd": format!(
-            "cat a.conf b.conf c.conf > '{seen}.new'; echo MODE=$MODE >> '{seen}.new'; mv '{seen}.new' '{seen}'; exec sleep 1000",
-            seen = seen.display()
+            "cat a.conf b.conf '{c}' > '{seen}.new'; echo MODE=$MODE >> '{seen}.new'; mv '{seen}.new' '{seen}'; exec sleep 1000",
+            seen = seen.display(),
+            c = home.path("c.conf").display()
         ),
         "labels": {
             "KEYWAY_TEMPLATE": format!("{folder}/a.hbs:a.conf"),

@@ -197,6 +197,8 @@ pub enum End {
     Signalled(i32),
     /// It is gone, and nobody saw how.
     Gone,
+    /// It was made, and has not been started: whoever made it died before that.
+    Unstarted,
     /// More memory than it may have.
     OutOfMemory,
 }

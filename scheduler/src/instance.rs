@@ -273,6 +273,7 @@ pub fn ended(end: &End, why: Option<Why>, complaint: Option<&str>) -> (&'static 
         (None, End::Signalled(signal)) => ("TASK_FAILED", "Failed", format!("it ended by signal {signal}")),
         (None, End::OutOfMemory) => ("TASK_FAILED", "Failed", "it took more memory than it may have".into()),
         (None, End::Gone) => ("TASK_LOST", "Gone", "it is gone, and nobody saw how".into()),
+        (None, End::Unstarted) => ("TASK_LOST", "Gone", "it was made, and not started".into()),
     }
 }
 

@@ -77,7 +77,10 @@ impl Teller {
 /// What the step does.
 pub(super) fn step_line(deployment: &Deployment) -> String {
     const MOST: usize = 5;
-    let acts = deployment.apps.iter().filter(|part| !part.action.is_empty());
+    let acts = deployment
+        .apps
+        .iter()
+        .filter(|part| !matches!(part.action.as_str(), "" | "None"));
     let acts: Vec<String> = acts
         .map(|part| format!("{} {}", part.action.to_lowercase(), part.id))
         .collect();

@@ -56,10 +56,9 @@ pub(super) fn show(asked: &Asked, leading: &Leading, id: &AppId) -> Answer {
     }
     let within = world.apps.values().filter(|app| app.id.is_within(id));
     let shown = within.map(|app| (app.id.clone(), view::app(&world, app, &asked.query, false)));
-    let versions: BTreeMap<&AppId, String> = world
-        .groups
-        .iter()
-        .map(|(id, group)| (id, group.version.to_string()))
+    let within = world.groups.keys().filter(|group| group.is_within(id));
+    let versions: BTreeMap<&AppId, String> = within
+        .map(|group| (group, version(&world, group).to_string()))
         .collect();
     let shapes = world
         .groups

@@ -94,10 +94,11 @@ fn progress(world: &World, id: &str, now: Timestamp) -> Option<Value> {
 /// What is said of one under way and of one that has ended. How far it is with an app, and why some wait, tells `app`.
 fn common(deployment: &Deployment, app: impl Fn(&AppId) -> (Reached, Vec<String>)) -> Value {
     let current = deployment.current.min(deployment.steps.len().saturating_sub(1));
+    // Of one that has ended, what it did.
+    let has_ended = deployment.current >= deployment.steps.len();
     let kind = |app: &AppId| {
-        let action = deployment
-            .action(app)
-            .or_else(|| deployment.steps.iter().flatten().find(|one| one.app == *app));
+        let any = || deployment.steps.iter().flatten().find(|one| one.app == *app);
+        let action = deployment.action(app).or_else(|| any().filter(|_| has_ended));
         action.map_or("None", |action| match action.kind {
             Kind::Stop => "Stop",
             Kind::Start => "Start",

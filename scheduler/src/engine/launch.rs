@@ -65,15 +65,20 @@ impl Engine {
                 instance.waiting = None;
                 instance.stage = Stage::Staging { at: now };
                 let task = instance.task();
-                self.tasks.insert(task.clone(), instance.id.clone());
+                self.tasks.insert(task, instance.id.clone());
                 self.wait_from_now(&app.id, instance.config, now);
                 self.tell(Event::status(now, &instance, "TASK_STAGING", ""));
                 self.tell(Event::instance_changed(now, &instance, "Staging"));
-                let launch = launch(app, task, &instance);
-                self.put(instance);
-                self.act(Act::Start(Box::new(launch), secrets(app)));
+                self.put(instance.clone());
+                self.start(app, &instance);
             }
         }
+    }
+
+    /// Tells a driver to start the task of an instance.
+    pub(super) fn start(&mut self, app: &App, instance: &Instance) {
+        let launch = launch(app, instance.task(), instance);
+        self.act(Act::Start(Box::new(launch), secrets(app)));
     }
 
     /// What is in the way of an instance.

@@ -33,7 +33,12 @@ impl Engine {
         let known = self.world.instances.values().filter(|instance| instance.has_task());
         for instance in known.cloned().collect::<Vec<_>>() {
             let task = instance.task();
-            match there.remove(&task) {
+            let found = there.remove(&task);
+            let is_unstarted = found.as_ref().is_none_or(|found| found.ended == Some(End::Unstarted));
+            if is_unstarted && self.start_again(&instance) {
+                continue;
+            }
+            match found {
                 Some(Found {
                     handle, ended: None, ..
                 }) => {
@@ -74,6 +79,18 @@ impl Engine {
         for id in self.world.services.keys().cloned().collect::<Vec<_>>() {
             self.register(&id);
         }
+    }
+
+    /// Tells a driver once more to start a task that may be about to start: of a container, which has its task's name, there
+    /// is never a second one.
+    fn start_again(&mut self, instance: &Instance) -> bool {
+        let is_staging = instance.is_wanted() && matches!(instance.stage, Stage::Staging { .. });
+        let spec = self.world.spec(instance).filter(|app| app.image().is_some());
+        let Some(app) = spec.filter(|_| is_staging).cloned() else {
+            return false;
+        };
+        self.start(&app, instance);
+        true
     }
 
     /// A driver tells something.
@@ -193,7 +210,7 @@ impl Engine {
             self.act(Act::Forget { task, handle });
         }
         // One that nobody saw start has not failed: whoever was to start it died before that.
-        let is_unstarted = *end == End::Gone && matches!(instance.stage, Stage::Staging { .. });
+        let is_unstarted = matches!(end, End::Gone | End::Unstarted) && matches!(instance.stage, Stage::Staging { .. });
         if !is_unstarted && !matches!(why, Some(Why::NotWanted | Why::Asked)) {
             self.failed(&instance, state, message, now);
         }

@@ -11,7 +11,7 @@ use super::watch::meaning;
 use super::{CLUSTER, Containers, TASK};
 
 impl Containers {
-    /// See [`super::super::Driver::find`]. One that was created and not started has ended.
+    /// See [`super::super::Driver::find`]. One that was created and not started has ended, unless somebody wants it started.
     pub(in super::super) async fn find(&self) -> anyhow::Result<Vec<Found>> {
         let engine = self.inner.engine()?;
         let filters = HashMap::from([("label", vec![format!("{CLUSTER}={}", self.inner.docker.cluster)])]);
@@ -29,6 +29,7 @@ impl Containers {
                     let state = engine.inspect_container(&id, None).await.ok().and_then(|all| all.state);
                     Some(state.as_ref().and_then(meaning).unwrap_or(End::Gone))
                 }
+                Some(State::CREATED) => Some(End::Unstarted),
                 _ => Some(End::Gone),
             };
             found.push(Found {

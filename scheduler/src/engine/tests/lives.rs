@@ -165,17 +165,21 @@ fn case_44_fewer_instances_are_the_oldest() {
 
 #[test]
 fn case_49_what_ignores_its_end_is_forced_when_its_grace_is_over() {
-    let mut town = Town::new();
-    let mut stubborn = app("stubborn", 1);
-    stubborn["taskKillGracePeriodSeconds"] = json!(2);
-    town.put(&stubborn);
-    town.calm();
+    // An agent forces its program itself by then, and has a second to tell how that ended.
+    for (agent, forced) in [("off", 2000), ("on", 3000)] {
+        let mut town = Town::new();
+        let mut stubborn = app("stubborn", 1);
+        stubborn["taskKillGracePeriodSeconds"] = json!(2);
+        stubborn["labels"] = json!({ "KEYWAY_AGENT": agent });
+        town.put(&stubborn);
+        town.calm();
 
-    town.propose([(web(), Wish::Gone)], false).unwrap();
-    town.pass(Duration::from_millis(1900));
-    assert_eq!(town.live(), 1);
-    town.pass(Duration::from_millis(200));
-    assert_eq!(town.live(), 0);
+        town.propose([(web(), Wish::Gone)], false).unwrap();
+        town.pass(Duration::from_millis(forced - 100));
+        assert_eq!(town.live(), 1, "{agent}");
+        town.pass(Duration::from_millis(200));
+        assert_eq!(town.live(), 0, "{agent}");
+    }
 }
 
 #[test]

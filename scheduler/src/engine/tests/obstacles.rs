@@ -158,3 +158,18 @@ fn what_is_told_of_a_failure_is_not_as_long_as_a_program_likes() {
 
     assert!(town.longest < 10_000, "{}", town.longest);
 }
+
+#[test]
+fn a_container_that_may_be_about_to_start_is_told_to_again_by_the_next_scheduler() {
+    let mut town = Town::new();
+    let mut app = app("hanging", 1);
+    app["container"] = json!({ "type": "DOCKER", "docker": { "image": "web:1" } });
+    town.put(&app);
+    town.calm();
+
+    town.fail_over();
+    town.pass(Duration::from_secs(60));
+
+    assert_eq!(town.told, ["start hanging", "start hanging"]);
+    assert_eq!(town.instances("/web")[0].incarnation, 1);
+}

@@ -183,11 +183,9 @@ impl Town {
         match act {
             Act::Start(launch, wanted) => {
                 self.wanted = wanted;
-                assert!(
-                    self.started.insert(launch.task.clone()),
-                    "{} is started twice",
-                    launch.task.0
-                );
+                let is_new = self.started.insert(launch.task.clone());
+                // A container has its task's name, so there is never a second one.
+                assert!(is_new || launch.image.is_some(), "{} is started twice", launch.task.0);
                 self.told.push(format!("start {}", launch.env["DOES"]));
                 let does = launch.env["DOES"].clone();
                 assert!(matches!(launch.command, Some(Command::Shell(_))));
