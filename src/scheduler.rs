@@ -257,7 +257,8 @@ impl Running {
             .map_err(|e| Problem::new(exit::BUG, format!("find the program of this process: {e}")))?;
         refuse_foreign(&plan)?;
         let door = Door::open(&plan.listen).await.map_err(|e| match e.kind() {
-            std::io::ErrorKind::AddrInUse => Problem::of(&codes::TAKEN, format!("listen at {}: {e}", plan.listen)),
+            std::io::ErrorKind::AddrInUse => Problem::of(&codes::TAKEN, format!("listen at {}: {e}", plan.listen))
+                .help("name another one with   --http-addr HOST:PORT"),
             _ => Problem::of(&codes::BAD_SERVER_SETTINGS, format!("listen at {}: {e}", plan.listen)),
         })?;
         let folder = made(&plan.folder)?;

@@ -273,6 +273,7 @@ fn a_change_may_depend_on_the_version_and_says_why() {
             &json!({"instances": 1, "labels": {"A": "2"}}),
         )?;
         label(&first).await?.expect(5)?;
+        deploy(&dev, home, &new).await?.expect(5)?;
         assert_eq!(version().await?, second);
         let wait = ["apply", "-f", "label.json", "--on-failure", "wait"];
         deploy(&dev, home, &wait).await?.expect(0)?;

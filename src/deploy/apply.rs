@@ -50,7 +50,9 @@ impl Apply {
             print(context.out, &planned)?;
             return Ok(exit::OK);
         }
-        if planned.iter().all(|one| one.change.change == Kind::None) {
+        // The scheduler says which version it is.
+        let asks = self.if_version.is_some();
+        if !asks && planned.iter().all(|one| one.change.change == Kind::None) {
             return self.nothing(context, scheduler, &planned).await;
         }
         let (path, body, place) = match planned.as_slice() {

@@ -59,7 +59,7 @@ impl History {
                 let rows: Vec<Vec<String>> = deployments.iter().map(|one| row(one, out)).collect();
                 let alone = versions.iter().map(|version| vec![version.clone()]);
                 let rows: Vec<Vec<String>> = rows.into_iter().chain(alone).collect();
-                out.rows(&["VERSION", "BEGAN", "TOOK", "DEPLOYMENT", "STATE", "MESSAGE"], &rows)?;
+                out.rows(&["VERSION", "BEGAN", "TOOK", "DEPLOYMENT", "MESSAGE", "STATE"], &rows)?;
             }
         }
         Ok(exit::OK)
@@ -78,7 +78,7 @@ fn row(deployment: &Deployment, out: &Out) -> Vec<String> {
         began.map_or_else(|| deployment.began.clone(), |at| out.time(at)),
         deployment.took().map(seconds).unwrap_or_default(),
         deployment.id.clone(),
-        deployment.word() + &undoes,
         deployment.message.clone().unwrap_or_default(),
+        deployment.word() + &undoes,
     ]
 }

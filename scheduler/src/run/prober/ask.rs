@@ -145,7 +145,8 @@ async fn complaint(answer: http::Response<Incoming>, bound: Bound) -> String {
         .take(LINE)
         .collect();
     match line.trim() {
-        "" => format!("it answered {status}"),
+        // The first line of a page is the same of every page.
+        page if page.is_empty() || page.starts_with('<') => format!("it answered {status}"),
         line => format!("it answered {status}: {line}"),
     }
 }
