@@ -19,13 +19,15 @@ use crate::time::Timestamp;
 const PORT_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// Starts what waits, of an app.
+    /// Starts what waits, of an app. Not in the order of their names, in which load balancers go through them: those that began
+    /// together are ended together, and whoever tries one that is gone tries its neighbour next.
     pub(super) fn launch(&mut self, app: &AppId, now: Timestamp) {
         let waiting = self
             .world
             .instances_of(app)
             .filter(|instance| instance.stage == Stage::Scheduled);
-        let waiting: Vec<_> = waiting.cloned().collect();
+        let mut waiting: Vec<_> = waiting.cloned().collect();
+        waiting.sort_by_cached_key(|instance| instance.id.uuid.bytes().rev().collect::<Vec<_>>());
         for instance in waiting {
             let Some(spec) = self.world.spec(&instance).cloned() else {
                 // Its definition is gone, so it can never start again.
