@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::deploying::processes;
-use crate::harness::{Containers, Docker, Exit, Keyway, Server, alone, holds, test};
+use crate::harness::{Containers, Docker, Exit, Keyway, Server, alone, holds, long, test};
 use crate::microbots::{IMAGE, build};
 
 #[test]
@@ -134,7 +134,7 @@ fn bench_deploys_rolls_and_says_what_it_took() {
 /// Beside what the Engine alone takes, and nothing is left.
 #[test]
 fn bench_deploys_containers_and_says_what_the_engine_alone_takes() {
-    alone(Duration::from_secs(300), async |home| {
+    alone(Duration::from_secs(900), async |home| {
         let Some(docker) = Docker::with_network(home, Containers::End).await? else {
             return Ok(());
         };
@@ -145,9 +145,9 @@ fn bench_deploys_containers_and_says_what_the_engine_alone_takes() {
             "bench",
             "deploy",
             "--instances",
-            "3",
+            long("3", "100"),
             "--by",
-            "1",
+            long("1", "10"),
             "--dir",
             &folder,
             "-o",
