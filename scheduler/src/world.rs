@@ -170,7 +170,7 @@ impl World {
 
 /// A key of the store that does not have the form that it should.
 #[derive(Debug, thiserror::Error)]
-#[error("the key {key} holds {what}; put it back with `keyway kv revert`, or delete it with `keyway kv delete`")]
+#[error("the key {key} holds {what}; start the scheduler that wrote it, or delete it with `keyway kv delete {key}`")]
 pub struct BadRow {
     key: String,
     what: String,
