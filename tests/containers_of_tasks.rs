@@ -116,6 +116,7 @@ fn launch(task: &str, line: &str) -> Launch {
         user: None,
         labels: BTreeMap::new(),
         agent: None,
+        again: false,
         tty: false,
         fetch: Vec::new(),
         secrets: Vec::new(),

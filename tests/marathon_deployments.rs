@@ -73,7 +73,7 @@ fn a_deployment_is_told_while_it_goes_on_and_is_taken_back_or_left_as_it_is() {
 
         let (status, told) = dev
             .api
-            .ask("DELETE", &format!("/v2/deployments/{second}"), &Value::Null)
+            .ask("DELETE", &format!("/v2/deployments/{second}?force=false"), &Value::Null)
             .await?;
         assert_eq!(status, 200, "{told}");
         let back = told["deploymentId"].as_str().context("an id")?;

@@ -26,7 +26,7 @@ pub struct Deployment {
     pub progress: Timestamp,
     /// How far the step was from its end when it was nearest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nearest: Option<u32>,
+    pub nearest: Option<u64>,
     /// What was decided for the apps whose configuration is rolled in this step.
     #[serde(default)]
     pub rollouts: BTreeMap<AppId, Rollout>,
@@ -95,7 +95,7 @@ const ROLLOUT: usize = 36;
 const REACHED: usize = 48;
 
 /// What is written of how near it came.
-const NEAREST: usize = r#","nearest":4294967295"#.len();
+const NEAREST: usize = r#","nearest":18446744073709551615"#.len();
 
 /// What is written of an end beside its apps.
 const OUTCOME: usize = 20_000;

@@ -105,6 +105,8 @@ pub struct Launch {
     pub fetch: Vec<Fetch>,
     /// What it is given and nobody is shown.
     pub secrets: Vec<Secret>,
+    /// A scheduler that died may have told it to start before: a container may be there already, whole or in part.
+    pub again: bool,
 }
 
 impl Launch {

@@ -67,7 +67,7 @@ pub(super) async fn create(asked: &Asked, leading: &Leading) -> Answer {
         )),
         false => Ok(only(Wish::Is(app.clone().into()), &app.id)),
     });
-    let done = change(asked, leading, edit, false).await?;
+    let done = change(asked, leading, edit, asked.query.is_on("force", false)).await?;
     let json = told(asked, leading, &id, &done);
     let mut response = with_deployment(respond(StatusCode::CREATED, &json), &done);
     put_location(&mut response, &id);
@@ -92,7 +92,7 @@ pub(super) async fn update(asked: &Asked, leading: &Leading, id: &AppId, may_cre
         let _ = tell.send((!world.apps.contains_key(&of), ignored));
         Ok(only(wish, &of))
     });
-    let done = change(asked, leading, edit, false).await?;
+    let done = change(asked, leading, edit, asked.query.is_on("force", false)).await?;
     told(asked, leading, &id, &done);
     let mut response = accepted(&done);
     if let Ok((is_new, ignored)) = found.await {
@@ -103,6 +103,14 @@ pub(super) async fn update(asked: &Asked, leading: &Leading, id: &AppId, may_cre
         }
     }
     Ok(response)
+}
+
+/// Refuses to ask for a version where none is looked at.
+fn refuse_if_version(asked: &Asked) -> Result<(), Refused> {
+    match asked.query.get("ifVersion") {
+        Some(_) => Err(Refused::unprocessable("ifVersion is for PUT and PATCH of one app")),
+        None => Ok(()),
+    }
 }
 
 /// Refuses to change an app that is not at this version; `none` is one that is not there.
@@ -120,6 +128,7 @@ fn is_at(world: &World, id: &AppId, wanted: &str) -> Result<(), Refused> {
 
 /// Several apps in one deployment.
 pub(super) async fn update_all(asked: &Asked, leading: &Leading, may_create: bool) -> Answer {
+    refuse_if_version(asked)?;
     let body = read::json(&asked.body)?;
     let Value::Array(all) = body else {
         return Err(Refused::unprocessable("the body has to be a list of apps"));
@@ -142,7 +151,7 @@ pub(super) async fn update_all(asked: &Asked, leading: &Leading, may_create: boo
             ..Proposal::default()
         })
     });
-    let mut response = accepted(&change(asked, leading, edit, false).await?);
+    let mut response = accepted(&change(asked, leading, edit, asked.query.is_on("force", false)).await?);
     put_ignored(&mut response, &found.await.unwrap_or_default());
     Ok(response)
 }
@@ -158,12 +167,15 @@ pub(super) async fn restart(asked: &Asked, leading: &Leading, id: &AppId) -> Ans
 }
 
 async fn simple(asked: &Asked, leading: &Leading, id: &AppId, wish: Wish, force: bool) -> Answer {
+    refuse_if_version(asked)?;
     let id = id.clone();
     let edit: Edit<Refused> = Box::new(move |world, _| match world.apps.contains_key(&id) {
         true => Ok(only(wish, &id)),
         false => Err(Refused::no_app(&id)),
     });
-    Ok(accepted(&change(asked, leading, edit, force).await?))
+    Ok(accepted(
+        &change(asked, leading, edit, asked.query.is_on("force", force)).await?,
+    ))
 }
 
 /// The versions of an app, the newest first.
@@ -230,14 +242,13 @@ pub(super) fn only(wish: Wish, id: &AppId) -> Proposal {
     }
 }
 
-/// Has a change made, and waits until it is written. `force` is what counts if the request does not say.
+/// Has a change made, and waits until it is written. With `force`, what is in the way is cancelled.
 pub(super) async fn change(
     asked: &Asked,
     leading: &Leading,
     edit: Edit<Refused>,
     force: bool,
 ) -> Result<Accepted, Refused> {
-    let force = asked.query.is_on("force", force);
     let message = asked.query.get("message").map(str::to_owned);
     if message.as_ref().is_some_and(|message| message.len() > limits::REASON) {
         return Err(Refused::unprocessable(format!(

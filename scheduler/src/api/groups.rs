@@ -146,7 +146,7 @@ pub(super) async fn change(asked: &Asked, leading: &Leading, id: &AppId, manner:
         return ok(&json!({ "steps": deployments::steps(&steps) }));
     }
     let edit: Edit<Refused> = Box::new(move |world, _| edit(world));
-    let done = apps::change(asked, leading, edit, false).await?;
+    let done = apps::change(asked, leading, edit, asked.query.is_on("force", false)).await?;
     let mut response = accepted(&done);
     put_ignored(&mut response, &ignored);
     if manner == Manner::Create {
@@ -165,7 +165,9 @@ pub(super) async fn roll_back(asked: &Asked, leading: &Leading, id: &AppId, vers
         .map_err(|e: crate::time::NoTime| Refused::unprocessable(e.to_string()))?;
     let of = id.clone();
     let edit: Edit<Refused> = Box::new(move |world, _| proposal(world, &of, Update::Back(time), Manner::Update));
-    Ok(accepted(&apps::change(asked, leading, edit, false).await?))
+    Ok(accepted(
+        &apps::change(asked, leading, edit, asked.query.is_on("force", false)).await?,
+    ))
 }
 
 /// A group that is to be gone, with everything in it.
@@ -183,7 +185,7 @@ pub(super) async fn delete(asked: &Asked, leading: &Leading, id: &AppId) -> Answ
             ..Proposal::default()
         })
     });
-    let done = apps::change(asked, leading, edit, false).await?;
+    let done = apps::change(asked, leading, edit, asked.query.is_on("force", false)).await?;
     let body = json!({ "version": done.version.to_string(), "deploymentId": done.deployment });
     Ok(with_deployment(respond(StatusCode::OK, &body), &done))
 }

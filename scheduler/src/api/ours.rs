@@ -144,7 +144,7 @@ fn waiting(world: &World, app: &AppId, now: Timestamp) -> Vec<String> {
     let current = world.instances_of(app).filter(|one| world.is_current(one));
     let ill = current
         .filter_map(|one| Some((one, one.lasting_complaint(now)?)))
-        .map(|(one, cause)| format!("{} is not healthy: {cause}", one.task().0));
+        .map(|(one, cause)| format!("not healthy: {cause} ({})", one.task().0));
     waiting.chain(ill.take(1)).collect()
 }
 

@@ -107,7 +107,9 @@ async fn delete(asked: &Asked, leading: &Leading, ids: &[InstanceId], word: &str
     }
     if scale {
         let edit = scale_down(ids.to_vec());
-        return Ok(accepted(&super::apps::change(asked, leading, edit, false).await?));
+        return Ok(accepted(
+            &super::apps::change(asked, leading, edit, asked.query.is_on("force", false)).await?,
+        ));
     }
     let tasks = {
         let world = leading.world();

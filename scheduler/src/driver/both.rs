@@ -81,11 +81,17 @@ impl Driver {
 
     /// Starts a task, some time after this has returned: [`Told::Running`] or [`Told::Refused`] will be told, and its end.
     pub fn start(&self, launch: Launch) {
-        self.start_when(launch.task.clone(), std::future::ready(Ok(launch)));
+        let (task, again) = (launch.task.clone(), launch.again);
+        self.start_when(task, again, std::future::ready(Ok(launch)));
     }
 
-    /// The same, as soon as all that the task is given has been gathered.
-    pub fn start_when(&self, task: TaskId, gathering: impl Future<Output = Result<Launch, Refusal>> + Send + 'static) {
+    /// The same, as soon as all that the task is given has been gathered. `again` is the launch's.
+    pub fn start_when(
+        &self,
+        task: TaskId,
+        again: bool,
+        gathering: impl Future<Output = Result<Launch, Refusal>> + Send + 'static,
+    ) {
         let start = self.starting.begin(&task);
         let (processes, told) = (self.processes.clone(), self.told.clone());
         let containers = self.containers.as_ref().map(Containers::starter);
@@ -97,6 +103,10 @@ impl Driver {
                     (Some(image), Some(containers)) => return containers.start(launch, image, start).await,
                     (Some(_), None) => Refusal::Other(NONE.to_owned()),
                 },
+                (Err(refusal), Some(containers)) if again => {
+                    containers.clear(&task).await;
+                    refusal
+                }
                 (Err(refusal), _) => refusal,
             };
             // Whoever does not listen any more does not want to know.

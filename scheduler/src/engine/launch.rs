@@ -72,14 +72,17 @@ impl Engine {
                 self.tell(Event::status(now, &instance, "TASK_STAGING", ""));
                 self.tell(Event::instance_changed(now, &instance, "Staging"));
                 self.put(instance.clone());
-                self.start(app, &instance);
+                self.start(app, &instance, false);
             }
         }
     }
 
-    /// Tells a driver to start the task of an instance.
-    pub(super) fn start(&mut self, app: &App, instance: &Instance) {
-        let launch = launch(app, instance.task(), instance);
+    /// Tells a driver to start the task of an instance; `again` if one may have been told before.
+    pub(super) fn start(&mut self, app: &App, instance: &Instance, again: bool) {
+        let launch = Launch {
+            again,
+            ..launch(app, instance.task(), instance)
+        };
         self.act(Act::Start(Box::new(launch), secrets(app)));
     }
 
@@ -227,6 +230,7 @@ fn launch(app: &App, task: TaskId, instance: &Instance) -> Launch {
         },
         // Whoever starts it puts in what the keys hold by then.
         secrets: Vec::new(),
+        again: false,
         task,
     }
 }

@@ -161,6 +161,18 @@ impl Engine {
         self.better.insert(app.clone());
     }
 
+    /// Whoever leads anew gives every deployment its whole time: nothing could become better while nobody led, and that
+    /// what was well is so again has to be heard first.
+    pub(super) fn begin_patience(&mut self, now: Timestamp) {
+        for deployment in self.world.deployments.values().cloned().collect::<Vec<_>>() {
+            self.keep(Deployment {
+                progress: now,
+                nearest: None,
+                ..deployment.as_ref().clone()
+            });
+        }
+    }
+
     /// Takes note if the step of a deployment is nearer to its end than it ever was: what is well for a moment, again and
     /// again, comes no nearer.
     fn measure(&mut self, id: &str, better: &BTreeSet<AppId>, now: Timestamp) {
@@ -188,23 +200,24 @@ impl Engine {
     }
 
     /// What is still to become of the apps of a step: instances that have to go, to come, to be well and to be ready.
-    fn distance(&self, deployment: &Deployment) -> u32 {
+    fn distance(&self, deployment: &Deployment) -> u64 {
         let of = |action: &Action| {
             let target = match (action.kind, self.world.apps.get(&action.app)) {
                 (Kind::Stop, _) | (_, None) => 0,
                 (_, Some(app)) => app.instances,
             };
-            let (mut there, mut well, mut ready, mut going) = (0, 0, 0, 0);
+            let target = u64::from(target);
+            let (mut there, mut well, mut ready, mut going) = (0_u64, 0_u64, 0_u64, 0_u64);
             for one in self.world.instances_of(&action.app) {
                 if self.world.is_current(one) && one.is_wanted() {
                     there += 1;
-                    well += u32::from(self.world.is_well(one));
-                    ready += u32::from(self.world.is_ready(one));
+                    well += u64::from(self.world.is_well(one));
+                    ready += u64::from(self.world.is_ready(one));
                 } else {
                     going += 1;
                 }
             }
-            going + u32::abs_diff(there, target) + target.saturating_sub(well) + target.saturating_sub(ready)
+            going + there.abs_diff(target) + target.saturating_sub(well) + target.saturating_sub(ready)
         };
         deployment
             .steps

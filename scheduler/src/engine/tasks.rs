@@ -79,6 +79,7 @@ impl Engine {
         for id in self.world.services.keys().cloned().collect::<Vec<_>>() {
             self.register(&id);
         }
+        self.begin_patience(now);
     }
 
     /// Tells a driver once more to start a task that may be about to start: of a container, which has its task's name, there
@@ -89,7 +90,7 @@ impl Engine {
         let Some(app) = spec.filter(|_| is_staging).cloned() else {
             return false;
         };
-        self.start(&app, instance);
+        self.start(&app, instance, true);
         true
     }
 

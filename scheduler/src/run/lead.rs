@@ -238,14 +238,14 @@ impl Candidate {
         let Some(last) = last.filter(|last| last.machine == here.machine && last != here) else {
             return Ok(());
         };
-        let mut world = World::default();
+        let (mut world, mut is_readable) = (World::default(), true);
         for prefix in [keys::APPS, keys::VERSIONS, keys::INSTANCES] {
             for entry in self.client.list(prefix, Consistency::Default).await?.value {
-                // What cannot be read is told of by whoever leads.
-                let _ = world.load(&entry.key, &entry.value);
+                is_readable &= world.load(&entry.key, &entry.value).is_ok();
             }
         }
-        match world.has_processes() {
+        // What cannot be read may be about a process.
+        match world.has_processes() || !is_readable {
             true => Err(Obstacle::Elsewhere(last.folder)),
             false => Ok(()),
         }

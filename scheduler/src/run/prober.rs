@@ -21,7 +21,8 @@ use crate::instance::{InstanceId, Readiness};
 /// How many are asked at once.
 const AT_ONCE: usize = 256;
 
-/// And of one app: where nobody answers, each question takes its whole time, and other apps are to be asked meanwhile.
+/// And of one app, of those that were well once and of those that never were: where nobody answers, each question takes its
+/// whole time, and others are to be asked meanwhile.
 const OF_ONE_APP: usize = 64;
 
 /// What was found.
@@ -44,7 +45,7 @@ pub(super) struct Prober {
     driver: Arc<Driver>,
     heard: mpsc::UnboundedSender<Heard>,
     at_once: Arc<Semaphore>,
-    of_app: HashMap<AppId, Arc<Semaphore>>,
+    of_app: HashMap<(AppId, bool), Arc<Semaphore>>,
     /// What is asked of each; dropped, it is asked no more.
     asked: HashMap<InstanceId, JoinSet<()>>,
 }
@@ -63,13 +64,14 @@ impl Prober {
     /// Asks from now on, in place of what was asked before.
     pub(super) fn ask(&mut self, probing: Probing) {
         let id = probing.instance.id.clone();
-        let of_app = match self.of_app.get(&id.app) {
+        let kind = (id.app.clone(), probing.instance.proved);
+        let of_app = match self.of_app.get(&kind) {
             Some(of_app) => Arc::clone(of_app),
             None => {
                 // Of apps that nobody asks any more nothing is kept.
                 self.of_app.retain(|_, of_app| Arc::strong_count(of_app) > 1);
                 let new = Arc::new(Semaphore::new(OF_ONE_APP));
-                self.of_app.insert(id.app.clone(), Arc::clone(&new));
+                self.of_app.insert(kind, Arc::clone(&new));
                 new
             }
         };
@@ -176,7 +178,10 @@ impl One {
         let answer = ran.map_err(|e| format!("{e:#}"))?;
         match answer.code {
             0 => Ok(Probe::Good),
-            code => Err(format!("code {code}: {}", answer.output.trim_end())),
+            code => Err(match ask::first_line(&answer.output).as_str() {
+                "" => format!("code {code}"),
+                line => format!("code {code}: {line}"),
+            }),
         }
     }
 

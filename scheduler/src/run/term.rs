@@ -48,12 +48,6 @@ impl Term {
             client: self.client.clone(),
             session: self.session.clone(),
         };
-        // Before anything is started there.
-        if let Some(place) = &self.place
-            && !writer.put(keys::PLACE, place).await?
-        {
-            return Ok(());
-        }
         let world = self.load().await?;
         let (tell, mut told) = mpsc::unbounded_channel();
         let (heard, mut hears) = mpsc::unbounded_channel();
@@ -69,6 +63,12 @@ impl Term {
             false => driver.find_reachable().await,
         };
         let found = found.context("look for what runs")?;
+        // Before anything is started there.
+        if let Some(place) = &self.place
+            && !writer.put(keys::PLACE, place).await?
+        {
+            return Ok(());
+        }
         let chance = Box::new(|| uuid::Uuid::new_v4().to_string());
         let mut engine = Engine::new(world, self.config.engine.clone(), chance);
         let (known, since) = secrets::known(&self.client)
@@ -184,9 +184,9 @@ impl Perform for Performer {
     fn act(&mut self, act: Act) {
         match act {
             Act::Start(launch, wanted) => {
-                let task = launch.task.clone();
+                let (task, again) = (launch.task.clone(), launch.again);
                 let gathering = secrets::gather(self.client.clone(), *launch, wanted);
-                self.driver.start_when(task, gathering);
+                self.driver.start_when(task, again, gathering);
             }
             Act::CallOff(task) => self.driver.call_off(&task),
             Act::Adopt { task, handle } => self.driver.adopt(task, &handle),

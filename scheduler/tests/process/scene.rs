@@ -135,6 +135,7 @@ pub(crate) fn shell(task: &str, line: &str) -> Launch {
         user: None,
         labels: BTreeMap::new(),
         agent: None,
+        again: false,
         tty: false,
         fetch: Vec::new(),
         secrets: Vec::new(),

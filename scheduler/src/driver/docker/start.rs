@@ -86,16 +86,25 @@ impl Starter {
                     addresses,
                 });
                 inner.announced(&id).await;
-                if attempt == Try::Again {
+                if attempt == Try::Again || launch.again {
                     // Its end may have come before anybody listened again.
                     inner.look_at(&id).await;
                 }
             }
             Err(refusal) => {
+                if launch.again {
+                    inner.clear(&task).await;
+                }
                 inner.secrets.remove(&task);
                 inner.tell(Told::Refused { task, refusal });
             }
         }
+    }
+
+    /// Takes away what a scheduler that died may have made of a task that is refused now.
+    pub(in super::super) async fn clear(self, task: &TaskId) {
+        self.0.clear(task).await;
+        self.0.secrets.remove(task);
     }
 }
 
@@ -106,6 +115,42 @@ async fn take_away(engine: &Docker, id: &str) {
 }
 
 impl Inner {
+    /// Removes the container of a task, if it is ours, as soon as the Engine can.
+    async fn clear(&self, task: &TaskId) {
+        while let Err(error) = self.clear_now(task).await {
+            if !self.waits_out(&error).await {
+                return tracing::warn!(task = %task.0, "its container cannot be removed: {error:#}");
+            }
+        }
+    }
+
+    async fn clear_now(&self, task: &TaskId) -> anyhow::Result<()> {
+        // The next one that leads may be starting it.
+        let Some(_entered) = self.gate.enter().await else {
+            return Ok(());
+        };
+        let engine = self.engine()?;
+        let container = match engine.inspect_container(&task.0, None).await {
+            Ok(container) => container,
+            Err(error) if status(&error) == Some(404) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if self.is_own(&container, task)
+            && let Some(id) = &container.id
+        {
+            take_away(&engine, id).await;
+        }
+        Ok(())
+    }
+
+    /// Whether a container was made for this very task.
+    fn is_own(&self, container: &ContainerInspectResponse, task: &TaskId) -> bool {
+        let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
+        let is =
+            |label: &str, value: &str| labels.is_some_and(|labels| labels.get(label).is_some_and(|have| have == value));
+        is(CLUSTER, &self.docker.cluster) && is(TASK, &task.0)
+    }
+
     fn prepares(&self, task: &TaskId, what: String) {
         let task = task.clone();
         self.tell(Told::Preparing { task, what });
@@ -118,6 +163,8 @@ impl Inner {
         attempt: Try,
         start: &Start,
     ) -> Result<(String, Vec<String>), Trouble> {
+        // A container may be there already, and must not be left behind.
+        let attempt = if launch.again { Try::Again } else { attempt };
         let told = |trouble: Trouble| trouble.at(attempt);
         let engine = self
             .engine()
@@ -127,6 +174,8 @@ impl Inner {
         let config = match attempt {
             // A pull may take any time.
             Try::First => start.unless_called_off(getting).await?,
+            // What may be there of an earlier scheduler is taken away if it is called off.
+            Try::Again if launch.again => start.unless_called_off(getting).await?,
             // A container may be there already.
             Try::Again => getting.await,
         };
@@ -200,9 +249,7 @@ impl Inner {
             Ok(container) => container,
             Err(error) => return Err(Trouble::of(error, |_| taken())),
         };
-        let labels = container.config.and_then(|config| config.labels).unwrap_or_default();
-        let is = |label: &str, value: &str| labels.get(label).is_some_and(|have| have == value);
-        if !is(CLUSTER, &self.docker.cluster) || !is(TASK, &launch.task.0) {
+        if !self.is_own(&container, &launch.task) {
             return Err(taken().into());
         }
         let id = container.id.ok_or_else(taken)?;

@@ -23,7 +23,7 @@ use crate::tls;
 /// How much of a readiness check's answer is kept.
 const KEPT: usize = 4096;
 
-/// How much of the first line of an answer that is not a good one is told, in characters.
+/// How much of the first line of what is not well is told, in characters.
 const LINE: usize = 200;
 
 /// How long all steps of one question may take together.
@@ -133,22 +133,30 @@ pub(super) async fn http(question: Question<'_>, ignore_1xx: bool, bound: Bound)
 /// What an answer that is not a good one says: its status, and the first line of its text.
 async fn complaint(answer: http::Response<Incoming>, bound: Bound) -> String {
     let status = answer.status().as_u16();
-    let text = async { Limited::new(answer.into_body(), KEPT).collect().await };
-    let text = bound.step(String::new, text).await;
-    let text = text.map(|text| text.to_bytes()).unwrap_or_default();
-    let line: String = String::from_utf8_lossy(&text)
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(LINE)
-        .collect();
-    match line.trim() {
+    let (mut body, mut text) = (answer.into_body(), Vec::new());
+    let read = async {
+        while text.len() < KEPT
+            && !text.contains(&b'\n')
+            && let Some(frame) = body.frame().await
+        {
+            text.extend_from_slice(&frame?.into_data().unwrap_or_default());
+        }
+        Ok::<_, hyper::Error>(())
+    };
+    // What has come counts.
+    let _ = bound.step(String::new, read).await;
+    match first_line(&String::from_utf8_lossy(&text)).as_str() {
         // The first line of a page is the same of every page.
         page if page.is_empty() || page.starts_with('<') => format!("it answered {status}"),
         line => format!("it answered {status}: {line}"),
     }
+}
+
+/// The first line of what a program says that has anything in it: so much of it, and nothing that steers a terminal.
+pub(super) fn first_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let plain = line.unwrap_or_default().chars().filter(|c| !c.is_control());
+    plain.take(LINE).collect()
 }
 
 async fn get(question: Question<'_>, informed: &Informed, bound: Bound) -> Result<http::Response<Incoming>, String> {
@@ -240,5 +248,20 @@ fn unanswered(check: &ReadinessCheck, cause: &str) -> Readiness {
         status: StatusCode::GATEWAY_TIMEOUT.as_u16(),
         content_type: "text/plain".into(),
         body: cause.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_is_not_well_one_plain_line_is_told() {
+        assert_eq!(
+            first_line("\n  \x1b[31mno database\x1b[0m\r\nat line 3\n"),
+            "[31mno database[0m"
+        );
+        assert_eq!(first_line(&"ü".repeat(10_000)).chars().count(), LINE);
+        assert_eq!(first_line(" \n"), "");
     }
 }

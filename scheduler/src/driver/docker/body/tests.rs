@@ -26,6 +26,7 @@ fn launch() -> Launch {
             ("team".to_owned(), "x".to_owned()),
         ]),
         agent: None,
+        again: false,
         tty: false,
         fetch: Vec::new(),
         secrets: Vec::new(),
