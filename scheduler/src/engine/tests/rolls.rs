@@ -130,6 +130,27 @@ fn what_is_well_for_a_moment_again_and_again_makes_no_progress() {
 }
 
 #[test]
+fn whoever_leads_anew_gives_a_deployment_its_whole_time() {
+    let mut town = Town::new();
+    let mut good = strategy("good", 4, 0.5, 0.0);
+    good["labels"] = json!({ "KEYWAY_PROGRESS_DEADLINE": "30s" });
+    town.put(&good);
+    town.calm();
+    let mut ill = good.clone();
+    ill["env"]["DOES"] = json!("ill");
+    let accepted = town.put(&ill);
+    town.pass(Duration::from_secs(25));
+
+    town.fail_over();
+    town.pass(Duration::from_secs(25));
+    assert_eq!(town.outcome(&accepted.deployment), None);
+
+    town.pass(Duration::from_secs(10));
+    let outcome = town.outcome(&accepted.deployment);
+    assert!(matches!(outcome, Some(Outcome::Failed { .. })), "{outcome:?}");
+}
+
+#[test]
 fn what_may_wait_is_never_rolled_back() {
     let mut town = Town::new();
     town.put(&app("good", 1));
