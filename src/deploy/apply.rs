@@ -25,7 +25,8 @@ Examples:
 What a file does not say gets its default, but for `instances`, which then stay as they are.
 Ctrl-C leaves the deployment alone, with exit code 130; so does --wait-timeout, with 124.
 Exits with 0 when it is done, 3 if a file is wrong, 5 if another deployment changes the app
-just now or it has another version, 7 if it failed and what was before is back, 8 if it failed and was left.")]
+just now or it has another version, 7 if it failed and what was before is back, 8 if it failed
+and was left.")]
 pub(super) struct Apply {
     #[command(flatten)]
     files: Files,
