@@ -286,6 +286,8 @@ fn a_program_that_ends_by_itself_has_finished_with_0_and_failed_with_anything_el
         ] {
             let mut app = idle(id, 1);
             app["cmd"] = json!(line);
+            // No port that another test could have.
+            app["portDefinitions"] = json!([]);
             // Longer than the test: it is started once.
             app["backoffSeconds"] = json!(1000);
             app["maxLaunchDelaySeconds"] = json!(1000);
