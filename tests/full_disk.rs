@@ -6,7 +6,18 @@ use anyhow::Context as _;
 use kvapi::client::WriteOptions;
 use kvapi::{Consistency, Error};
 
-use crate::harness::{Disk, Exit, Options, Record, Server, alone, eventually, holds};
+use crate::harness::{Disk, Exit, Options, Record, Server, alone, eventually_within};
+
+/// What a slow disk may take that is full as well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
+    eventually_within(PATIENCE, what, look).await
+}
+
+async fn holds(what: &str, mut condition: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
+    eventually(what, async || condition().await.then_some(())).await
+}
 
 /// A server on a small disk, whose mark is 16 MiB.
 fn small(disk: &Disk) -> Options {

@@ -208,7 +208,7 @@ fn shrinks(planted: &'static str, schedule: &Schedule, most: usize) -> String {
     let mut tried = 0;
     let least = shrink(schedule, |less| {
         tried += 1;
-        !trial::run(less, Some(planted)).found.is_empty()
+        finds(less, Some(planted)).is_some()
     });
     println!("{planted}: {tried} tried, least: {least}");
     assert!(least.steps.len() <= most, "{least}");
